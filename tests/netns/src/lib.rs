@@ -1,0 +1,1 @@
+//! `meadow-tests-netns`.
