@@ -1,0 +1,115 @@
+//! Booting over the network: what a machine may do, and what it is told.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Fingerprint, MacAddress, Secret, Timestamp};
+
+/// What the PXE server does with a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootPolicy {
+    /// Seen, listed and left alone: its own disk boots. What nobody named gets this.
+    #[default]
+    Ignore,
+    /// Boots our image.
+    Image,
+    /// Is told to boot its own disk.
+    LocalDisk,
+    /// Boots our initramfs and stays there, reachable over SSH.
+    Hold,
+}
+
+/// What the initramfs asks before anything else: `GET /machine/<mac>/boot.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BootConfig {
+    /// Version of this form.
+    pub version: u32,
+    /// What to do.
+    pub action: BootAction,
+    /// Whom to enrol with.
+    pub cluster: BootCluster,
+    /// A one-shot ticket, where an admin armed this machine.
+    pub ticket: Option<Secret<String>>,
+    /// Admins' public keys in OpenSSH form, for Dropbear.
+    pub authorized_keys: Vec<String>,
+}
+
+/// What the initramfs is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BootAction {
+    /// Fetch the root and go on.
+    Boot,
+    /// Stay in the initramfs.
+    Hold,
+    /// Boot the machine's own disk.
+    Local,
+}
+
+/// Where a machine enrols.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BootCluster {
+    /// The cluster's name, for people.
+    pub name: String,
+    /// The cluster CA's key: the machine talks to nobody else.
+    pub ca_fingerprint: Fingerprint,
+    /// Base URLs of the API.
+    pub api: Vec<String>,
+}
+
+/// What the initramfs leaves for the agent in `/run/meadow/boot-report.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+pub struct BootReport {
+    /// `bios` or `uefi`.
+    pub firmware: String,
+    /// The interface that it booted from.
+    pub interface: String,
+    /// Its hardware address.
+    pub mac: Option<MacAddress>,
+    /// The PXE server's base URL.
+    pub base_url: String,
+    /// Digest of the root that was booted, in hexadecimal.
+    pub root_sha256: String,
+    /// When each stage was reached.
+    pub milestones: Vec<Milestone>,
+}
+
+/// A stage of the boot and when it was reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Milestone {
+    /// Name of the stage.
+    pub stage: String,
+    /// Milliseconds since the kernel started.
+    pub uptime_ms: u64,
+}
+
+/// One line of a machine's boot log, as the PXE server saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BootEvent {
+    /// Counts up; give the last one seen to get only what came after.
+    pub seq: u64,
+    /// When.
+    pub time: Timestamp,
+    /// The machine.
+    pub mac: MacAddress,
+    /// Stable code: `seen`, `ignored`, `offered`, `asked`, `sent`, `progress`, `failed`, `conflict`.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+/// The state of the PXE server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PxeStatus {
+    /// Whether it serves.
+    pub serving: bool,
+    /// The interface it serves on; `None` where PXE is not configured.
+    pub interface: Option<String>,
+    /// Base URL of the boot files.
+    pub base_url: Option<String>,
+    /// Until when every machine is booted; `None` while the window is closed.
+    pub open_until: Option<Timestamp>,
+    /// What keeps it from serving, in words with the next step.
+    pub problems: Vec<String>,
+}
