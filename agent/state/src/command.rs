@@ -1,0 +1,135 @@
+//! The commands that change the replicated state.
+
+use std::net::{IpAddr, SocketAddr};
+
+use meadow_model::boot::BootPolicy;
+use meadow_model::code::VerificationCode;
+use meadow_model::hardware::{Hardware, Measures};
+use meadow_model::mesh::WireGuardKey;
+use meadow_model::{Fingerprint, MacAddress, Name, Secret, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A command with who proposes it and when: all that `apply` may know of the world.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// When it was proposed, by the proposer's clock.
+    pub at: Timestamp,
+    /// Who: `user <name>`, `node <name>`, `machine <fingerprint>`, `pxe` or `meadow`.
+    pub actor: String,
+    /// Repeating a proposal with the same key gives the first answer again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// What to do.
+    pub command: Command,
+}
+
+/// A change of the replicated state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Command {
+    /// Creates the cluster with its first node. Done again with the same CA it changes nothing.
+    Bootstrap(Box<Bootstrap>),
+    /// The PXE server saw a machine that nobody knows: list it. `arch` is the firmware's architecture in words.
+    SeeMachine { mac: MacAddress, arch: String },
+    /// Sets what the PXE server does with a machine; creates the machine where the MAC is new.
+    SetBoot { machine: MachineRef, boot: BootPolicy, plain_pxe: bool, if_match: Option<u64> },
+    /// Arms the next boot of a machine with a ticket (given as its SHA-256) and sets its boot policy to `image`.
+    Arm { machine: MachineRef, ticket_hash: [u8; 32], expires: Timestamp, node: Option<Name>, replaces: Option<Name>, if_match: Option<u64> },
+    /// Boots every machine that asks, until then; `None` closes the window.
+    OpenPxe { until: Option<Timestamp> },
+    /// A machine asks to enrol, or asks again. What it showed has been checked by the enrolment protocol.
+    Claim(Box<ClaimRecord>),
+    /// Lets a machine become a node.
+    Approve { machine: Name, node: Option<Name>, replaces: Option<Name>, if_match: Option<u64> },
+    /// Turns a machine away.
+    Reject { machine: Name, if_match: Option<u64> },
+    /// Makes a join token; `key` is what both ends derive from its secret.
+    CreateToken { id: Name, key: Secret<[u8; 32]>, expires: Timestamp, uses: u32 },
+    /// Takes a token back.
+    RevokeToken { id: Name, if_match: Option<u64> },
+    /// Where a node's mesh packets come from has changed.
+    SetEndpoint { node: Name, endpoint: SocketAddr },
+    /// The first report of a node has come: its enrolment is done.
+    NodeJoined { node: Name, version: String },
+    /// Takes a node out of the cluster; its key is refused from then on.
+    RemoveNode { node: Name, if_match: Option<u64> },
+}
+
+/// A machine, by its name or by a MAC address that may be unknown so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MachineRef {
+    /// An existing machine.
+    Name(Name),
+    /// The machine with this MAC address, created where there is none.
+    Mac(MacAddress),
+}
+
+/// What creates the cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bootstrap {
+    /// The cluster's name.
+    pub cluster: Name,
+    /// Its CA.
+    pub ca_fingerprint: Fingerprint,
+    /// Admins' public keys in OpenSSH form.
+    pub authorized_keys: Vec<String>,
+    /// The first node, a voter.
+    pub node: FirstNode,
+    /// The window that `meadow init` opens, if any.
+    pub pxe_open_until: Option<Timestamp>,
+}
+
+/// The first node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FirstNode {
+    /// Its name.
+    pub name: Name,
+    /// Its identity.
+    pub fingerprint: Fingerprint,
+    /// Its key in the mesh.
+    pub wireguard: WireGuardKey,
+    /// Where it is reached by the mesh.
+    pub endpoint: Option<SocketAddr>,
+    /// Its inventory.
+    pub hardware: Option<Hardware>,
+    /// Its first measures.
+    pub measures: Option<Measures>,
+}
+
+/// A claim whose cryptography has been checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClaimRecord {
+    /// The machine's identity.
+    pub fingerprint: Fingerprint,
+    /// What its console shows.
+    pub code: VerificationCode,
+    /// What it brought to be let in.
+    pub credential: Credential,
+    /// Where it asked from.
+    pub address: IpAddr,
+    /// Its key in the mesh.
+    pub wireguard: WireGuardKey,
+    /// The hardware address it booted from, or its first one.
+    pub mac: Option<MacAddress>,
+    /// Inventory.
+    pub hardware: Hardware,
+    /// First measures.
+    pub measures: Option<Measures>,
+    /// Whether it has no durable state.
+    pub ephemeral: bool,
+    /// The name it would like.
+    pub wanted_name: Option<Name>,
+}
+
+/// What a machine brought to be let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Credential {
+    /// Nothing: a person decides.
+    None,
+    /// A boot ticket, as its SHA-256.
+    Ticket([u8; 32]),
+    /// A join token that both sides have proved to know.
+    Token(Name),
+}
