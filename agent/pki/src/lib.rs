@@ -1,1 +1,45 @@
-//! `meadow-pki`.
+//! Keys, certificates and TLS of the cluster.
+//!
+//! Every computer has one identity key. Before it is a node it shows a self-signed certificate of that key, afterwards
+//! one that the cluster's CA signed. Servers are checked against the pinned CA, never against a host name, since
+//! addresses at home change; see `docs/decisions/0002-identity-and-tls.md`.
+
+mod ca;
+mod identity;
+mod peer;
+mod pin;
+mod server;
+
+pub use ca::{Ca, Role};
+pub use identity::Identity;
+pub use peer::{Peer, PeerClassifier};
+pub use pin::{CaPin, client_config};
+pub use server::server_config;
+
+/// The name in the certificates of those that serve the API, which clients ask for whatever the address.
+pub const SERVER_NAME: &str = "meadow.internal";
+
+/// Why a key, a certificate or a TLS configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// A key or certificate cannot be made or read.
+    #[error("certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// A text is not PEM of what it should be.
+    #[error("this is not a PEM file of a {0}; was it cut off or edited?")]
+    Pem(&'static str),
+    /// A certificate cannot be parsed.
+    #[error("a certificate cannot be parsed: {0}")]
+    Parse(String),
+    /// The signing request is for another key than the one of the connection.
+    #[error("the signing request is for another key than the one that the TLS connection was made with")]
+    ForeignKey,
+    /// TLS cannot be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// The crypto provider of all of Meadow; given explicitly everywhere, so that no global one is needed.
+fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
+    std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
