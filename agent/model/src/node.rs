@@ -47,6 +47,9 @@ pub struct NodeStatus {
     pub last_handshake: Option<Timestamp>,
     /// Names of the cluster's nodes that do not resolve on it.
     pub unresolved: Vec<Name>,
+    /// The other nodes that answered its ping by name in the last report.
+    #[serde(default)]
+    pub reachable: Vec<Name>,
     /// Its inventory.
     pub hardware: Option<Hardware>,
     /// Its first measures.
@@ -91,6 +94,8 @@ pub struct NodeReport {
     pub version: String,
     /// Names of the cluster's nodes that do not resolve on it.
     pub unresolved: Vec<Name>,
+    /// The other nodes that answered an ICMPv6 echo to the address that their name resolves to.
+    pub reachable: Vec<Name>,
     /// The mesh view that it has applied.
     pub mesh_generation: u64,
     /// Seconds since each peer's last handshake, as its own WireGuard sees it.
