@@ -1,1 +1,22 @@
-//! `meadow-netboot`.
+//! Network boot without sockets, clocks or threads.
+//!
+//! Everything here is sans-IO: bytes and the current time go in, bytes and [events](event::EventKind)
+//! come out. The crate `meadow-pxe` owns the sockets and files.
+//!
+//! Time is a [`std::time::Duration`] since any fixed, monotonic origin that the caller chooses.
+
+pub mod arch;
+pub mod dhcp;
+pub mod event;
+pub mod http;
+pub mod icmpv6;
+pub mod mac;
+pub mod policy;
+pub mod route;
+pub mod script;
+pub mod tftp;
+
+pub use arch::Firmware;
+pub use event::{EventKind, Note};
+pub use mac::MacAddr;
+pub use policy::{BootDecision, BootPolicy, ClientKind, Sighting};

@@ -1,0 +1,129 @@
+//! Firmware kinds, from the client system architecture (DHCP option 93, RFC 4578 and IANA's list).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::mac::MacAddr;
+
+/// What kind of firmware asks to be booted. It decides the form of the answer and the boot loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Firmware {
+    /// x86 BIOS, PXE (code 0).
+    Bios,
+    /// x64 UEFI, PXE (codes 7 and 9; RFC 4578 had them swapped).
+    UefiX64,
+    /// x64 UEFI, HTTP boot (codes 16 and 17).
+    HttpX64,
+    /// IA32 UEFI, PXE or HTTP boot (codes 6 and 15).
+    UefiIa32,
+    /// ARM64 UEFI, PXE or HTTP boot (codes 11 and 19).
+    UefiArm64,
+    /// x86 BIOS, HTTP boot (code 20).
+    HttpBios,
+    /// A Raspberry Pi's boot ROM (code 41, or code 0 with one of its addresses).
+    RaspberryPi,
+    /// Our own initrd (no option 93).
+    Initrd,
+    /// Any other code.
+    Other(u16),
+}
+
+impl Firmware {
+    /// Chooses from the list of codes in option 93, which must be scanned whole: the first code
+    /// that has a boot loader wins, else the first code.
+    #[must_use]
+    pub fn from_codes(codes: impl Iterator<Item = u16>, mac: MacAddr) -> Option<Self> {
+        let mut first = None;
+        for code in codes {
+            let firmware = Self::from_code(code, mac);
+            if firmware.loader().is_some() {
+                return Some(firmware);
+            }
+            first = first.or(Some(firmware));
+        }
+        first
+    }
+
+    fn from_code(code: u16, mac: MacAddr) -> Self {
+        match code {
+            0 if mac.is_raspberry_pi() => Self::RaspberryPi,
+            0 => Self::Bios,
+            6 | 15 => Self::UefiIa32,
+            7 | 9 => Self::UefiX64,
+            11 | 19 => Self::UefiArm64,
+            16 | 17 => Self::HttpX64,
+            20 => Self::HttpBios,
+            41 => Self::RaspberryPi,
+            other => Self::Other(other),
+        }
+    }
+
+    /// The artifact this firmware is given to start with, `None` when there is none for it.
+    #[must_use]
+    pub fn loader(self) -> Option<&'static str> {
+        match self {
+            Self::Bios => Some("ipxe/undionly.kpxe"),
+            Self::UefiX64 => Some("ipxe/snponly.efi"),
+            Self::HttpX64 => Some("ipxe/ipxe.efi"),
+            _ => None,
+        }
+    }
+
+    /// Why a machine with this firmware gets nothing, for people, with the next step.
+    #[must_use]
+    pub fn unsupported_hint(self) -> &'static str {
+        match self {
+            Self::RaspberryPi => "a Raspberry Pi's network boot is not PXE; boot it from an SD card or USB stick",
+            Self::UefiIa32 => "there is no boot loader for 32-bit UEFI; turn on legacy (BIOS) boot or use a USB stick",
+            Self::UefiArm64 => "there is no boot loader for ARM64 yet; boot it from an SD card or USB stick",
+            Self::HttpBios => "there is no boot loader for HTTP boot on BIOS; choose PXE in its setup",
+            _ => "there is no boot loader for this architecture; boot it from a USB stick",
+        }
+    }
+}
+
+impl fmt::Display for Firmware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bios => f.write_str("BIOS PXE"),
+            Self::UefiX64 => f.write_str("UEFI x64 PXE"),
+            Self::HttpX64 => f.write_str("UEFI x64 HTTP boot"),
+            Self::UefiIa32 => f.write_str("UEFI IA32"),
+            Self::UefiArm64 => f.write_str("UEFI ARM64"),
+            Self::HttpBios => f.write_str("BIOS HTTP boot"),
+            Self::RaspberryPi => f.write_str("Raspberry Pi"),
+            Self::Initrd => f.write_str("Meadow initrd"),
+            Self::Other(code) => write!(f, "architecture {code}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
+    const PI: MacAddr = MacAddr([0xdc, 0xa6, 0x32, 0, 0, 1]);
+
+    #[test]
+    fn codes_choose_firmware() {
+        for (codes, mac, wanted) in [
+            (&[0][..], PC, Some(Firmware::Bios)),
+            (&[0], PI, Some(Firmware::RaspberryPi)),
+            (&[7], PC, Some(Firmware::UefiX64)),
+            (&[9], PC, Some(Firmware::UefiX64)),
+            (&[16], PC, Some(Firmware::HttpX64)),
+            (&[6, 7], PC, Some(Firmware::UefiX64)),
+            (&[6], PC, Some(Firmware::UefiIa32)),
+            (&[15], PC, Some(Firmware::UefiIa32)),
+            (&[11], PC, Some(Firmware::UefiArm64)),
+            (&[41], PC, Some(Firmware::RaspberryPi)),
+            (&[99, 98], PC, Some(Firmware::Other(99))),
+            (&[], PC, None),
+        ] {
+            assert_eq!(Firmware::from_codes(codes.iter().copied(), mac), wanted, "{codes:?} {mac}");
+        }
+    }
+}

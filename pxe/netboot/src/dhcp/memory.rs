@@ -1,0 +1,167 @@
+//! What is remembered of each machine between its packets, bounded in size.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::arch::Firmware;
+use crate::event::OfferForm;
+use crate::mac::MacAddr;
+use crate::policy::ClientKind;
+
+/// Machines remembered at once. The one that was silent longest makes room, machines that are
+/// being booted last.
+pub const MAX_MACHINES: usize = 4096;
+
+/// How long after an answer a machine counts as being in its PXE stage, if it shows nothing more.
+pub const STAGE_LIFETIME: Duration = Duration::from_secs(90);
+
+/// One machine.
+#[derive(Debug, Clone)]
+pub(super) struct Machine {
+    pub(super) firmware: Option<Firmware>,
+    pub(super) last_seen: Duration,
+    /// Until when it is in its PXE stage.
+    pub(super) stage_until: Option<Duration>,
+    /// Its own IPv4 address, as last observed.
+    pub(super) address: Option<Ipv4Addr>,
+    /// The form of offer that it came for.
+    pub(super) winner: Option<OfferForm>,
+    /// The exchange that goes on.
+    pub(super) exchange: Option<Exchange>,
+    /// When it asked for our boot loader; with "treat as plain PXE" its next iPXE is ours.
+    pub(super) loader_sent: Option<Duration>,
+    /// UUID by kind of program: firmware and iPXE may write one UUID in two byte orders.
+    pub(super) uuid: Option<(ClientKind, [u8; 16])>,
+    /// When it was last said that it is ignored.
+    pub(super) ignored_at: Option<Duration>,
+}
+
+/// Retries of one transaction.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Exchange {
+    pub(super) xid: u32,
+    pub(super) attempts: u32,
+    pub(super) form: OfferForm,
+}
+
+impl Machine {
+    fn new(now: Duration) -> Self {
+        Self {
+            firmware: None,
+            last_seen: now,
+            stage_until: None,
+            address: None,
+            winner: None,
+            exchange: None,
+            loader_sent: None,
+            uuid: None,
+            ignored_at: None,
+        }
+    }
+
+    pub(super) fn in_stage(&self, now: Duration) -> bool {
+        self.stage_until.is_some_and(|until| now < until)
+    }
+}
+
+/// All machines, for a display.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineView {
+    /// Address of its network card.
+    pub mac: MacAddr,
+    /// Its firmware.
+    pub firmware: Option<Firmware>,
+    /// Its IPv4 address, as last observed.
+    pub address: Option<Ipv4Addr>,
+    /// When it was last heard.
+    pub last_seen: Duration,
+    /// Whether it is in its PXE stage.
+    pub booting: bool,
+    /// The form of offer that its firmware accepted.
+    pub form: Option<OfferForm>,
+}
+
+/// Machines by MAC.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    machines: HashMap<MacAddr, Machine>,
+}
+
+impl Memory {
+    pub(super) fn get(&self, mac: MacAddr) -> Option<&Machine> {
+        self.machines.get(&mac)
+    }
+
+    pub(super) fn get_mut(&mut self, mac: MacAddr) -> Option<&mut Machine> {
+        self.machines.get_mut(&mac)
+    }
+
+    /// The machine with this address, made (and room for it) if it is new.
+    pub(super) fn entry(&mut self, mac: MacAddr, now: Duration) -> &mut Machine {
+        if self.machines.len() >= MAX_MACHINES && !self.machines.contains_key(&mac) {
+            let victim = self
+                .machines
+                .iter()
+                .min_by_key(|(_, machine)| (machine.in_stage(now), machine.last_seen))
+                .map(|(mac, _)| *mac);
+            if let Some(victim) = victim {
+                self.machines.remove(&victim);
+            }
+        }
+        self.machines.entry(mac).or_insert_with(|| Machine::new(now))
+    }
+
+    /// The machine that uses an IPv4 address, the one heard last if several claim it.
+    pub(super) fn by_address(&self, address: Ipv4Addr) -> Option<MacAddr> {
+        self.machines
+            .iter()
+            .filter(|(_, machine)| machine.address == Some(address))
+            .max_by_key(|(_, machine)| machine.last_seen)
+            .map(|(mac, _)| *mac)
+    }
+
+    pub(super) fn views(&self, now: Duration) -> Vec<MachineView> {
+        let mut views: Vec<_> = self
+            .machines
+            .iter()
+            .map(|(mac, machine)| MachineView {
+                mac: *mac,
+                firmware: machine.firmware,
+                address: machine.address,
+                last_seen: machine.last_seen,
+                booting: machine.in_stage(now),
+                form: machine.winner,
+            })
+            .collect();
+        views.sort_by_key(|view| view.mac);
+        views
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.machines.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_addresses_pushes_out_the_silent_first_and_the_booting_last() {
+        let mac = |n: u32| {
+            let [a, b, c, d] = n.to_be_bytes();
+            MacAddr([2, 0, a, b, c, d])
+        };
+        let mut memory = Memory::default();
+        let booting = mac(0);
+        memory.entry(booting, Duration::ZERO).stage_until = Some(Duration::from_secs(90));
+        for n in 1..=u32::try_from(MAX_MACHINES).unwrap() + 10 {
+            memory.entry(mac(n), Duration::from_millis(u64::from(n)));
+        }
+        assert_eq!(memory.len(), MAX_MACHINES);
+        assert!(memory.get(booting).is_some());
+        assert!(memory.get(mac(1)).is_none());
+    }
+}

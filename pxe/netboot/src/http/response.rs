@@ -1,0 +1,137 @@
+//! Response heads.
+
+use std::fmt::Write;
+
+use super::range::ByteRange;
+
+/// Head of a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// Status code.
+    pub status: u16,
+    /// Value of `Content-Type`.
+    pub content_type: &'static str,
+    /// Length of the body that a GET gets.
+    pub content_length: u64,
+    /// Entity tag without its quotes.
+    pub etag: Option<String>,
+    /// The part of the file that is sent, with the size of the whole file.
+    pub range: Option<(ByteRange, u64)>,
+    /// Size of the file whose requested part does not exist (416).
+    pub unsatisfied: Option<u64>,
+    /// Whether the file can be asked for in parts.
+    pub accept_ranges: bool,
+    /// Seconds after which to ask again (503).
+    pub retry_after: Option<u32>,
+    /// Whether another request may follow on this connection.
+    pub keep_alive: bool,
+}
+
+impl ResponseHead {
+    /// A response with a body of this type and length, nothing else set.
+    #[must_use]
+    pub fn new(status: u16, content_type: &'static str, content_length: u64) -> Self {
+        Self {
+            status,
+            content_type,
+            content_length,
+            etag: None,
+            range: None,
+            unsatisfied: None,
+            accept_ranges: false,
+            retry_after: None,
+            keep_alive: true,
+        }
+    }
+
+    /// Encodes the head with the empty line behind it.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "Content-Type: {}\r\n", self.content_type);
+        if self.status != 304 {
+            let _ = write!(text, "Content-Length: {}\r\n", self.content_length);
+        }
+        if let Some(etag) = &self.etag {
+            let _ = write!(text, "ETag: \"{etag}\"\r\n");
+        }
+        if self.accept_ranges {
+            text.push_str("Accept-Ranges: bytes\r\n");
+        }
+        if let Some((range, size)) = self.range {
+            let last = range.start + range.length - 1;
+            let _ = write!(text, "Content-Range: bytes {}-{last}/{size}\r\n", range.start);
+        }
+        if let Some(size) = self.unsatisfied {
+            let _ = write!(text, "Content-Range: bytes */{size}\r\n");
+        }
+        if let Some(seconds) = self.retry_after {
+            let _ = write!(text, "Retry-After: {seconds}\r\n");
+        }
+        if self.status == 405 {
+            text.push_str("Allow: GET, HEAD, POST\r\n");
+        }
+        text.push_str(if self.keep_alive { "Connection: keep-alive\r\n\r\n" } else { "Connection: close\r\n\r\n" });
+        text.into_bytes()
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        204 => "No Content",
+        206 => "Partial Content",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        416 => "Range Not Satisfiable",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}
+
+/// Media type of an artifact, from its name. UEFI boots only `application/efi`, or what ends with
+/// `.efi`.
+#[must_use]
+pub fn content_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("efi") => "application/efi",
+        Some("json") => "application/json",
+        Some("iso") => "application/vnd.efi-iso",
+        Some("ipxe") => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partial_content() {
+        let mut head = ResponseHead::new(206, content_type("root.img"), 100);
+        head.etag = Some("ab".into());
+        head.range = Some((ByteRange { start: 900, length: 100 }, 1000));
+        head.accept_ranges = true;
+        let text = String::from_utf8(head.encode()).unwrap();
+        assert_eq!(
+            text,
+            "HTTP/1.1 206 Partial Content\r\nContent-Type: application/octet-stream\r\nContent-Length: 100\r\n\
+             ETag: \"ab\"\r\nAccept-Ranges: bytes\r\nContent-Range: bytes 900-999/1000\r\n\
+             Connection: keep-alive\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn efi_files_have_the_type_that_firmware_wants() {
+        assert_eq!(content_type("ipxe/ipxe.efi"), "application/efi");
+        assert_eq!(content_type("vmlinuz"), "application/octet-stream");
+    }
+}

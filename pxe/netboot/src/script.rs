@@ -1,0 +1,77 @@
+//! iPXE scripts.
+
+use std::net::Ipv4Addr;
+
+use crate::mac::MacAddr;
+use crate::route;
+
+/// The script that boots the image. A fetch that fails is said, and 5 s later the script itself is
+/// fetched again, so that a changed policy takes effect.
+///
+/// `command_line` must be one line; see [`is_command_line`].
+#[must_use]
+pub fn boot_image(server: Ipv4Addr, port: u16, mac: MacAddr, command_line: &str) -> String {
+    let kernel = route::artifact_url(server, port, "vmlinuz");
+    let initrd = route::artifact_url(server, port, "initrd");
+    let script = route::script_url(server, port, mac);
+    // iPXE before 2021 hands the initrd to an EFI stub kernel only by its name on the command line.
+    format!(
+        "#!ipxe\n\
+         echo Meadow: loading the image from {server}\n\
+         kernel {kernel} initrd=initrd {command_line} || goto failed\n\
+         initrd --name initrd {initrd} || goto failed\n\
+         boot || goto failed\n\
+         :failed\n\
+         echo Meadow: loading failed, next try in 5 s (is the boot server {server} up?)\n\
+         imgfree\n\
+         sleep 5\n\
+         chain --replace {script} || goto failed\n"
+    )
+}
+
+/// The script that goes on to the machine's own disk: back to the firmware, to the next entry of
+/// its boot order.
+#[must_use]
+pub fn boot_local_disk() -> String {
+    "#!ipxe\necho Meadow: booting from this machine's own disk\nexit\n".to_owned()
+}
+
+/// Whether a kernel command line can stand in a script: one line of printable ASCII in which iPXE
+/// finds nothing to expand, to join or to end the command.
+#[must_use]
+pub fn is_command_line(text: &str) -> bool {
+    text.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
+        && !text.contains("${")
+        && !text.split(' ').any(|word| matches!(word, "||" | "&&" | ";") || word.starts_with('#'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn script_names_kernel_initrd_and_itself() {
+        let script = boot_image(
+            Ipv4Addr::new(192, 0, 2, 2),
+            7480,
+            MacAddr([2, 0, 0, 0, 0, 1]),
+            "quiet loglevel=3",
+        );
+        let lines: Vec<_> = script.lines().collect();
+        assert_eq!(lines[0], "#!ipxe");
+        assert_eq!(
+            lines[2],
+            "kernel http://192.0.2.2:7480/artifacts/vmlinuz initrd=initrd quiet loglevel=3 || goto failed"
+        );
+        assert_eq!(lines[3], "initrd --name initrd http://192.0.2.2:7480/artifacts/initrd || goto failed");
+        assert!(script.contains("chain --replace http://192.0.2.2:7480/ipxe/02-00-00-00-00-01/boot.ipxe"));
+    }
+
+    #[test]
+    fn command_lines_that_would_break_the_script_are_refused() {
+        assert!(is_command_line("quiet loglevel=3 lsm=landlock,lockdown"));
+        for text in ["a\nb", "a || shell", "a && shell", "x ${net0/mac}", "a ; b", "a # b", "ü"] {
+            assert!(!is_command_line(text), "{text:?}");
+        }
+    }
+}

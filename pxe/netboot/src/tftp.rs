@@ -1,0 +1,9 @@
+//! TFTP, reading only (RFC 1350), with the options of RFC 2347, 2348, 2349 and 7440.
+
+mod packet;
+mod transfer;
+#[cfg(test)]
+mod transfer_tests;
+
+pub use packet::{data_header, error_packet, ErrorCode, ReadRequest, RequestError, RequestedOptions};
+pub use transfer::{Ending, Output, Transfer, Window, MAX_BLOCK_SIZE, MAX_WINDOW};
