@@ -1,0 +1,83 @@
+//! Firmware of a machine, and where its files are.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result};
+
+use crate::paths;
+
+/// How a machine boots over the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// SeaBIOS and the iPXE in the network card's ROM.
+    BiosPxe,
+    /// OVMF with its own PXE client.
+    UefiPxe,
+    /// OVMF with HTTP boot only.
+    UefiHttp,
+}
+
+impl FromStr for Firmware {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "bios" => Ok(Self::BiosPxe),
+            "uefi" => Ok(Self::UefiPxe),
+            "http" => Ok(Self::UefiHttp),
+            other => Err(format!("`{other}` is no firmware; there are bios, uefi and http")),
+        }
+    }
+}
+
+impl fmt::Display for Firmware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::BiosPxe => "BIOS PXE",
+            Self::UefiPxe => "UEFI PXE",
+            Self::UefiHttp => "UEFI HTTP",
+        })
+    }
+}
+
+/// The two flash images of OVMF.
+#[derive(Clone, Debug)]
+pub struct Ovmf {
+    /// The code, read-only.
+    pub code: PathBuf,
+    /// An empty store of variables, to be copied for each machine.
+    pub variables: PathBuf,
+}
+
+impl Ovmf {
+    /// Finds OVMF: the tools tree's, which is newer and quicker, else the host's.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find() -> Result<Self> {
+        [paths::tools(), PathBuf::from("/")]
+            .iter()
+            .map(|root| Self::below(&root.join("usr/share/OVMF")))
+            .find(|ovmf| ovmf.code.exists() && ovmf.variables.exists())
+            .context("there is no OVMF_CODE_4M.fd; `make packages` installs Debian's package ovmf")
+    }
+
+    fn below(folder: &Path) -> Self {
+        Self { code: folder.join("OVMF_CODE_4M.fd"), variables: folder.join("OVMF_VARS_4M.fd") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_command_line() {
+        assert_eq!("bios".parse(), Ok(Firmware::BiosPxe));
+        assert_eq!(" uefi".parse(), Ok(Firmware::UefiPxe));
+        assert_eq!("http".parse(), Ok(Firmware::UefiHttp));
+        assert!("pxe".parse::<Firmware>().is_err());
+    }
+}

@@ -1,0 +1,59 @@
+//! A port of the host's loopback that leads into a namespace, without a route between the two.
+
+use std::io;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result};
+
+use crate::namespace::Namespace;
+
+/// Connections at once; more are closed at the door.
+const CONNECTIONS: usize = 64;
+
+/// Forwards `127.0.0.1:<port>` to `target` as seen from inside `namespace`, until the process ends.
+///
+/// # Errors
+/// When no port is free.
+pub fn forward(namespace: &Namespace, target: SocketAddr) -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port of the loopback is free")?;
+    let address = listener.local_addr()?;
+    let namespace = namespace.clone();
+    thread::Builder::new().name("forward".to_owned()).spawn(move || accept(&listener, &namespace, target))?;
+    Ok(address)
+}
+
+fn accept(listener: &TcpListener, namespace: &Namespace, target: SocketAddr) {
+    let open = Arc::new(AtomicUsize::new(0));
+    for client in listener.incoming().flatten() {
+        if open.load(Ordering::Relaxed) >= CONNECTIONS {
+            continue;
+        }
+        let (open, namespace) = (Arc::clone(&open), namespace.clone());
+        open.fetch_add(1, Ordering::Relaxed);
+        thread::spawn(move || {
+            // Errors close the connection, which is all that a client of a real port would see too.
+            let _ = serve(&client, &namespace, target);
+            open.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+/// Connects from a thread that is in the namespace; a socket stays where it was made.
+fn serve(client: &TcpStream, namespace: &Namespace, target: SocketAddr) -> Result<()> {
+    namespace.enter()?;
+    let server = TcpStream::connect(target)?;
+    thread::scope(|scope| {
+        scope.spawn(|| copy(client, &server));
+        copy(&server, client);
+    });
+    Ok(())
+}
+
+fn copy(mut from: &TcpStream, mut to: &TcpStream) {
+    // Either side may end at any time; the other one is told.
+    let _ = io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Write);
+}

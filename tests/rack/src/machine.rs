@@ -1,0 +1,207 @@
+//! One machine of the rack.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::accelerator::Accelerator;
+use crate::firmware::{Firmware, Ovmf};
+use crate::lan::Lan;
+use crate::process::Program;
+use crate::qemu::Hardware;
+use crate::qmp;
+use crate::run_dir::RunDir;
+use crate::serial::SerialLog;
+
+/// Size of a blank disk, in bytes; it takes no space until something is written.
+const DISK_BYTES: u64 = 4 << 30;
+/// Under TCG about one QEMU in forty hangs before the first byte. One that printed nothing for this long is started
+/// again, once; nothing else is ever tried twice.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// A computer made of QEMU.
+#[derive(Debug)]
+pub struct Machine {
+    hardware: Hardware,
+    serial: SerialLog,
+    log: PathBuf,
+    program: Option<Program>,
+    started: Option<Instant>,
+    boot_offset: u64,
+    restarts: u32,
+}
+
+/// What a new machine is made of.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its number from 1 on; it becomes `node-<number>`.
+    pub number: u8,
+    /// How it boots.
+    pub firmware: Firmware,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// What runs it.
+    pub accelerator: Accelerator,
+}
+
+impl Machine {
+    /// Puts it into the rack: a blank disk, a port of the LAN, no power.
+    ///
+    /// # Errors
+    /// When the disk or the port cannot be made or the firmware is missing.
+    pub fn install(run: &RunDir, lan: &Lan, wanted: &Wanted) -> Result<Self> {
+        let name = format!("node-{}", wanted.number);
+        let disk = run.file(format!("{name}.disk"));
+        File::create_new(&disk)
+            .and_then(|file| file.set_len(DISK_BYTES))
+            .with_context(|| format!("cannot make the disk {}", disk.display()))?;
+        let ovmf = match wanted.firmware {
+            Firmware::BiosPxe => None,
+            Firmware::UefiPxe | Firmware::UefiHttp => {
+                let variables = run.file(format!("{name}.fd"));
+                let found = Ovmf::find()?;
+                fs::copy(&found.variables, &variables).context("cannot copy the firmware's variables")?;
+                Some(Ovmf { variables, ..found })
+            }
+        };
+        let serial = run.file(format!("{name}.serial.log"));
+        let hardware = Hardware {
+            firmware: wanted.firmware,
+            ovmf,
+            accelerator: wanted.accelerator,
+            memory_mib: wanted.memory_mib,
+            processors: 2,
+            mac: format!("52:54:00:{}:{:02x}", colons(run.id().get(..4).unwrap_or("0000")), wanted.number),
+            uuid: format!("{}00-0000-4000-8000-{:012x}", run.id(), wanted.number),
+            tap: lan.tap(usize::from(wanted.number))?,
+            disk,
+            control: run.file(format!("{name}.qmp")),
+            serial: serial.clone(),
+            name: name.clone(),
+        };
+        let log = run.file(format!("{name}.qemu.log"));
+        Ok(Self {
+            hardware,
+            serial: SerialLog::new(&serial),
+            log,
+            program: None,
+            started: None,
+            boot_offset: 0,
+            restarts: 0,
+        })
+    }
+
+    /// Its name in the rack, which it also gets as a node.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.hardware.name
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn hardware(&self) -> &Hardware {
+        &self.hardware
+    }
+
+    /// Its serial line.
+    #[must_use]
+    pub fn serial(&self) -> &SerialLog {
+        &self.serial
+    }
+
+    /// How often it was started again because it hung before its first byte.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// Time since it was powered on or reset.
+    #[must_use]
+    pub fn uptime(&self) -> Option<Duration> {
+        self.started.map(|started| started.elapsed())
+    }
+
+    /// Switches it on.
+    ///
+    /// # Errors
+    /// When QEMU does not start or it is on already.
+    pub fn power_on(&mut self, run: &mut RunDir, lan: &Lan) -> Result<()> {
+        if self.program.is_some() {
+            bail!("{} is on already", self.name());
+        }
+        // QEMU begins a new log; the old one must not be taken for it until then.
+        self.serial.forget()?;
+        self.boot_offset = 0;
+        let mut command = lan.namespace().command("qemu-system-x86_64");
+        command.args(self.hardware.arguments());
+        self.program = Some(lan.namespace().start(run, command, &self.log)?);
+        self.started = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Cuts its power.
+    ///
+    /// # Errors
+    /// When QEMU cannot be killed.
+    pub fn power_off(&mut self) -> Result<()> {
+        if let Some(mut program) = self.program.take() {
+            program.kill().with_context(|| format!("cannot kill {}", self.hardware.name))?;
+        }
+        self.started = None;
+        Ok(())
+    }
+
+    /// Presses its reset button.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub fn reset(&mut self) -> Result<()> {
+        self.boot_offset = self.serial.len();
+        qmp::execute(&self.hardware.control, "system_reset")?;
+        self.started = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Looks after it: fails when QEMU has ended, and starts it again once when it hung before its first byte.
+    ///
+    /// # Errors
+    /// When QEMU has ended or hung twice.
+    pub fn look_after(&mut self, run: &mut RunDir, lan: &Lan) -> Result<()> {
+        let Some(program) = &mut self.program else { return Ok(()) };
+        if let Some(status) = program.exited()? {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            bail!("QEMU of {} ended ({status}): {}", self.name(), log.trim());
+        }
+        let silent = self.serial.len() <= self.boot_offset && self.uptime().is_some_and(|uptime| uptime > SILENCE);
+        if !silent {
+            return Ok(());
+        }
+        if self.restarts > 0 {
+            bail!(
+                "{} printed nothing within {} s, twice; look at {}",
+                self.name(),
+                SILENCE.as_secs(),
+                self.log.display()
+            );
+        }
+        self.restarts += 1;
+        self.power_off()?;
+        self.power_on(run, lan)
+    }
+
+    /// The milestones of the boot that runs now, oldest first.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn milestones(&self) -> Result<Vec<String>> {
+        self.serial.milestones(self.boot_offset)
+    }
+}
+
+/// `a1b2` → `a1:b2`.
+fn colons(digits: &str) -> String {
+    let (first, second) = digits.split_at_checked(2).unwrap_or((digits, ""));
+    format!("{first}:{second}")
+}

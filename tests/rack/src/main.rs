@@ -1,0 +1,80 @@
+//! `meadow-rack`: three bare machines become nodes, in network namespaces of their own. `make run` calls it.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use meadow_rack::progress::Progress;
+use meadow_rack::run_dir::RunDir;
+use meadow_rack::{Firmware, Rack, RackConfig, interrupt};
+
+/// A virtual rack: a home router, a seed node and blank machines that boot from it.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Router and blank machines without a seed, powered on, until Ctrl-C.
+    Bare(Size),
+    /// Take down racks whose owner has died.
+    Clean,
+}
+
+#[derive(clap::Args)]
+struct Size {
+    /// Number of machines.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=99))]
+    machines: u8,
+    /// Memory of each machine in MiB.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(512..))]
+    memory: u32,
+    /// Firmware that the machines take turns in: bios, uefi, http.
+    #[arg(long, value_delimiter = ',', default_value = "bios,uefi,http")]
+    firmware: Vec<Firmware>,
+}
+
+impl Size {
+    fn rack(&self) -> RackConfig {
+        RackConfig { memory_mib: self.memory, ..RackConfig::cycled(self.machines, &self.firmware) }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<interrupt::Interrupted>() => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    interrupt::catch_signals()?;
+    match &arguments.command {
+        Command::Bare(size) => bare(&size.rack()),
+        Command::Clean => RunDir::create()?.remove(),
+    }
+}
+
+fn bare(config: &RackConfig) -> Result<()> {
+    let mut progress = Progress::default();
+    let mut rack = Rack::build(config)?;
+    rack.power_on_all()?;
+    progress.line(&format!(
+        "the rack {} is up, with {}; its logs are in {}",
+        rack.run().id(),
+        rack.accelerator(),
+        rack.run().path().display()
+    ));
+    while !interrupt::requested() {
+        rack.look_after()?;
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    Ok(())
+}

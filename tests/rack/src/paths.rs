@@ -1,0 +1,40 @@
+//! Where the rack finds its parts.
+
+use std::path::PathBuf;
+
+/// The cache of Meadow's builds and rigs: `MEADOW_CACHE`, or `~/.cache/meadow`.
+#[must_use]
+pub fn cache() -> PathBuf {
+    std::env::var_os("MEADOW_CACHE").map_or_else(|| home().join(".cache/meadow"), PathBuf::from)
+}
+
+/// The newest tools tree of the image build: a Debian with newer firmware and programs than the host may have.
+#[must_use]
+pub fn tools() -> PathBuf {
+    cache().join("tools/current")
+}
+
+/// Cargo's folder with the programs under test: `MEADOW_BIN`, or the release folder that `CARGO_TARGET_DIR` names.
+#[must_use]
+pub fn programs() -> PathBuf {
+    std::env::var_os("MEADOW_BIN").map_or_else(
+        || std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| cache().join("target"), PathBuf::from).join("release"),
+        PathBuf::from,
+    )
+}
+
+/// The image's artifacts: `MEADOW_IMAGE`, or the link `target/image` that `make image` leaves in the checkout.
+#[must_use]
+pub fn image() -> PathBuf {
+    std::env::var_os("MEADOW_IMAGE").map_or_else(|| checkout().join("target/image"), PathBuf::from)
+}
+
+/// The checkout that this crate was built from.
+#[must_use]
+pub fn checkout() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn home() -> PathBuf {
+    std::env::home_dir().unwrap_or_else(|| PathBuf::from("/root"))
+}

@@ -1,0 +1,64 @@
+//! What the person in front of the rack sees.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::time::Instant;
+
+/// Progress on standard error: on a terminal one line that changes, otherwise one line a change.
+#[derive(Debug)]
+pub struct Progress {
+    begun: Instant,
+    terminal: bool,
+    status: String,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { begun: Instant::now(), terminal: stderr().is_terminal(), status: String::new() }
+    }
+}
+
+impl Progress {
+    /// A line that stays.
+    pub fn line(&mut self, text: &str) {
+        self.clear();
+        eprintln!("[{:6.1} s] {text}", self.seconds());
+    }
+
+    /// What goes on now. Repeated on a terminal with the seconds, so that it is seen to live.
+    pub fn status(&mut self, text: &str) {
+        if self.terminal {
+            let columns = terminal_columns();
+            let line: String =
+                format!("[{:6.1} s] {text}", self.seconds()).chars().take(columns.saturating_sub(1)).collect();
+            eprint!("\r\x1b[K{line}");
+            let _ = stderr().flush();
+        } else if self.status != text {
+            eprintln!("[{:6.1} s] {text}", self.seconds());
+        }
+        text.clone_into(&mut self.status);
+    }
+
+    /// Seconds since the beginning.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64()
+    }
+
+    fn clear(&mut self) {
+        if self.terminal && !self.status.is_empty() {
+            eprint!("\r\x1b[K");
+        }
+        self.status.clear();
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn terminal_columns() -> usize {
+    rustix::termios::tcgetwinsize(stderr())
+        .map_or(80, |size| if size.ws_col == 0 { 80 } else { usize::from(size.ws_col) })
+}

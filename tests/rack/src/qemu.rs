@@ -1,0 +1,140 @@
+//! QEMU's command line for one machine.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::accelerator::Accelerator;
+use crate::firmware::{Firmware, Ovmf};
+
+/// Everything that QEMU is told of a machine.
+#[derive(Clone, Debug)]
+pub struct Hardware {
+    /// Its name, as QEMU and the serial number of its disk show it.
+    pub name: String,
+    /// How it boots.
+    pub firmware: Firmware,
+    /// Flash images; only for UEFI.
+    pub ovmf: Option<Ovmf>,
+    /// What runs it.
+    pub accelerator: Accelerator,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Number of processors.
+    pub processors: u32,
+    /// Hardware address of its one network card.
+    pub mac: String,
+    /// The port of the LAN that it is plugged into.
+    pub tap: String,
+    /// Its disk, a raw file.
+    pub disk: PathBuf,
+    /// Where its serial line is written.
+    pub serial: PathBuf,
+    /// Socket of QEMU's control.
+    pub control: PathBuf,
+    /// Its SMBIOS UUID.
+    pub uuid: String,
+}
+
+/// HTTP boot is tried first only where the rest is off: OVMF would spend 70 s on IPv6 and then take PXE.
+const HTTP_ONLY: [&str; 3] = ["IPv4PXESupport", "IPv6PXESupport", "IPv6Support"];
+
+impl Hardware {
+    /// The arguments of `qemu-system-x86_64`.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = Arguments::default();
+        arguments.add("-name", &self.name).add("-accel", self.accelerator.name()).add("-uuid", &self.uuid);
+        arguments.add("-m", self.memory_mib.to_string()).add("-smp", self.processors.to_string());
+        // Nothing but what is listed: fewer devices, quicker boot.
+        arguments.flag("-nodefaults").add("-vga", "none").add("-display", "none").add("-monitor", "none");
+        arguments.add("-serial", format!("file:{}", self.serial.display()));
+        arguments.add("-qmp", format!("unix:{},server=on,wait=off", self.control.display()));
+        self.add_firmware(&mut arguments);
+        arguments.add("-netdev", format!("tap,id=n0,ifname={},script=no,downscript=no", self.tap));
+        arguments.add("-device", self.network_card());
+        arguments.add("-drive", format!("if=none,id=d0,format=raw,discard=unmap,file={}", self.disk.display()));
+        arguments.add("-device", format!("virtio-blk-pci,drive=d0,serial={},bootindex=2", self.name));
+        // Without a source of randomness OVMF shows no PXE entry, and a guest waits for its first key.
+        arguments.add("-device", "virtio-rng-pci");
+        arguments.0
+    }
+
+    fn add_firmware(&self, arguments: &mut Arguments) {
+        match &self.ovmf {
+            // With `graphics=off` SeaBIOS writes to the serial line, so a machine that hangs early can be told.
+            None => drop(arguments.add("-machine", "pc,graphics=off")),
+            Some(ovmf) => {
+                arguments.add("-machine", "q35");
+                arguments
+                    .add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", ovmf.code.display()));
+                arguments.add("-drive", format!("if=pflash,format=raw,unit=1,file={}", ovmf.variables.display()));
+                if self.firmware == Firmware::UefiHttp {
+                    for option in HTTP_ONLY {
+                        arguments.add("-fw_cfg", format!("name=opt/org.tianocore/{option},string=no"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A BIOS machine boots by the iPXE in the card's ROM, which QEMU brings; OVMF has a driver of its own.
+    fn network_card(&self) -> String {
+        let rom = if self.firmware == Firmware::BiosPxe { "" } else { ",romfile=" };
+        format!("virtio-net-pci,netdev=n0,mac={},bootindex=1{rom}", self.mac)
+    }
+}
+
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn flag(&mut self, name: &str) -> &mut Self {
+        self.0.push(name.into());
+        self
+    }
+
+    fn add(&mut self, name: &str, value: impl Into<OsString>) -> &mut Self {
+        self.0.push(name.into());
+        self.0.push(value.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(firmware: Firmware) -> String {
+        let ovmf =
+            (firmware != Firmware::BiosPxe).then(|| Ovmf { code: "/code.fd".into(), variables: "/vars.fd".into() });
+        let hardware = Hardware {
+            name: "node-1".to_owned(),
+            firmware,
+            ovmf,
+            accelerator: Accelerator::Tcg,
+            memory_mib: 1024,
+            processors: 2,
+            mac: "52:54:00:00:00:01".to_owned(),
+            tap: "tap1".to_owned(),
+            disk: "/d.disk".into(),
+            serial: "/s.log".into(),
+            control: "/c.sock".into(),
+            uuid: "00000000-0000-4000-8000-000000000001".to_owned(),
+        };
+        hardware.arguments().iter().map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn each_firmware_gets_its_rom_flash_and_options() {
+        for (firmware, rom, flash, http) in [
+            (Firmware::BiosPxe, true, false, false),
+            (Firmware::UefiPxe, false, true, false),
+            (Firmware::UefiHttp, false, true, true),
+        ] {
+            let line = line(firmware);
+            assert_eq!(!line.contains("romfile="), rom, "{line}");
+            assert_eq!(line.contains("if=pflash"), flash, "{line}");
+            assert_eq!(line.contains("IPv4PXESupport,string=no"), http, "{line}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The rack without a seed: stock firmware asks a stock router, and nothing is left behind.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use meadow_rack::process::ProcessId;
+use meadow_rack::{Firmware, Rack, RackConfig};
+
+/// What a rack must leave as it was. Counters and lifetimes are left out, they change by themselves.
+fn host() -> Vec<(&'static str, String)> {
+    [
+        ("links", "ip -o link | sed 's/ state .*//'"),
+        ("addresses", "ip -o addr | sed 's/ valid_lft.*//'"),
+        ("routes", "ip route show table all; ip -6 route show table all | sed 's/ expires [^ ]*//'"),
+        ("rules", "ip rule; ip -6 rule"),
+        ("forwarding", "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding"),
+        ("firewall", "if command -v nft; then nft list ruleset; fi; cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>&1"),
+        ("units", "if [ -d /run/systemd/system ]; then systemctl list-unit-files --state=enabled --no-legend; fi; find /etc/systemd/system -type l | sort"),
+        ("namespaces", "ls /run/netns 2>&1 | grep -v ^mdw; ls /etc/netns 2>&1 | grep -v ^mdw"),
+    ]
+    .map(|(what, script)| {
+        let output = Command::new("sh").args(["-c", script]).output().expect("sh runs");
+        (what, String::from_utf8_lossy(&output.stdout).into_owned())
+    })
+    .to_vec()
+}
+
+fn until<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {seconds} s");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn each_firmware_asks_the_router_and_the_host_stays_as_it_was() {
+    let before = host();
+    let firmware = [Firmware::BiosPxe, Firmware::UefiPxe, Firmware::UefiHttp];
+    let vendor_class = ["PXEClient:Arch:00000", "PXEClient:Arch:00007", "HTTPClient:Arch:00016"];
+    let mut rack = Rack::build(&RackConfig::cycled(3, &firmware)).expect("a rack");
+    rack.power_on_all().expect("power");
+    let folder = rack.run().path().to_owned();
+    for class in vendor_class {
+        until(class, 90, || {
+            rack.look_after().expect("the machines run");
+            rack.router().log().expect("a log").contains(class).then_some(())
+        });
+    }
+    rack.machine(1).expect("there").reset().expect("reset");
+    assert!(rack.machine(1).expect("there").milestones().expect("read").is_empty());
+    rack.machine(2).expect("there").power_off().expect("off");
+    drop(rack);
+    assert_eq!(host(), before);
+    assert!(folder.join("router.log").exists() && !folder.join("ledger").exists());
+    assert!(!folder.join("node-1.disk").exists(), "a disk was left");
+    fs::remove_dir_all(folder).expect("removed");
+}
+
+/// `meadow-rack` with a cache of its own.
+fn rack_program(cache: &Path, arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_meadow-rack"))
+        .args(arguments)
+        .env("MEADOW_CACHE", cache)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("meadow-rack starts")
+}
+
+fn namespaces(id: &str) -> Vec<String> {
+    let names = fs::read_dir("/run/netns")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.contains(id)).collect()
+}
+
+/// Processes that run in the namespaces of the rack `id`.
+fn processes(id: &str) -> Vec<u32> {
+    let pids = |name: &String| Command::new("ip").args(["netns", "pids", name]).output().expect("ip runs").stdout;
+    namespaces(id)
+        .iter()
+        .flat_map(|name| {
+            String::from_utf8(pids(name))
+                .expect("numbers")
+                .lines()
+                .filter_map(|line| line.parse().ok())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn a_killed_rack_is_taken_down_by_the_next_one_and_a_living_one_is_not() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let racks = cache.path().join("rack");
+    let mut victim = rack_program(cache.path(), &["bare", "--machines", "1", "--firmware", "bios"]);
+    let id = until("the rack's folder", 60, || fs::read_dir(&racks).ok()?.next()?.ok()?.file_name().into_string().ok());
+    // The router's dnsmasq and one QEMU.
+    until("two programs", 60, || (processes(&id).len() == 2).then_some(()));
+
+    assert!(rack_program(cache.path(), &["clean"]).wait().expect("ended").success());
+    assert_eq!(processes(&id).len(), 2, "a living rack was taken down");
+
+    victim.kill().expect("killed");
+    victim.wait().expect("ended");
+    let left: Vec<ProcessId> = processes(&id).into_iter().map(|pid| ProcessId::of(pid).expect("it runs")).collect();
+    assert_eq!(left.len(), 2);
+    assert!(rack_program(cache.path(), &["clean"]).wait().expect("ended").success());
+    assert_eq!(namespaces(&id), Vec::<String>::new());
+    assert!(!left.iter().any(|process| process.is_running()), "{left:?}");
+    assert!(!racks.join(&id).join("ledger").exists());
+}
+
+#[test]
+fn a_signal_takes_the_rack_down() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let mut rack = rack_program(cache.path(), &["bare", "--machines", "1", "--firmware", "uefi"]);
+    let id = until("the rack's folder", 60, || {
+        fs::read_dir(cache.path().join("rack")).ok()?.next()?.ok()?.file_name().into_string().ok()
+    });
+    until("two programs", 60, || (processes(&id).len() == 2).then_some(()));
+    let pid = rustix::process::Pid::from_child(&rack);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+    assert!(rack.wait().expect("ended").success());
+    assert_eq!(namespaces(&id), Vec::<String>::new());
+}
