@@ -30,29 +30,102 @@ pub enum Command {
     /// Creates the cluster with its first node. Done again with the same CA it changes nothing.
     Bootstrap(Box<Bootstrap>),
     /// The PXE server saw a machine that nobody knows: list it. `arch` is the firmware's architecture in words.
-    SeeMachine { mac: MacAddress, arch: String },
+    SeeMachine {
+        /// Its hardware address.
+        mac: MacAddress,
+        /// The firmware's architecture in words, such as `x64 UEFI`.
+        arch: String,
+    },
     /// Sets what the PXE server does with a machine; creates the machine where the MAC is new.
-    SetBoot { machine: MachineRef, boot: BootPolicy, plain_pxe: bool, if_match: Option<u64> },
+    SetBoot {
+        /// Which machine.
+        machine: MachineRef,
+        /// What it is told.
+        boot: BootPolicy,
+        /// Whether an iPXE in its ROM is treated as plain PXE.
+        plain_pxe: bool,
+        /// Refused where the resource has another revision by now.
+        if_match: Option<u64>,
+    },
     /// Arms the next boot of a machine with a ticket (given as its SHA-256) and sets its boot policy to `image`.
-    Arm { machine: MachineRef, ticket_hash: [u8; 32], expires: Timestamp, node: Option<Name>, replaces: Option<Name>, if_match: Option<u64> },
+    Arm {
+        /// Which machine.
+        machine: MachineRef,
+        /// SHA-256 of the ticket.
+        ticket_hash: [u8; 32],
+        /// Until when it is good.
+        expires: Timestamp,
+        /// The name that the node gets; chosen by the cluster where absent.
+        node: Option<Name>,
+        /// The lost node whose name and address it takes over.
+        replaces: Option<Name>,
+        /// Refused where the resource has another revision by now.
+        if_match: Option<u64>,
+    },
     /// Boots every machine that asks, until then; `None` closes the window.
-    OpenPxe { until: Option<Timestamp> },
+    OpenPxe {
+        /// Until when.
+        until: Option<Timestamp>,
+    },
     /// A machine asks to enrol, or asks again. What it showed has been checked by the enrolment protocol.
     Claim(Box<ClaimRecord>),
     /// Lets a machine become a node.
-    Approve { machine: Name, node: Option<Name>, replaces: Option<Name>, if_match: Option<u64> },
+    Approve {
+        /// Which machine.
+        machine: Name,
+        /// The name that the node gets; chosen by the cluster where absent.
+        node: Option<Name>,
+        /// The lost node whose name and address it takes over.
+        replaces: Option<Name>,
+        /// Refused where the resource has another revision by now.
+        if_match: Option<u64>,
+    },
     /// Turns a machine away.
-    Reject { machine: Name, if_match: Option<u64> },
+    Reject {
+        /// Which machine.
+        machine: Name,
+        /// Refused where the resource has another revision by now.
+        if_match: Option<u64>,
+    },
     /// Makes a join token; `key` is what both ends derive from its secret.
-    CreateToken { id: Name, key: Secret<[u8; 32]>, expires: Timestamp, uses: u32 },
+    CreateToken {
+        /// Its id.
+        id: Name,
+        /// What both ends derive from its secret.
+        key: Secret<[u8; 32]>,
+        /// Until when it is good.
+        expires: Timestamp,
+        /// How many machines it lets in.
+        uses: u32,
+    },
     /// Takes a token back.
-    RevokeToken { id: Name, if_match: Option<u64> },
+    RevokeToken {
+        /// Its id.
+        id: Name,
+        /// Refused where the resource has another revision by now.
+        if_match: Option<u64>,
+    },
     /// Where a node's mesh packets come from has changed.
-    SetEndpoint { node: Name, endpoint: SocketAddr },
+    SetEndpoint {
+        /// Which node.
+        node: Name,
+        /// The address and port.
+        endpoint: SocketAddr,
+    },
     /// The first report of a node has come: its enrolment is done.
-    NodeJoined { node: Name, version: String },
+    NodeJoined {
+        /// Which node.
+        node: Name,
+        /// The version of its agent.
+        version: String,
+    },
     /// Takes a node out of the cluster; its key is refused from then on.
-    RemoveNode { node: Name, if_match: Option<u64> },
+    RemoveNode {
+        /// Which node.
+        node: Name,
+        /// Refused where the resource has another revision by now.
+        if_match: Option<u64>,
+    },
 }
 
 /// A machine, by its name or by a MAC address that may be unknown so far.
@@ -132,4 +205,26 @@ pub enum Credential {
     Ticket([u8; 32]),
     /// A join token that both sides have proved to know.
     Token(Name),
+}
+
+impl Command {
+    /// The name of the command, as in its serialized form.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Bootstrap(_) => "bootstrap",
+            Self::SeeMachine { .. } => "see-machine",
+            Self::SetBoot { .. } => "set-boot",
+            Self::Arm { .. } => "arm",
+            Self::OpenPxe { .. } => "open-pxe",
+            Self::Claim(_) => "claim",
+            Self::Approve { .. } => "approve",
+            Self::Reject { .. } => "reject",
+            Self::CreateToken { .. } => "create-token",
+            Self::RevokeToken { .. } => "revoke-token",
+            Self::SetEndpoint { .. } => "set-endpoint",
+            Self::NodeJoined { .. } => "node-joined",
+            Self::RemoveNode { .. } => "remove-node",
+        }
+    }
 }

@@ -1,0 +1,108 @@
+//! Applying proposals.
+
+mod admission;
+mod bootstrap;
+mod claim;
+mod credential;
+mod machine;
+mod node;
+mod token;
+mod transaction;
+
+use meadow_model::{Problem, ProblemCode};
+
+use crate::command::{Command, Proposal};
+use crate::limits::MAX_ANSWERS;
+use crate::state::Answer;
+use crate::{Applied, Outcome, State};
+use transaction::Transaction;
+
+impl State {
+    /// Applies `proposal`, which stands at `index` of the log. A proposal that is refused changes nothing except the
+    /// applied index ([`State::revision`]).
+    ///
+    /// # Errors
+    /// The problem that the proposer is to be told.
+    pub fn apply(&mut self, index: u64, proposal: &Proposal) -> Result<Applied, Problem> {
+        self.revision = index;
+        if let Some(outcome) = self.answered_before(proposal)? {
+            return Ok(Applied { index, changed: Vec::new(), events: Vec::new(), outcome });
+        }
+        let mut transaction = Transaction::new(self.clone(), index, proposal);
+        let outcome = transaction.run(&proposal.command)?;
+        if let Some(key) = &proposal.idempotency_key {
+            transaction.state.remember(key, proposal, &outcome);
+        }
+        let (state, applied) = transaction.finish(outcome);
+        *self = state;
+        Ok(applied)
+    }
+
+    /// Notes that the entry at `index` of the log held no proposal.
+    pub fn skip(&mut self, index: u64) {
+        self.revision = index;
+    }
+
+    fn answered_before(&self, proposal: &Proposal) -> Result<Option<Outcome>, Problem> {
+        let Some(key) = &proposal.idempotency_key else { return Ok(None) };
+        let answer = self.answers.values().find(|a| &a.key == key && a.actor == proposal.actor);
+        match answer {
+            Some(answer) if answer.command == proposal.command.name() => Ok(Some(answer.outcome.clone())),
+            Some(answer) => Err(Problem::new(
+                ProblemCode::Conflict,
+                format!("this idempotency key was used for `{}` before; use a new one for each request", answer.command),
+            )),
+            None => Ok(None),
+        }
+    }
+
+    fn remember(&mut self, key: &str, proposal: &Proposal, outcome: &Outcome) {
+        let answer = Answer {
+            key: key.to_owned(),
+            actor: proposal.actor.clone(),
+            command: proposal.command.name().to_owned(),
+            outcome: outcome.clone(),
+        };
+        self.answers.insert(self.next_answer, answer);
+        self.next_answer += 1;
+        self.answers.keep_newest(MAX_ANSWERS);
+    }
+}
+
+impl Transaction {
+    fn run(&mut self, command: &Command) -> Result<Outcome, Problem> {
+        if let Command::Bootstrap(bootstrap) = command {
+            return self.bootstrap(bootstrap);
+        }
+        if self.state.cluster.is_none() {
+            return Err(Problem::new(ProblemCode::Conflict, "there is no cluster yet; run `meadow init`"));
+        }
+        match command {
+            Command::Bootstrap(bootstrap) => self.bootstrap(bootstrap),
+            Command::SeeMachine { mac, arch } => self.see_machine(*mac, arch),
+            Command::SetBoot { machine, boot, plain_pxe, if_match } => {
+                self.set_boot(machine, *boot, *plain_pxe, *if_match)
+            }
+            Command::Arm { machine, ticket_hash, expires, node, replaces, if_match } => {
+                let armed = meadow_model::machine::Armed {
+                    expires: *expires,
+                    node: node.clone(),
+                    replaces: replaces.clone(),
+                    bound: None,
+                };
+                self.arm(machine, *ticket_hash, armed, *if_match)
+            }
+            Command::OpenPxe { until } => self.open_pxe(*until),
+            Command::Claim(claim) => self.claim(claim),
+            Command::Approve { machine, node, replaces, if_match } => {
+                self.approve(machine, node.as_ref(), replaces.as_ref(), *if_match)
+            }
+            Command::Reject { machine, if_match } => self.reject(machine, *if_match),
+            Command::CreateToken { id, key, expires, uses } => self.create_token(id, key, *expires, *uses),
+            Command::RevokeToken { id, if_match } => self.revoke_token(id, *if_match),
+            Command::SetEndpoint { node, endpoint } => self.set_endpoint(node, *endpoint),
+            Command::NodeJoined { node, version } => self.node_joined(node, version),
+            Command::RemoveNode { node, if_match } => self.remove_node(node, *if_match),
+        }
+    }
+}

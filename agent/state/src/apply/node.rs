@@ -1,0 +1,76 @@
+//! Nodes after their approval.
+
+use std::net::SocketAddr;
+
+use meadow_model::machine::Decision;
+use meadow_model::node::{Node, NodeState};
+use meadow_model::{Kind, Name, Problem, ProblemCode};
+
+use super::transaction::{Transaction, check_revision, not_found};
+use crate::limits::MAX_TEXT;
+use crate::state::Revocation;
+use crate::{Outcome, State};
+
+impl Transaction {
+    fn node(&self, name: &Name) -> Result<Node, Problem> {
+        self.state.nodes.get(name).cloned().ok_or_else(|| not_found("node", name))
+    }
+
+    pub(super) fn set_endpoint(&mut self, name: &Name, endpoint: SocketAddr) -> Result<Outcome, Problem> {
+        let mut node = self.node(name)?;
+        if node.status.endpoint != Some(endpoint) {
+            node.status.endpoint = Some(endpoint);
+            self.state.mesh_generation += 1;
+            self.put_node(node);
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// The first report of a node has come, or one of a node that was thought lost: whoever reports with the node's
+    /// own key is that node.
+    pub(super) fn node_joined(&mut self, name: &Name, version: &str) -> Result<Outcome, Problem> {
+        let mut node = self.node(name)?;
+        if node.status.state == NodeState::Lost {
+            node.status.state = NodeState::NotReady;
+            node.status.reason = None;
+            self.info("node-found", Kind::Node, name, format!("{name} was thought lost and reports again"));
+        }
+        node.status.version = Some(version.chars().take(MAX_TEXT).collect());
+        self.put_node(node);
+        if self.end_enrolment(name, "the first report came over the mesh", false) {
+            self.info("node-joined", Kind::Node, name, format!("{name} reports over the mesh"));
+        }
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn remove_node(&mut self, name: &Name, if_match: Option<u64>) -> Result<Outcome, Problem> {
+        let node = self.node(name)?;
+        check_revision(&node.metadata, if_match)?;
+        if node.spec.voter && voters(&self.state) == 1 {
+            return Err(Problem::new(ProblemCode::LastVoter, format!("{name} holds the only copy of the state")));
+        }
+        self.retire(&node);
+        self.end_enrolment(name, "the node was removed before its first report", true);
+        self.info("node-removed", Kind::Node, name, format!("{name} was removed; its key is refused from now on"));
+        Ok(Outcome::Done)
+    }
+
+    /// Takes a node out: its key is refused from now on, and its machine is forgotten.
+    pub(super) fn retire(&mut self, node: &Node) {
+        let name = &node.metadata.name;
+        self.state.nodes.remove(name);
+        self.state.revoked.insert(node.spec.fingerprint, Revocation { node: name.clone(), at: self.at });
+        self.state.mesh_generation += 1;
+        self.touch(Kind::Node, name);
+        let became = |decision: &Decision| matches!(decision, Decision::Approved { node, .. } if node == name);
+        let machines: Vec<Name> =
+            self.state.machines.iter().filter(|(_, m)| became(&m.spec.decision)).map(|(n, _)| n.clone()).collect();
+        for machine in &machines {
+            self.drop_machine(machine);
+        }
+    }
+}
+
+fn voters(state: &State) -> usize {
+    state.nodes.values().filter(|n| n.spec.voter).count()
+}

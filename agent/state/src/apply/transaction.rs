@@ -1,0 +1,231 @@
+//! A copy of the state that a command changes, and the record of what it changed.
+
+use meadow_model::event::{Event, Severity};
+use meadow_model::machine::{Machine, MachineSpec, MachineStatus};
+use meadow_model::node::Node;
+use meadow_model::operation::{Operation, OperationSpec, OperationState, OperationStatus, OperationStep};
+use meadow_model::token::Token;
+use meadow_model::{Kind, MacAddress, Metadata, Name, Problem, ProblemCode, Timestamp};
+
+use crate::command::{MachineRef, Proposal};
+use crate::limits::{MAX_EVENTS, MAX_OPERATIONS, WARNING_INTERVAL_MS};
+use crate::query::machine_name;
+use crate::{Applied, Outcome, State};
+
+/// The action of the operation that lasts from an approval to the node's first report.
+pub(super) const ENROL: &str = "enrol";
+
+pub(super) struct Transaction {
+    pub(super) state: State,
+    pub(super) at: Timestamp,
+    pub(super) actor: String,
+    index: u64,
+    changed: Vec<(Kind, Name)>,
+    events: Vec<Event>,
+}
+
+impl Transaction {
+    pub(super) fn new(state: State, index: u64, proposal: &Proposal) -> Self {
+        Self { state, at: proposal.at, actor: proposal.actor.clone(), index, changed: Vec::new(), events: Vec::new() }
+    }
+
+    pub(super) fn finish(self, outcome: Outcome) -> (State, Applied) {
+        (self.state, Applied { index: self.index, changed: self.changed, events: self.events, outcome })
+    }
+
+    pub(super) fn metadata(&self, name: &Name) -> Metadata {
+        Metadata { name: name.clone(), revision: self.index, created: self.at }
+    }
+
+    /// Records that readers will find another resource than before.
+    pub(super) fn touch(&mut self, kind: Kind, name: &Name) {
+        if !self.changed.iter().any(|(k, n)| *k == kind && n == name) {
+            self.changed.push((kind, name.clone()));
+        }
+    }
+
+    /// Stores a machine; a new revision only where a reader sees more than a newer `last_seen`.
+    pub(super) fn put_machine(&mut self, mut machine: Machine) {
+        let name = machine.metadata.name.clone();
+        if let Some(old) = self.state.machines.get(&name) {
+            let mut same_but_seen = old.clone();
+            same_but_seen.status.last_seen = machine.status.last_seen;
+            if same_but_seen == machine {
+                self.state.machines.insert(name, machine);
+                return;
+            }
+        }
+        machine.metadata.revision = self.index;
+        self.touch(Kind::Machine, &name);
+        self.state.machines.insert(name, machine);
+    }
+
+    /// Forgets a machine with all that belongs to it.
+    pub(super) fn drop_machine(&mut self, name: &Name) {
+        if self.state.machines.remove(name) {
+            self.state.claims.remove(name);
+            self.state.tickets.remove(name);
+            self.touch(Kind::Machine, name);
+        }
+    }
+
+    pub(super) fn put_node(&mut self, mut node: Node) {
+        let name = node.metadata.name.clone();
+        if self.state.nodes.get(&name) == Some(&node) {
+            return;
+        }
+        node.metadata.revision = self.index;
+        self.touch(Kind::Node, &name);
+        self.state.nodes.insert(name, node);
+    }
+
+    pub(super) fn put_token(&mut self, mut token: Token) {
+        let name = token.metadata.name.clone();
+        token.metadata.revision = self.index;
+        self.touch(Kind::Token, &name);
+        self.state.tokens.insert(name, token);
+    }
+
+    /// A machine that nobody knew, not stored yet.
+    pub(super) fn new_machine(&self, name: &Name, mac: Option<MacAddress>) -> Machine {
+        Machine {
+            kind: Kind::Machine,
+            metadata: self.metadata(name),
+            spec: MachineSpec::default(),
+            status: MachineStatus { mac, last_seen: Some(self.at), ..MachineStatus::default() },
+        }
+    }
+
+    /// The machine that an admin names, or a new one where the MAC address is new.
+    pub(super) fn find_or_new(&self, reference: &MachineRef) -> Result<Machine, Problem> {
+        match (self.state.machine(reference), reference) {
+            (Some(machine), _) => Ok(machine.clone()),
+            (None, MachineRef::Name(name)) => Err(not_found("machine", name)),
+            (None, MachineRef::Mac(mac)) => {
+                let name = machine_name(*mac).ok_or_else(|| internal("a MAC address made no name"))?;
+                if self.state.machines.contains(&name) {
+                    return Err(conflict(format!("{name} is another machine than the one with {mac}")));
+                }
+                Ok(self.new_machine(&name, Some(*mac)))
+            }
+        }
+    }
+
+    /// Starts the operation that ends with the node's first report.
+    pub(super) fn start_enrolment(&mut self, node: &Name, step: String) -> Result<Name, Problem> {
+        self.state.next_operation += 1;
+        let name = Name::new(format!("op-{:010}", self.state.next_operation))
+            .map_err(|e| internal(&format!("the operation's number made no name: {e}")))?;
+        let operation = Operation {
+            kind: Kind::Operation,
+            metadata: self.metadata(&name),
+            spec: OperationSpec {
+                action: ENROL.to_owned(),
+                kind: Kind::Node,
+                target: node.clone(),
+                actor: self.actor.clone(),
+            },
+            status: OperationStatus {
+                steps: vec![OperationStep { time: self.at, message: step }],
+                ..OperationStatus::default()
+            },
+        };
+        self.touch(Kind::Operation, &name);
+        self.state.operations.insert(name.clone(), operation);
+        self.state.operations.keep_newest(MAX_OPERATIONS);
+        Ok(name)
+    }
+
+    /// Ends the running enrolment of `node`, if there is one, with or without an error.
+    pub(super) fn end_enrolment(&mut self, node: &Name, message: &str, failed: bool) -> bool {
+        let Some(mut operation) = self.enrolment_of(node).filter(|op| op.status.state == OperationState::Running).cloned()
+        else {
+            return false;
+        };
+        operation.status.steps.push(OperationStep { time: self.at, message: message.to_owned() });
+        operation.status.state = if failed { OperationState::Failed } else { OperationState::Succeeded };
+        operation.status.error = failed.then(|| message.to_owned());
+        operation.status.ended = Some(self.at);
+        operation.metadata.revision = self.index;
+        let name = operation.metadata.name.clone();
+        self.touch(Kind::Operation, &name);
+        self.state.operations.insert(name, operation);
+        true
+    }
+
+    /// The newest enrolment of `node`.
+    pub(super) fn enrolment_of(&self, node: &Name) -> Option<&Operation> {
+        let of_node = |op: &&Operation| op.spec.action == ENROL && op.spec.kind == Kind::Node && op.spec.target == *node;
+        self.state.operations.values().rev().find(of_node)
+    }
+
+    /// Records something that is as it should be.
+    pub(super) fn info(&mut self, code: &str, kind: Kind, subject: &Name, message: String) {
+        self.record(Severity::Info, code, kind, subject.as_str(), message);
+    }
+
+    /// Records something that a person should look at; no more often than once a minute for one code and subject.
+    pub(super) fn warn(&mut self, code: &str, kind: Kind, subject: &str, message: String) -> bool {
+        let at = self.at;
+        let recent = |event: &&Event| at.millis_since(event.time) < WARNING_INTERVAL_MS;
+        let same = |event: &Event| event.code == code && event.kind == kind && event.subject == subject;
+        if self.state.events.values().rev().take_while(recent).any(same) {
+            return false;
+        }
+        self.record(Severity::Warning, code, kind, subject, message);
+        true
+    }
+
+    fn record(&mut self, severity: Severity, code: &str, kind: Kind, subject: &str, message: String) {
+        self.state.next_event += 1;
+        let event = Event {
+            seq: self.state.next_event,
+            time: self.at,
+            severity,
+            code: code.to_owned(),
+            kind,
+            subject: subject.to_owned(),
+            actor: self.actor.clone(),
+            message,
+        };
+        self.state.events.insert(event.seq, event.clone());
+        self.state.events.keep_newest(MAX_EVENTS);
+        self.events.push(event);
+    }
+
+    /// A refusal that leaves a warning behind, or a plain problem where that warning was recorded a moment ago.
+    pub(super) fn refuse(&mut self, problem: Problem, kind: Kind, subject: &str) -> Result<Outcome, Problem> {
+        let code = problem.code.as_str();
+        if self.warn(code, kind, subject, format!("{}. {}", problem.detail, problem.hint)) {
+            return Ok(Outcome::Refused { problem: Box::new(problem) });
+        }
+        Err(problem)
+    }
+}
+
+/// Checks an `If-Match` against a resource.
+pub(super) fn check_revision(metadata: &Metadata, if_match: Option<u64>) -> Result<(), Problem> {
+    match if_match {
+        Some(expected) if expected != metadata.revision => Err(Problem::new(
+            ProblemCode::RevisionMismatch,
+            format!("{} has revision {}, not {expected}", metadata.name, metadata.revision),
+        )),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn not_found(kind: &str, name: &Name) -> Problem {
+    Problem::new(ProblemCode::NotFound, format!("there is no {kind} {name}"))
+}
+
+pub(super) fn conflict(detail: impl Into<String>) -> Problem {
+    Problem::new(ProblemCode::Conflict, detail)
+}
+
+pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
+    Problem::new(ProblemCode::BadRequest, detail)
+}
+
+pub(super) fn internal(detail: &str) -> Problem {
+    Problem::new(ProblemCode::Internal, detail)
+}

@@ -1,0 +1,147 @@
+//! Questions to the state.
+
+use meadow_model::boot::BootPolicy;
+use meadow_model::machine::{Decision, Machine};
+use meadow_model::mesh::{MeshPeer, MeshView};
+use meadow_model::node::Node;
+use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
+
+use crate::command::MachineRef;
+use crate::{Standing, State};
+
+/// What the PXE server does with a MAC address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BootChoice {
+    /// What the machine is told.
+    pub policy: BootPolicy,
+    /// Whether an iPXE in its ROM is treated as plain PXE.
+    pub plain_pxe: bool,
+}
+
+impl State {
+    /// The machine that `reference` means: by name, or the one that was first seen with the MAC address, or an
+    /// approved one that has a card with it.
+    ///
+    /// The inventory of a machine that nobody approved is no evidence: a stranger could claim somebody else's address
+    /// before that computer is seen.
+    #[must_use]
+    pub fn machine(&self, reference: &MachineRef) -> Option<&Machine> {
+        match reference {
+            MachineRef::Name(name) => self.machines.get(name),
+            MachineRef::Mac(mac) => self
+                .machine_first_seen_with(*mac)
+                .or_else(|| self.machines.values().find(|m| is_approved(m) && has_card(m, *mac))),
+        }
+    }
+
+    /// Among machines that all were first seen with this address, the one that is named after it.
+    pub(crate) fn machine_first_seen_with(&self, mac: MacAddress) -> Option<&Machine> {
+        let seen_with = |m: &&Machine| m.status.mac == Some(mac);
+        let named = machine_name(mac).and_then(|name| self.machines.get(&name));
+        named.filter(seen_with).or_else(|| self.machines.values().find(seen_with))
+    }
+
+    /// The machine with this identity.
+    #[must_use]
+    pub fn machine_by_fingerprint(&self, fingerprint: &Fingerprint) -> Option<&Machine> {
+        self.machines.values().find(|m| m.status.fingerprint.as_ref() == Some(fingerprint))
+    }
+
+    /// The node with this identity.
+    #[must_use]
+    pub fn node_by_fingerprint(&self, fingerprint: &Fingerprint) -> Option<&Node> {
+        self.nodes.values().find(|n| &n.spec.fingerprint == fingerprint)
+    }
+
+    /// Where the claim of this key stands; `None` where it did not claim.
+    ///
+    /// # Errors
+    /// [`ProblemCode::NodeRevoked`] or [`ProblemCode::MachineRejected`] where it was turned away.
+    pub fn standing(&self, fingerprint: &Fingerprint) -> Result<Option<(Name, Standing)>, Problem> {
+        if let Some(revocation) = self.revoked.get(fingerprint) {
+            return Err(node_revoked(&revocation.node));
+        }
+        let Some(machine) = self.machine_by_fingerprint(fingerprint) else {
+            let node = self.node_by_fingerprint(fingerprint).map(|n| n.metadata.name.clone());
+            return Ok(node.map(|node| (node.clone(), Standing::Approved { node })));
+        };
+        let name = machine.metadata.name.clone();
+        match &machine.spec.decision {
+            Decision::Approved { node, .. } => Ok(Some((name, Standing::Approved { node: node.clone() }))),
+            Decision::Rejected { by, .. } => Err(machine_rejected(&name, by)),
+            Decision::Undecided => {
+                let reason = waits_for_a_person(&name);
+                Ok(Some((name, Standing::Pending { reason })))
+            }
+        }
+    }
+
+    /// What the PXE server does with this address at time `now`. An open window boots every machine that nobody
+    /// decided about; a machine that was rejected is left alone.
+    #[must_use]
+    pub fn boot_choice(&self, mac: MacAddress, now: Timestamp) -> BootChoice {
+        let machine = self.machine(&MachineRef::Mac(mac));
+        let plain_pxe = machine.is_some_and(|m| m.spec.plain_pxe);
+        let named = machine.map(|m| m.spec.boot).unwrap_or_default();
+        let open = self.cluster.as_ref().and_then(|c| c.spec.pxe_open_until).is_some_and(|until| now < until);
+        let policy = match machine.map(|m| &m.spec.decision) {
+            Some(Decision::Rejected { .. }) => BootPolicy::Ignore,
+            _ if named == BootPolicy::Ignore && open => BootPolicy::Image,
+            _ => named,
+        };
+        BootChoice { policy, plain_pxe }
+    }
+
+    /// SHA-256 of the ticket that the machine with this address may be given at time `now`: armed, not expired, not
+    /// yet bound to a key.
+    #[must_use]
+    pub fn open_ticket(&self, mac: MacAddress, now: Timestamp) -> Option<&[u8; 32]> {
+        let machine = self.machine(&MachineRef::Mac(mac))?;
+        let armed = machine.spec.armed.as_ref()?;
+        (armed.bound.is_none() && now < armed.expires).then(|| self.tickets.get(&machine.metadata.name)).flatten()
+    }
+
+    /// The mesh as `node` is to see it; `None` where there is no such node.
+    #[must_use]
+    pub fn mesh_view(&self, node: &Name) -> Option<MeshView> {
+        let own = self.nodes.get(node)?;
+        let peers = self.nodes.values().filter(|peer| peer.metadata.name != *node).map(|peer| MeshPeer {
+            name: peer.metadata.name.clone(),
+            key: peer.spec.wireguard,
+            address: peer.spec.address,
+            endpoint: peer.status.endpoint,
+            reports: peer.spec.voter,
+        });
+        Some(MeshView {
+            generation: self.mesh_generation,
+            name: node.clone(),
+            address: own.spec.address,
+            peers: peers.collect(),
+        })
+    }
+}
+
+/// What a machine is called that is known by its MAC address. `None` never happens: the letters are all allowed.
+pub(crate) fn machine_name(mac: MacAddress) -> Option<Name> {
+    Name::new(format!("m-{}", mac.to_string().replace(':', ""))).ok()
+}
+
+pub(crate) fn is_approved(machine: &Machine) -> bool {
+    matches!(machine.spec.decision, Decision::Approved { .. })
+}
+
+fn has_card(machine: &Machine, mac: MacAddress) -> bool {
+    machine.status.hardware.as_ref().is_some_and(|h| h.nics.iter().any(|nic| nic.mac == mac))
+}
+
+pub(crate) fn waits_for_a_person(machine: &Name) -> String {
+    format!("compare the fingerprint and code on its console, then run `meadow machine approve {machine}`")
+}
+
+pub(crate) fn node_revoked(node: &Name) -> Problem {
+    Problem::new(ProblemCode::NodeRevoked, format!("this key was node {node}, which was removed or replaced"))
+}
+
+pub(crate) fn machine_rejected(machine: &Name, by: &str) -> Problem {
+    Problem::new(ProblemCode::MachineRejected, format!("{machine} was rejected by {by}"))
+}
