@@ -1,0 +1,100 @@
+//! What the routes need of the agent around them.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use meadow_model::boot::{BootEvent, PxeStatus};
+use meadow_model::console::SelfView;
+use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
+use meadow_model::mesh::MeshView;
+use meadow_model::node::{Node, NodeReport, NodeStatus};
+use meadow_model::token::NewToken;
+use meadow_model::{Fingerprint, MacAddress, Name, Problem, Timestamp};
+use meadow_state::command::{MachineRef, Proposal};
+use meadow_state::{Applied, State};
+
+use crate::wire::Health;
+
+/// An answer that takes a while.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + Send + 'a>>;
+
+/// Who proposes a change, and under which key a repetition gets the first answer again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// As in [`Proposal::actor`].
+    pub actor: String,
+    /// As in [`Proposal::idempotency_key`].
+    pub idempotency_key: Option<String>,
+}
+
+/// Arms the next boot of a machine; the backend makes the ticket and keeps it for the boot server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arm {
+    /// The machine.
+    pub machine: MachineRef,
+    /// Until when.
+    pub expires: Timestamp,
+    /// The name of the node.
+    pub node: Option<Name>,
+    /// The lost node that it replaces.
+    pub replaces: Option<Name>,
+    /// The machine's revision as the caller read it.
+    pub if_match: Option<u64>,
+}
+
+/// The agent as the routes see it. Reads are cheap and never wait; changes are acknowledged once they are durable.
+pub trait Backend: Send + Sync + 'static {
+    /// The replicated state as it was applied last.
+    ///
+    /// # Errors
+    /// `Unavailable` on a computer that keeps none, or not yet.
+    fn state(&self) -> Result<Arc<State>, Problem>;
+
+    /// The wall clock.
+    fn now(&self) -> Timestamp;
+
+    /// Changes the replicated state.
+    fn propose(&self, proposal: Proposal) -> Answer<'_, Applied>;
+
+    /// The status of a node with its newest report, judged now.
+    fn node_status(&self, node: &Node) -> NodeStatus;
+
+    /// The node that leads Raft, where one does.
+    fn leader(&self) -> Option<Name>;
+
+    /// What a person should look at, with the next step.
+    fn warnings(&self) -> Vec<String>;
+
+    /// Whether the agent does what it is there for.
+    fn health(&self) -> Health;
+
+    /// Makes a token's secret, proposes the token (valid until `expires`, for `uses` machines), and gives its text.
+    /// A repetition under one idempotency key is a `Conflict`: the text is shown only once.
+    fn create_token(&self, expires: Timestamp, uses: u32, author: Author) -> Answer<'_, NewToken>;
+
+    /// Makes a ticket, arms the machine with it, and keeps it for the boot server.
+    fn arm(&self, arm: Arm, author: Author) -> Answer<'_, Applied>;
+
+    /// Takes the report of a node that came from the node's own mesh address.
+    fn record_report(&self, node: &Name, report: NodeReport, from: SocketAddr) -> Answer<'_, MeshView>;
+
+    /// The first message of an enrolment, from the holder of `key`.
+    fn hello(&self, key: Fingerprint, hello: Hello, from: SocketAddr) -> Answer<'_, HelloReply>;
+
+    /// The claim of the holder of `key`.
+    fn claim(&self, key: Fingerprint, claim: Claim, from: SocketAddr) -> Answer<'_, ClaimReply>;
+
+    /// Where the claim of the holder of `key` stands; `NotFound` where there is none.
+    fn claim_state(&self, key: Fingerprint) -> Answer<'_, ClaimReply>;
+
+    /// The state of the PXE server.
+    fn pxe_status(&self) -> PxeStatus;
+
+    /// The boot log, of one machine or of all, after position `since`, oldest first.
+    fn pxe_events(&self, mac: Option<MacAddress>, since: u64) -> Vec<BootEvent>;
+
+    /// What the console of this computer shows.
+    fn self_view(&self) -> SelfView;
+}

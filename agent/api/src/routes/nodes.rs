@@ -1,0 +1,92 @@
+//! Nodes and their reports.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::ETAG;
+use http::{HeaderMap, StatusCode};
+use meadow_model::mesh::MeshView;
+use meadow_model::node::{Node, NodeReport, NodeSpec, NodeStatus};
+use meadow_model::resource::List;
+use meadow_model::{Name, ProblemCode, Resource};
+use meadow_state::command::Command;
+
+use super::{Context, Reply, author, change, missing};
+use crate::backend::Backend;
+use crate::extract::{self, Caller, Query, Subject};
+use crate::list::{Field, ListQuery, page};
+use crate::precondition::{self, etag};
+use crate::problem::Failure;
+
+/// Fields to filter and sort by.
+const FIELDS: &[Field<Node>] = &[
+    Field { name: "name", get: |n| (&n.metadata.name).into() },
+    Field { name: "id", get: |n| n.spec.id.into() },
+    Field { name: "state", get: |n| (&n.status.state).into() },
+    Field { name: "voter", get: |n| (&n.spec.voter).into() },
+    Field { name: "ephemeral", get: |n| (&n.spec.ephemeral).into() },
+    Field { name: "created", get: |n| (&n.metadata.created).into() },
+];
+
+/// All nodes, judged now. Fields to filter and sort by: name, id, state, voter, ephemeral, created.
+#[utoipa::path(get, path = "/v1/nodes", tag = "nodes", params(ListQuery), responses(
+    (status = 200, body = List<Resource<NodeSpec, NodeStatus>>),
+))]
+pub(super) async fn list(State(backend): Context, Query(query): Query<ListQuery>) -> Reply<Json<List<Node>>> {
+    let state = backend.state()?;
+    let nodes = state.nodes().values().map(|node| judged(&*backend, node));
+    Ok(Json(page(nodes, &query, FIELDS, state.revision())?))
+}
+
+/// One node, judged now.
+#[utoipa::path(get, path = "/v1/nodes/{name}", tag = "nodes", params(("name" = String, Path)), responses(
+    (status = 200, body = Resource<NodeSpec, NodeStatus>, headers(("ETag" = String))),
+))]
+pub(super) async fn get(State(backend): Context, Subject(name): Subject) -> Reply<Response> {
+    let state = backend.state()?;
+    let node = judged(&*backend, find(&state, &name)?);
+    Ok(([(ETAG, etag(node.metadata.revision))], Json(node)).into_response())
+}
+
+/// Takes a node out of the cluster: its key is refused and it leaves the mesh.
+#[utoipa::path(delete, path = "/v1/nodes/{name}", tag = "nodes",
+    params(("name" = String, Path), ("If-Match" = String, Header)), responses((status = 204)))]
+pub(super) async fn remove(
+    State(backend): Context,
+    caller: Caller,
+    Subject(name): Subject,
+    headers: HeaderMap,
+) -> Reply<StatusCode> {
+    let if_match = precondition::required(&headers, find(&*backend.state()?, &name)?.metadata.revision)?;
+    change(&*backend, author(&caller, &headers)?, Command::RemoveNode { node: name, if_match }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A node tells how it is, over the mesh, and hears who is in the mesh.
+#[utoipa::path(put, path = "/v1/nodes/{name}/report", tag = "nodes", params(("name" = String, Path)),
+    request_body = NodeReport, responses((status = 200, body = MeshView)))]
+pub(super) async fn report(
+    State(backend): Context,
+    caller: Caller,
+    Subject(name): Subject,
+    extract::Json(report): extract::Json<NodeReport>,
+) -> Reply<Json<MeshView>> {
+    let state = backend.state()?;
+    let node = find(&state, &name)?;
+    // A report is evidence that the mesh works, so one that came another way is none.
+    let from = caller.address.filter(|from| from.ip() == node.spec.address).ok_or_else(|| {
+        Failure::new(
+            ProblemCode::Forbidden,
+            format!("a report of {name} must come over the mesh, from {}", node.spec.address),
+        )
+    })?;
+    Ok(Json(backend.record_report(&name, report, from).await?))
+}
+
+fn find<'s>(state: &'s meadow_state::State, name: &Name) -> Reply<&'s Node> {
+    state.nodes().get(name).ok_or_else(|| missing("node", name))
+}
+
+fn judged(backend: &dyn Backend, node: &Node) -> Node {
+    Node { status: backend.node_status(node), ..node.clone() }
+}

@@ -1,0 +1,55 @@
+//! Operations: work that takes a while.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{ETAG, LOCATION};
+use meadow_model::operation::{Operation, OperationSpec, OperationStatus};
+use meadow_model::resource::List;
+use meadow_model::{ProblemCode, Resource};
+use meadow_state::{Applied, Outcome};
+
+use super::{Context, Reply, json_name, missing};
+use crate::extract::{Query, Subject};
+use crate::list::{Field, ListQuery, page};
+use crate::precondition::etag;
+use crate::problem::Failure;
+
+/// Fields to filter and sort by.
+const FIELDS: &[Field<Operation>] = &[
+    Field { name: "name", get: |o| (&o.metadata.name).into() },
+    Field { name: "state", get: |o| json_name(&o.status.state).as_str().into() },
+    Field { name: "action", get: |o| (&o.spec.action).into() },
+    Field { name: "target", get: |o| (&o.spec.target).into() },
+    Field { name: "created", get: |o| (&o.metadata.created).into() },
+];
+
+/// All operations. Fields to filter and sort by: name, state, action, target, created.
+#[utoipa::path(get, path = "/v1/operations", tag = "operations", params(ListQuery), responses(
+    (status = 200, body = List<Resource<OperationSpec, OperationStatus>>),
+))]
+pub(super) async fn list(State(backend): Context, Query(query): Query<ListQuery>) -> Reply<Json<List<Operation>>> {
+    let state = backend.state()?;
+    Ok(Json(page(state.operations().values().cloned(), &query, FIELDS, state.revision())?))
+}
+
+/// One operation with its steps.
+#[utoipa::path(get, path = "/v1/operations/{name}", tag = "operations", params(("name" = String, Path)), responses(
+    (status = 200, body = Resource<OperationSpec, OperationStatus>, headers(("ETag" = String))),
+))]
+pub(super) async fn get(State(backend): Context, Subject(name): Subject) -> Reply<Response> {
+    let state = backend.state()?;
+    let operation = state.operations().get(&name).ok_or_else(|| missing("operation", &name))?;
+    Ok(([(ETAG, etag(operation.metadata.revision))], Json(operation)).into_response())
+}
+
+/// The answer to a request that started work: the operation to follow.
+pub(super) fn accepted(state: &meadow_state::State, applied: &Applied) -> Reply<Response> {
+    let Outcome::Enrolling { operation: Some(name), .. } = &applied.outcome else {
+        return Err(Failure::new(ProblemCode::Conflict, "this was done so long ago that its operation is forgotten"));
+    };
+    let operation = state.operations().get(name).ok_or_else(|| missing("operation", name))?;
+    let location = format!("/v1/operations/{name}");
+    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(operation)).into_response())
+}

@@ -1,0 +1,89 @@
+//! Join tokens.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{ETAG, LOCATION};
+use http::{HeaderMap, StatusCode};
+use meadow_model::resource::List;
+use meadow_model::token::{NewToken, Token, TokenRequest, TokenSpec, TokenStatus};
+use meadow_model::{Name, Resource};
+use meadow_state::command::Command;
+
+use super::{Context, Reply, author, change, missing, out_of_range};
+use crate::extract::{self, Caller, Query, Subject};
+use crate::list::{Field, ListQuery, page};
+use crate::precondition::{self, etag};
+use crate::wire::{TOKEN_MAX_USES, TOKEN_TTL_S};
+
+/// Seconds that a token is valid where nobody says.
+const DEFAULT_TTL_S: u32 = 600;
+
+/// Fields to filter and sort by.
+const FIELDS: &[Field<Token>] = &[
+    Field { name: "name", get: |t| (&t.metadata.name).into() },
+    Field { name: "expires", get: |t| (&t.spec.expires).into() },
+    Field { name: "revoked", get: |t| (&t.spec.revoked).into() },
+    Field { name: "created", get: |t| (&t.metadata.created).into() },
+];
+
+/// All tokens, without their secrets. Fields to filter and sort by: name, expires, revoked, created.
+#[utoipa::path(get, path = "/v1/tokens", tag = "tokens", params(ListQuery), responses(
+    (status = 200, body = List<Resource<TokenSpec, TokenStatus>>),
+))]
+pub(super) async fn list(State(backend): Context, Query(query): Query<ListQuery>) -> Reply<Json<List<Token>>> {
+    let state = backend.state()?;
+    Ok(Json(page(state.tokens().values().cloned(), &query, FIELDS, state.revision())?))
+}
+
+/// One token, without its secret.
+#[utoipa::path(get, path = "/v1/tokens/{name}", tag = "tokens", params(("name" = String, Path)), responses(
+    (status = 200, body = Resource<TokenSpec, TokenStatus>, headers(("ETag" = String))),
+))]
+pub(super) async fn get(State(backend): Context, Subject(name): Subject) -> Reply<Response> {
+    let state = backend.state()?;
+    let token = find(&state, &name)?;
+    Ok(([(ETAG, etag(token.metadata.revision))], Json(token)).into_response())
+}
+
+/// Makes a token. Its text is in this answer and nowhere else.
+#[utoipa::path(post, path = "/v1/tokens", tag = "tokens", request_body = TokenRequest, responses(
+    (status = 201, body = NewToken, headers(("Location" = String))),
+))]
+pub(super) async fn create(
+    State(backend): Context,
+    caller: Caller,
+    headers: HeaderMap,
+    extract::Json(request): extract::Json<TokenRequest>,
+) -> Reply<Response> {
+    let ttl = request.ttl_s.unwrap_or(DEFAULT_TTL_S);
+    if !TOKEN_TTL_S.contains(&ttl) {
+        return Err(out_of_range("ttl_s", &TOKEN_TTL_S));
+    }
+    let uses = request.uses.unwrap_or(1);
+    if !(1..=TOKEN_MAX_USES).contains(&uses) {
+        return Err(out_of_range("uses", &(1..=TOKEN_MAX_USES)));
+    }
+    let expires = backend.now().plus_seconds(ttl.into());
+    let new = backend.create_token(expires, uses, author(&caller, &headers)?).await?;
+    let location = format!("/v1/tokens/{}", new.token.metadata.name);
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(new)).into_response())
+}
+
+/// Takes a token back.
+#[utoipa::path(delete, path = "/v1/tokens/{name}", tag = "tokens",
+    params(("name" = String, Path), ("If-Match" = String, Header)), responses((status = 204)))]
+pub(super) async fn revoke(
+    State(backend): Context,
+    caller: Caller,
+    Subject(name): Subject,
+    headers: HeaderMap,
+) -> Reply<StatusCode> {
+    let if_match = precondition::required(&headers, find(&*backend.state()?, &name)?.metadata.revision)?;
+    change(&*backend, author(&caller, &headers)?, Command::RevokeToken { id: name, if_match }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn find<'s>(state: &'s meadow_state::State, name: &Name) -> Reply<&'s Token> {
+    state.tokens().get(name).ok_or_else(|| missing("token", name))
+}
