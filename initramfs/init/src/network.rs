@@ -1,0 +1,153 @@
+//! All wired network cards at once: the first with a lease and a Meadow server wins.
+
+mod card;
+mod facts;
+mod packet_socket;
+mod rtnetlink;
+mod status;
+
+use std::collections::HashMap;
+use std::net::UdpSocket;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::boot_log::BootLog;
+use crate::dhcp::{self, Mac};
+use crate::http::Route;
+use crate::lock;
+use crate::system::uptime;
+
+pub use facts::wired_cards;
+pub use status::{CardStatus, choose, describe_wait, lines};
+
+/// A card that crashed is tried again after this.
+const RESTART_PAUSE: Duration = Duration::from_secs(5);
+/// How often a waiting boot says what it waits for.
+const WAIT_STEP: Duration = Duration::from_secs(5);
+
+/// The way to the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uplink {
+    /// Interface and server.
+    pub route: Route,
+    /// The card's hardware address: the name by which the server knows this machine.
+    pub mac: Mac,
+}
+
+impl Uplink {
+    /// The path of something that belongs to this machine.
+    #[must_use]
+    pub fn path(&self, what: &str) -> String {
+        format!("/machine/{}/{what}", dhcp::format_mac(self.mac, "-"))
+    }
+}
+
+/// What is known of all cards.
+#[derive(Debug, Default)]
+pub struct Network {
+    cards: Mutex<HashMap<String, CardStatus>>,
+    changed: Condvar,
+}
+
+impl Network {
+    /// Takes up every wired card that is not yet; to be called whenever one may have come.
+    pub fn take_up(self: &Arc<Self>, log: &Arc<BootLog>) {
+        for (name, index, mac) in wired_cards() {
+            let mut cards = lock(&self.cards);
+            if cards.contains_key(&name) {
+                continue;
+            }
+            cards.insert(name.clone(), CardStatus::new(mac));
+            drop(cards);
+            self.start_card(name, index, mac, Arc::clone(log));
+        }
+    }
+
+    fn start_card(self: &Arc<Self>, name: String, index: u32, mac: Mac, log: Arc<BootLog>) {
+        let network = Arc::clone(self);
+        let thread_name = format!("card-{name}");
+        let run = move || {
+            while facts::exists(&name, index) {
+                let (network, log) = (&network, &log);
+                let run = std::panic::AssertUnwindSafe(|| card::run(&name, index, mac, network, log));
+                match std::panic::catch_unwind(run) {
+                    Ok(Ok(())) => break,
+                    Ok(Err(error)) => log.say(&format!("{name}: {error:#}; trying again")),
+                    Err(_) => {} // the panic hook told
+                }
+                thread::sleep(RESTART_PAUSE);
+            }
+            lock(&network.cards).remove(&name);
+            log.say(&format!("{name}: the network card is gone"));
+        };
+        if let Err(error) = thread::Builder::new().name(thread_name).spawn(run) {
+            // Without it in the table the next device event tries again.
+            lock(&self.cards).retain(|_, status| status.mac != mac);
+            eprintln!("no thread for a network card: {error}");
+        }
+    }
+
+    /// Waits for a card with a lease and a server, and says meanwhile what is missing.
+    pub fn wait_for_server(&self, log: &BootLog) -> Uplink {
+        loop {
+            let cards = lock(&self.cards);
+            let (cards, _) = self
+                .changed
+                .wait_timeout_while(cards, WAIT_STEP, |cards| choose(cards).is_none())
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(uplink) = choose(&cards) {
+                return uplink;
+            }
+            let missing = describe_wait(&cards);
+            drop(cards);
+            log.waiting(&missing);
+        }
+    }
+
+    /// The way to the server; waits for it in silence.
+    pub fn uplink(&self) -> Uplink {
+        let mut cards = lock(&self.cards);
+        loop {
+            if let Some(uplink) = choose(&cards) {
+                return uplink;
+            }
+            cards = self.changed.wait(cards).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+
+    /// The server on this interface could not be reached: prefer others, and look for it again.
+    pub fn failed(&self, interface: &str) {
+        if let Some(status) = lock(&self.cards).get_mut(interface) {
+            status.failures = status.failures.saturating_add(1);
+            status.search_again = true;
+        }
+    }
+
+    /// Changes what is known of a card and tells all who wait.
+    fn update(&self, name: &str, log: &BootLog, change: impl FnOnce(&mut CardStatus)) {
+        let mut cards = lock(&self.cards);
+        if let Some(status) = cards.get_mut(name) {
+            change(status);
+            status.settle(uptime());
+        }
+        let text = lines(&cards);
+        drop(cards);
+        log.set_network(text);
+        self.changed.notify_all();
+    }
+
+    /// Whether somebody asked to look for the server again; asking resets it.
+    fn take_search_wish(&self, name: &str) -> bool {
+        lock(&self.cards).get_mut(name).is_some_and(|status| std::mem::take(&mut status.search_again))
+    }
+}
+
+/// Occupies UDP port 68, so that the kernel does not answer servers with "port unreachable"
+/// while the packet sockets listen.
+///
+/// # Errors
+/// If the port is taken, which nobody here could have done.
+pub fn occupy_dhcp_port() -> std::io::Result<UdpSocket> {
+    UdpSocket::bind(("0.0.0.0", 68))
+}

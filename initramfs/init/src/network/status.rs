@@ -1,0 +1,173 @@
+//! What is known of the network cards, and what follows from it, without effects.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::Uplink;
+use crate::dhcp::{Lease, Mac, format_mac};
+use crate::http::{BaseUrl, Route};
+
+/// One card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CardStatus {
+    /// Hardware address.
+    pub mac: Mac,
+    /// Whether a cable is plugged in and the other side is on.
+    pub carrier: bool,
+    /// The address in use.
+    pub lease: Option<Lease>,
+    /// The Meadow server seen here.
+    pub server: Option<BaseUrl>,
+    /// Since when it has all of these.
+    pub ready_since: Option<Duration>,
+    /// How often the server could not be reached through it.
+    pub failures: u32,
+    /// Look for the server again.
+    pub search_again: bool,
+}
+
+impl CardStatus {
+    /// A card about which nothing is known.
+    #[must_use]
+    pub fn new(mac: Mac) -> Self {
+        Self {
+            mac,
+            carrier: false,
+            lease: None,
+            server: None,
+            ready_since: None,
+            failures: 0,
+            search_again: false,
+        }
+    }
+
+    /// Notes since when the card is ready, after a change.
+    pub(super) fn settle(&mut self, now: Duration) {
+        let ready = self.carrier && self.lease.is_some() && self.server.is_some();
+        self.ready_since = ready.then(|| self.ready_since.unwrap_or(now));
+    }
+
+    fn line(&self, name: &str) -> String {
+        let mac = format_mac(self.mac, ":");
+        let state = match (self.carrier, &self.lease, &self.server) {
+            (false, ..) => "no carrier".to_owned(),
+            (true, None, _) => "no DHCP lease yet".to_owned(),
+            (true, Some(lease), None) => {
+                format!("{}/{}, no Meadow server yet", lease.address, lease.prefix_len)
+            }
+            (true, Some(lease), Some(server)) => {
+                format!("{}/{}, server {server}", lease.address, lease.prefix_len)
+            }
+        };
+        format!("{name} ({mac}): {state}")
+    }
+}
+
+/// One line a card, sorted by name.
+#[must_use]
+pub fn lines(cards: &HashMap<String, CardStatus>) -> Vec<String> {
+    let sorted: BTreeMap<_, _> = cards.iter().collect();
+    sorted.into_iter().map(|(name, status)| status.line(name)).collect()
+}
+
+/// The card to use: the one with the fewest failures, and of those the first that was ready.
+#[must_use]
+pub fn choose(cards: &HashMap<String, CardStatus>) -> Option<Uplink> {
+    let (name, status) = cards
+        .iter()
+        .filter(|(_, status)| status.ready_since.is_some())
+        .min_by_key(|(name, status)| (status.failures, status.ready_since, (*name).clone()))?;
+    let route = Route { interface: name.clone(), base: status.server? };
+    Some(Uplink { route, mac: status.mac })
+}
+
+/// What is missing, with the next step for a person.
+#[must_use]
+pub fn describe_wait(cards: &HashMap<String, CardStatus>) -> String {
+    let hint = if cards.is_empty() {
+        return "no wired network card with a driver in this initrd was found".to_owned();
+    } else if cards.values().all(|card| !card.carrier) {
+        "plug in a network cable"
+    } else if cards.values().all(|card| card.lease.is_none()) {
+        "no DHCP server answers: is the router on?"
+    } else {
+        "no Meadow server answers: is it on, in this network, and does it know this machine?"
+    };
+    format!("{}; {hint}", lines(cards).join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn lease() -> Lease {
+        Lease {
+            address: Ipv4Addr::new(192, 0, 2, 10),
+            prefix_len: 24,
+            router: None,
+            server: Ipv4Addr::new(192, 0, 2, 1),
+            lifetime: None,
+            renew: Duration::ZERO,
+            rebind: Duration::ZERO,
+        }
+    }
+
+    fn card(carrier: bool, leased: bool, server: bool, at: u64) -> CardStatus {
+        let mut status = CardStatus::new([2, 0, 0, 0, 0, 1]);
+        status.carrier = carrier;
+        status.lease = leased.then(lease);
+        status.server = server.then(|| BaseUrl::parse("http://192.0.2.2:7480/").unwrap());
+        status.settle(Duration::from_secs(at));
+        status
+    }
+
+    fn cards(list: &[(&str, CardStatus)]) -> HashMap<String, CardStatus> {
+        list.iter().map(|(name, status)| ((*name).to_owned(), status.clone())).collect()
+    }
+
+    fn chosen(cards: &HashMap<String, CardStatus>) -> Option<String> {
+        choose(cards).map(|uplink| uplink.route.interface)
+    }
+
+    #[test]
+    fn only_a_card_with_everything_is_chosen() {
+        for (carrier, leased, server) in [(false, true, true), (true, false, true), (true, true, false)] {
+            assert_eq!(chosen(&cards(&[("eth0", card(carrier, leased, server, 1))])), None);
+        }
+    }
+
+    #[test]
+    fn the_first_one_ready_wins_until_it_fails() {
+        let mut all = cards(&[("eth0", card(true, true, true, 9)), ("eth1", card(true, true, true, 3))]);
+        assert_eq!(chosen(&all).as_deref(), Some("eth1"));
+        all.get_mut("eth1").unwrap().failures = 1;
+        assert_eq!(chosen(&all).as_deref(), Some("eth0"));
+    }
+
+    #[test]
+    fn readiness_keeps_its_date_and_ends_with_the_carrier() {
+        let mut status = card(true, true, true, 3);
+        status.settle(Duration::from_secs(8));
+        assert_eq!(status.ready_since, Some(Duration::from_secs(3)));
+        status.carrier = false;
+        status.settle(Duration::from_secs(9));
+        assert_eq!(status.ready_since, None);
+    }
+
+    #[test]
+    fn says_what_is_missing() {
+        for (list, expected) in [
+            (vec![], "no wired network card"),
+            (vec![("eth0", card(false, false, false, 0))], "plug in a network cable"),
+            (vec![("eth0", card(true, false, false, 0)), ("eth1", card(false, false, false, 0))], "no DHCP server answers"),
+            (vec![("eth0", card(true, true, false, 0))], "no Meadow server answers"),
+        ] {
+            let text = describe_wait(&cards(&list));
+            assert!(text.contains(expected), "{text}");
+        }
+        let text = describe_wait(&cards(&[("eth1", card(true, true, false, 0)), ("eth0", card(false, false, false, 0))]));
+        assert!(text.starts_with("eth0 (02:00:00:00:00:01): no carrier; eth1 (02:00:00:00:00:01): 192.0.2.10/24, no Meadow"), "{text}");
+    }
+}

@@ -1,0 +1,208 @@
+//! Streams the root image into memory and hashes it on the way.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use anyhow::{Context, bail, ensure};
+use rustix::mount::{MountFlags, UnmountFlags};
+use sha2::{Digest, Sha256};
+
+use super::RootSpec;
+use crate::http::{Connection, Route};
+
+/// Where the image's own tmpfs is while it is written.
+const DIRECTORY: &str = "/meadow/image";
+const CHUNK: usize = 256 * 1024;
+/// Chunks between the network and the hash: they work beside each other.
+const CHUNKS: usize = 8;
+/// The tmpfs holds the image and its own bookkeeping.
+const ROOM: u64 = 1 << 20;
+
+/// An image on its way; what arrived stays across attempts.
+#[derive(Debug)]
+pub struct Download {
+    file: File,
+    arrived: u64,
+    hash: Sha256,
+    verified: bool,
+}
+
+impl Download {
+    /// An empty image in a tmpfs of just its size (the default would be half of the memory).
+    ///
+    /// # Errors
+    /// If the tmpfs cannot be made.
+    pub fn prepare(spec: &RootSpec) -> anyhow::Result<Self> {
+        fs::create_dir_all(DIRECTORY).with_context(|| format!("cannot make {DIRECTORY}"))?;
+        let size = std::ffi::CString::new(format!("mode=0700,size={}", spec.size + ROOM))?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        rustix::mount::mount("meadow-image", DIRECTORY, "tmpfs", flags, Some(size.as_c_str()))
+            .context("cannot make a tmpfs for the root image")?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(format!("{DIRECTORY}/{}", spec.name))
+            .context("cannot make the file of the root image")?;
+        // The open file keeps its memory; no name is left to the booted system.
+        rustix::mount::unmount(DIRECTORY, UnmountFlags::DETACH).context("cannot detach the image's tmpfs")?;
+        Ok(Self { file, arrived: 0, hash: Sha256::new(), verified: false })
+    }
+
+    /// The image, once it was verified.
+    #[must_use]
+    pub fn verified(&self) -> Option<&File> {
+        self.verified.then_some(&self.file)
+    }
+
+    fn start_over(&mut self) -> anyhow::Result<()> {
+        use std::io::Seek;
+        self.arrived = 0;
+        self.hash = Sha256::new();
+        self.file.set_len(0).context("cannot empty the image's file")?;
+        self.file.rewind().context("cannot rewind the image's file")
+    }
+}
+
+/// Fetches what is missing of the image and checks it. `progress` gets the percents.
+///
+/// # Errors
+/// If the connection breaks (the next call goes on where it broke) or if the digest is wrong
+/// (the next call begins anew). An image that fails is never kept.
+pub fn fetch(download: &mut Download, spec: &RootSpec, route: &Route, progress: impl Fn(u8)) -> anyhow::Result<()> {
+    if download.verified {
+        return Ok(());
+    }
+    if download.arrived < spec.size {
+        let path = format!("/artifacts/{}", spec.name);
+        let connection = Connection::open(route, "GET", &path, download.arrived, None)
+            .with_context(|| format!("cannot fetch {path} from {}", route.base))?;
+        check_head(download, spec, &connection)?;
+        receive(download, spec, connection, &progress).with_context(|| {
+            format!("the download of {path} broke after {} of {} bytes", download.arrived, spec.size)
+        })?;
+    }
+    let digest = hex(&download.hash.clone().finalize());
+    if digest != spec.sha256 {
+        download.start_over()?;
+        bail!(
+            "{} has the digest {digest} instead of {}: it was damaged on its way, or the server has another image now (then restart this machine)",
+            spec.name,
+            spec.sha256
+        );
+    }
+    download.verified = true;
+    Ok(())
+}
+
+fn check_head(download: &mut Download, spec: &RootSpec, connection: &Connection) -> anyhow::Result<()> {
+    let head = connection.head();
+    let total = match (head.status, head.content_range) {
+        (200, _) => {
+            // Also when a server does not know ranges.
+            download.start_over()?;
+            head.content_length
+        }
+        (206, Some((first, total))) if first == download.arrived => Some(total),
+        (206 | 416, _) => {
+            download.start_over()?;
+            bail!("the server answered with another range than was asked for");
+        }
+        (404, _) => bail!("the server has no {}: look at `meadow pxe status` there", spec.name),
+        (status, _) => bail!("the server answered with status {status}"),
+    };
+    ensure!(
+        total == Some(spec.size),
+        "the server's {} does not have the {} bytes that belong to this initrd: if its image was just replaced, restart this machine",
+        spec.name,
+        spec.size
+    );
+    Ok(())
+}
+
+/// Reads the body to its end: the socket on this thread, hash and file on another.
+fn receive(download: &mut Download, spec: &RootSpec, mut connection: Connection, progress: &impl Fn(u8)) -> anyhow::Result<()> {
+    let mut arrived = download.arrived;
+    thread::scope(|scope| {
+        let (chunks, queue) = sync_channel::<Vec<u8>>(CHUNKS);
+        let writer = thread::Builder::new()
+            .name("image".to_owned())
+            .spawn_scoped(scope, move || store(download, queue))
+            .context("cannot start a thread")?;
+        let mut told = None;
+        let received = loop {
+            let mut chunk = vec![0; CHUNK];
+            match fill(&mut connection, &mut chunk) {
+                Ok(0) => break Ok(()),
+                Ok(count) => {
+                    chunk.truncate(count);
+                    arrived += count as u64;
+                    if chunks.send(chunk).is_err() {
+                        break Ok(()); // the writer failed, and says why below
+                    }
+                    let percent = percent(arrived, spec.size);
+                    if told != Some(percent / 10) {
+                        told = Some(percent / 10);
+                        progress(percent);
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        drop(chunks);
+        match writer.join() {
+            Ok(stored) => stored.context("cannot keep the root image in memory")?,
+            Err(_) => bail!("the thread that keeps the image crashed"),
+        }
+        received.context("the connection broke")
+    })
+}
+
+fn store(download: &mut Download, queue: Receiver<Vec<u8>>) -> std::io::Result<()> {
+    for chunk in queue {
+        download.file.write_all(&chunk)?;
+        download.hash.update(&chunk);
+        download.arrived += chunk.len() as u64;
+    }
+    Ok(())
+}
+
+/// Reads until the buffer is full or the body ends. What came before an error counts.
+fn fill(connection: &mut Connection, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match connection.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(_) if filled > 0 => break, // the next read meets it again
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn percent(part: u64, whole: u64) -> u8 {
+    u8::try_from((part.min(whole) * 100).checked_div(whole).unwrap_or(100)).unwrap_or(100)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percents() {
+        assert_eq!(percent(0, 10), 0);
+        assert_eq!(percent(9, 10), 90);
+        assert_eq!(percent(10, 10), 100);
+        assert_eq!(percent(11, 10), 100);
+        assert_eq!(percent(0, 0), 100);
+    }
+}
