@@ -50,7 +50,10 @@ impl State {
             Some(answer) if answer.command == proposal.command.name() => Ok(Some(answer.outcome.clone())),
             Some(answer) => Err(Problem::new(
                 ProblemCode::Conflict,
-                format!("this idempotency key was used for `{}` before; use a new one for each request", answer.command),
+                format!(
+                    "this idempotency key was used for `{}` before; use a new one for each request",
+                    answer.command
+                ),
             )),
             None => Ok(None),
         }

@@ -14,7 +14,9 @@ pub enum SnapshotError {
     #[error("the snapshot of the state cannot be read: {0}")]
     Malformed(#[from] serde_json::Error),
     /// It was written by a newer Meadow.
-    #[error("the snapshot of the state has schema {found}, and this Meadow reads at most {SCHEMA}; install the newer Meadow that wrote it")]
+    #[error(
+        "the snapshot of the state has schema {found}, and this Meadow reads at most {SCHEMA}; install the newer Meadow that wrote it"
+    )]
     Newer {
         /// The version found.
         found: u32,

@@ -93,7 +93,9 @@ impl Transaction {
     fn replaceable(&self, replaces: &Name, node: Option<&Name>) -> Result<Node, Problem> {
         let old = self.state.nodes.get(replaces).ok_or_else(|| not_found("node", replaces))?;
         if node.is_some_and(|node| node != replaces) {
-            return Err(bad_request(format!("a machine that replaces {replaces} takes over its name; leave the name away")));
+            return Err(bad_request(format!(
+                "a machine that replaces {replaces} takes over its name; leave the name away"
+            )));
         }
         if old.status.state != NodeState::Lost {
             return Err(conflict(format!(
@@ -126,7 +128,12 @@ impl Transaction {
     }
 
     /// Makes `machine` a node and stores both. `by` is who decided.
-    pub(super) fn admit(&mut self, mut machine: Machine, admission: Admission, by: &str) -> Result<(Name, Name), Problem> {
+    pub(super) fn admit(
+        &mut self,
+        mut machine: Machine,
+        admission: Admission,
+        by: &str,
+    ) -> Result<(Name, Name), Problem> {
         let Admission { name, address, fingerprint, wireguard, ephemeral, replaced } = admission;
         if let Some(old) = &replaced {
             self.hand_over(&mut machine, old);
@@ -165,7 +172,8 @@ impl Transaction {
         self.put_machine(machine.clone());
         self.end_enrolment(name, "another key took the node over before its first report", true);
         self.retire(old);
-        let message = format!("{} takes over the name and address of {name}; the old key is refused", machine.metadata.name);
+        let message =
+            format!("{} takes over the name and address of {name}; the old key is refused", machine.metadata.name);
         self.info("node-replaced", Kind::Node, name, message);
     }
 }
@@ -179,5 +187,8 @@ pub(super) fn all_macs(machine: &Machine) -> Vec<MacAddress> {
 }
 
 pub(super) fn same_mesh_key(node: &Name) -> Problem {
-    Problem::new(ProblemCode::IdentityMismatch, format!("its key in the mesh is the one of {node}, and its identity is another"))
+    Problem::new(
+        ProblemCode::IdentityMismatch,
+        format!("its key in the mesh is the one of {node}, and its identity is another"),
+    )
 }

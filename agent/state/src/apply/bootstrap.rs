@@ -76,7 +76,9 @@ impl Transaction {
                 let message = format!("every machine that asks over PXE is booted until {until}");
                 self.info("pxe-opened", Kind::Cluster, &name, message);
             }
-            None => self.info("pxe-closed", Kind::Cluster, &name, "only machines that were named are booted".to_owned()),
+            None => {
+                self.info("pxe-closed", Kind::Cluster, &name, "only machines that were named are booted".to_owned())
+            }
         }
         Ok(Outcome::Done)
     }

@@ -260,5 +260,7 @@ fn check_size(claim: &ClaimRecord) -> Result<(), Problem> {
 }
 
 fn json_size<T: serde::Serialize>(value: &T) -> Result<usize, Problem> {
-    serde_json::to_vec(value).map(|bytes| bytes.len()).map_err(|e| bad_request(format!("the inventory is unreadable: {e}")))
+    serde_json::to_vec(value)
+        .map(|bytes| bytes.len())
+        .map_err(|e| bad_request(format!("the inventory is unreadable: {e}")))
 }

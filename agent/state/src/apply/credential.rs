@@ -83,7 +83,8 @@ impl Transaction {
 
     /// Binds the ticket of `holder` to the key that used it.
     pub(super) fn bind_ticket(&mut self, holder: &Name, fingerprint: Fingerprint) {
-        let Some(mut machine) = self.state.machines.get(holder).filter(|m| is_approved(m) || m.spec.armed.is_some()).cloned()
+        let Some(mut machine) =
+            self.state.machines.get(holder).filter(|m| is_approved(m) || m.spec.armed.is_some()).cloned()
         else {
             return;
         };

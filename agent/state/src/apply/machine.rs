@@ -93,7 +93,8 @@ impl Transaction {
             machine.status.phase =
                 if machine.status.fingerprint.is_some() { MachinePhase::Pending } else { MachinePhase::Seen };
         }
-        let message = format!("the first key that comes with the ticket of {name} becomes a node, until {}", armed.expires);
+        let message =
+            format!("the first key that comes with the ticket of {name} becomes a node, until {}", armed.expires);
         machine.spec.boot = BootPolicy::Image;
         machine.spec.armed = Some(armed);
         self.state.tickets.insert(name.clone(), ticket_hash);
@@ -111,7 +112,9 @@ impl Transaction {
                 return Err(not_found("node", replaces));
             }
             if armed.node.as_ref().is_some_and(|node| node != replaces) {
-                return Err(bad_request(format!("a machine that replaces {replaces} takes over its name; leave the name away")));
+                return Err(bad_request(format!(
+                    "a machine that replaces {replaces} takes over its name; leave the name away"
+                )));
             }
         } else if let Some(node) = armed.node.as_ref().filter(|node| self.state.nodes.contains(node)) {
             return Err(Problem::new(ProblemCode::AlreadyExists, format!("there is a node {node} already")));
@@ -125,7 +128,9 @@ impl Transaction {
         match &machine.spec.decision {
             Decision::Rejected { .. } => return Ok(Outcome::Machine { name: name.clone() }),
             Decision::Approved { node, .. } => {
-                return Err(conflict(format!("{name} is the node {node}; take it out with `meadow node remove {node}`")));
+                return Err(conflict(format!(
+                    "{name} is the node {node}; take it out with `meadow node remove {node}`"
+                )));
             }
             Decision::Undecided => {}
         }

@@ -138,7 +138,8 @@ impl Transaction {
 
     /// Ends the running enrolment of `node`, if there is one, with or without an error.
     pub(super) fn end_enrolment(&mut self, node: &Name, message: &str, failed: bool) -> bool {
-        let Some(mut operation) = self.enrolment_of(node).filter(|op| op.status.state == OperationState::Running).cloned()
+        let Some(mut operation) =
+            self.enrolment_of(node).filter(|op| op.status.state == OperationState::Running).cloned()
         else {
             return false;
         };
@@ -155,7 +156,8 @@ impl Transaction {
 
     /// The newest enrolment of `node`.
     pub(super) fn enrolment_of(&self, node: &Name) -> Option<&Operation> {
-        let of_node = |op: &&Operation| op.spec.action == ENROL && op.spec.kind == Kind::Node && op.spec.target == *node;
+        let of_node =
+            |op: &&Operation| op.spec.action == ENROL && op.spec.kind == Kind::Node && op.spec.target == *node;
         self.state.operations.values().rev().find(of_node)
     }
 
