@@ -211,6 +211,18 @@ pub fn list(path: &Path, limit: usize) -> Result<Vec<String>, FileError> {
     Ok(names)
 }
 
+/// Whether something is there: file, folder, device or dangling symlink.
+#[must_use]
+pub fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// The path with every symlink followed, or `None` where it leads nowhere.
+#[must_use]
+pub fn resolve(path: &Path) -> Option<PathBuf> {
+    fs::canonicalize(path).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

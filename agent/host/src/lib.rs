@@ -12,6 +12,7 @@ pub mod files;
 pub mod hosts;
 pub mod links;
 pub mod resolver;
+pub mod storage;
 pub mod wireguard;
 
 pub use cidr::Cidr;

@@ -83,6 +83,8 @@ pub struct Link {
     pub name: String,
     /// Its hardware address, where it has one.
     pub mac: Option<MacAddress>,
+    /// The address that the card was made with, where it tells; a bond or an administrator may have set another.
+    pub permanent_mac: Option<MacAddress>,
     /// Largest packet in bytes.
     pub mtu: u32,
     /// Whether it is set up.
@@ -171,6 +173,7 @@ fn link_of(message: LinkMessage) -> Link {
         index: message.header.index,
         name: String::new(),
         mac: None,
+        permanent_mac: None,
         mtu: 0,
         up: flags.contains(LinkFlags::Up),
         carrier: flags.contains(LinkFlags::LowerUp),
@@ -183,6 +186,7 @@ fn link_of(message: LinkMessage) -> Link {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Address(bytes) => link.mac = bytes.try_into().ok().map(MacAddress),
+            LinkAttribute::PermAddress(bytes) => link.permanent_mac = bytes.try_into().ok().map(MacAddress),
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::LinkInfo(infos) => link.kind = infos.iter().find_map(kind_of),
             _ => {}
