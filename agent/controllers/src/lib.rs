@@ -1,1 +1,16 @@
-//! `meadow-controllers`.
+//! What the agent does: keys, enrolment, the mesh, reports. Each part is level-triggered: it looks at what is and at
+//! what is wanted, so a crash at any line only means that it looks again.
+
+pub mod bootstrap;
+pub mod enrol;
+pub mod join;
+pub mod keys;
+pub mod live;
+pub mod membership;
+pub mod mesh;
+pub mod paths;
+pub mod probe;
+pub mod report;
+pub mod self_status;
+pub mod settings;
+pub mod stored;

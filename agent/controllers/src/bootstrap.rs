@@ -1,0 +1,301 @@
+//! Makes a cluster: what `meadow init` does on the first node.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use meadow_client::{Context, ContextError};
+use meadow_host::files::{self, Access, FileError};
+use meadow_host::{Clock, SystemClock};
+use meadow_model::mesh::WIREGUARD_PORT;
+use meadow_model::{Fingerprint, Name};
+use meadow_pki::{Ca, Identity, PkiError, Role};
+use meadow_state::command::{Bootstrap, FirstNode};
+use serde::{Deserialize, Serialize};
+
+use crate::keys::{Keys, KeysError};
+use crate::paths::{Paths, StateFiles};
+use crate::settings::{Settings, SettingsError};
+use crate::stored::{self, StoredError};
+
+/// What a cluster is made of; the preseed file of `meadow init`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitConfig {
+    /// The cluster's name.
+    pub cluster: Name,
+    /// The first node's name.
+    pub node: Name,
+    /// The first admin's name.
+    pub admin: Name,
+    /// The interface on which PXE is served; none where absent.
+    #[serde(default)]
+    pub pxe_interface: Option<String>,
+    /// Where the API listens.
+    pub api_listen: SocketAddr,
+    /// Where others reach the API and, at the first one's address, the mesh.
+    pub api_addresses: Vec<SocketAddr>,
+    /// Admins' public keys in OpenSSH form.
+    #[serde(default)]
+    pub authorized_keys: Vec<String>,
+    /// For how many seconds every machine that asks is booted, from now on.
+    #[serde(default)]
+    pub pxe_open_s: Option<u32>,
+    /// The image that machines boot.
+    pub image_dir: PathBuf,
+    /// Prefix of all files; `/` but in tests.
+    #[serde(default = "slash")]
+    pub root: PathBuf,
+    /// Where the admin's context goes.
+    pub context_dir: PathBuf,
+}
+
+fn slash() -> PathBuf {
+    PathBuf::from("/")
+}
+
+/// What was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitReport {
+    /// The CA's fingerprint, for people to compare.
+    pub ca_fingerprint: Fingerprint,
+    /// Whether the cluster was there already, and only the admin's context was made anew.
+    pub existed: bool,
+    /// The admin's context.
+    pub context: PathBuf,
+    /// The agent's settings.
+    pub settings: PathBuf,
+}
+
+/// The cluster cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// Without an address nobody can enrol.
+    #[error("no API address is given; name at least one address of this machine that others reach, with port 7443")]
+    NoAddress,
+    /// The state folder holds another cluster.
+    #[error("{path} already holds the cluster \"{existing}\"; choose that name to renew the admin's context, or move the folder away")]
+    OtherCluster {
+        /// The state folder.
+        path: PathBuf,
+        /// The cluster in it.
+        existing: Name,
+    },
+    /// The state folder holds something else.
+    #[error("{0} already holds the state of a node; remove the node from its cluster and move the folder away first")]
+    Occupied(PathBuf),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file.
+    #[error(transparent)]
+    Stored(#[from] StoredError),
+    /// The settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// A certificate.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The admin's context.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// A folder.
+    #[error("cannot {action} {path}: {source}; are you root?")]
+    Folder {
+        /// What was tried.
+        action: &'static str,
+        /// Which folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Makes the cluster, or renews the admin's context where it exists already.
+///
+/// All keys are made in a folder beside the state folder, which is then renamed: after a crash there is either no
+/// cluster or a whole one, and running it again completes what is missing.
+///
+/// # Errors
+/// [`InitError`]; an existing state is never touched.
+pub fn init(config: &InitConfig) -> Result<InitReport, InitError> {
+    if config.api_addresses.is_empty() {
+        return Err(InitError::NoAddress);
+    }
+    let paths = Paths::below(&config.root);
+    let existed = match stored::load::<Bootstrap>(&paths.state().bootstrap())? {
+        Some(existing) if existing.cluster == config.cluster => true,
+        Some(existing) => {
+            return Err(InitError::OtherCluster { path: paths.state_dir(), existing: existing.cluster });
+        }
+        None => {
+            refuse_occupied(&paths.state_dir())?;
+            make_state(config, &paths)?;
+            false
+        }
+    };
+    let ca = load_ca(&paths.state())?.ok_or_else(|| InitError::Occupied(paths.state_dir()))?;
+    let settings = paths.settings();
+    make_folder_of(&settings, Access::Public)?;
+    settings_of(config).save(&settings)?;
+    let context = save_context(config, &ca)?;
+    Ok(InitReport { ca_fingerprint: ca.fingerprint(), existed, context, settings })
+}
+
+/// The CA in a state folder, or `None` where there is none.
+///
+/// # Errors
+/// [`InitError`] where it is damaged.
+pub fn load_ca(files: &StateFiles) -> Result<Option<Ca>, InitError> {
+    let certificate = stored::load_text(&files.ca_certificate())?;
+    let key = stored::load_text(&files.ca_key())?;
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(Ca::load(&certificate, &key)?)),
+        _ => Ok(None),
+    }
+}
+
+fn refuse_occupied(state_dir: &Path) -> Result<(), InitError> {
+    match fs::read_dir(state_dir).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => Err(InitError::Occupied(state_dir.to_owned())),
+        Ok(false) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(InitError::Folder { action: "look into", path: state_dir.to_owned(), source }),
+    }
+}
+
+fn make_state(config: &InitConfig, paths: &Paths) -> Result<(), InitError> {
+    let (draft, state_dir) = (paths.state_being_made(), paths.state_dir());
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| InitError::Folder { action, path, source }
+    };
+    if draft.exists() {
+        // Left by an init that was interrupted: nothing of it was ever used.
+        fs::remove_dir_all(&draft).map_err(failed("remove", &draft))?;
+    }
+    files::make_folder(&draft, Access::Private)?;
+    fill_state(config, &StateFiles::new(&draft))?;
+    fs::rename(&draft, &state_dir).map_err(failed("rename the new state to", &state_dir))?;
+    sync_parent(&state_dir).map_err(failed("sync", &state_dir))
+}
+
+fn fill_state(config: &InitConfig, files: &StateFiles) -> Result<(), InitError> {
+    let keys = Keys::load_or_make(files)?;
+    let ca = Ca::generate(&config.cluster)?;
+    files::replace(&files.ca_certificate(), ca.certificate_pem().as_bytes(), Access::Public)?;
+    files::replace(&files.ca_key(), ca.key_pem().expose().as_bytes(), Access::Private)?;
+    let release = Identity::generate()?;
+    files::replace(&files.release_key(), release.key_pem().expose().as_bytes(), Access::Private)?;
+    let now = SystemClock.wall();
+    let endpoint = config.api_addresses.first().map(|api| SocketAddr::new(api.ip(), WIREGUARD_PORT));
+    let bootstrap = Bootstrap {
+        cluster: config.cluster.clone(),
+        ca_fingerprint: ca.fingerprint(),
+        authorized_keys: config.authorized_keys.clone(),
+        node: FirstNode {
+            name: config.node.clone(),
+            fingerprint: keys.identity.fingerprint(),
+            wireguard: keys.wireguard.public_key(),
+            endpoint,
+            hardware: None,
+            measures: None,
+        },
+        pxe_open_until: config.pxe_open_s.map(|seconds| now.plus_seconds(i64::from(seconds))),
+    };
+    Ok(stored::save(&files.bootstrap(), &bootstrap)?)
+}
+
+fn settings_of(config: &InitConfig) -> Settings {
+    Settings {
+        api_listen: config.api_listen,
+        api_addresses: config.api_addresses.clone(),
+        pxe_interface: config.pxe_interface.clone(),
+        image_dir: config.image_dir.clone(),
+        ..Settings::default()
+    }
+}
+
+fn save_context(config: &InitConfig, ca: &Ca) -> Result<PathBuf, InitError> {
+    let admin = ca.issue(&config.admin, Role::Admin)?;
+    let context = Context {
+        cluster: config.cluster.clone(),
+        api: config.api_addresses.iter().map(|address| format!("https://{address}")).collect(),
+        ca_fingerprint: ca.fingerprint(),
+        certificate_pem: admin.chain_pem().to_owned(),
+        key_pem: admin.key_pem(),
+    };
+    let path = Context::path(&config.context_dir, config.cluster.as_str());
+    context.save(&path)?;
+    Ok(path)
+}
+
+fn make_folder_of(file: &Path, access: Access) -> Result<(), InitError> {
+    if let Some(parent) = file.parent() {
+        files::make_folder(parent, access)?;
+    }
+    Ok(())
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(root: &Path) -> InitConfig {
+        let name = |text: &str| Name::new(text).expect("valid");
+        InitConfig {
+            cluster: name("home"),
+            node: name("seed"),
+            admin: name("ann"),
+            pxe_interface: None,
+            api_listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
+            api_addresses: vec![SocketAddr::from(([127, 0, 0, 1], 7443))],
+            authorized_keys: Vec::new(),
+            pxe_open_s: None,
+            image_dir: root.join("image"),
+            root: root.to_owned(),
+            context_dir: root.join("contexts"),
+        }
+    }
+
+    #[test]
+    fn again_renews_the_context_and_keeps_the_cluster() {
+        let root = tempfile::tempdir().expect("folder");
+        let first = init(&config(root.path())).expect("made");
+        fs::remove_file(&first.context).expect("lost");
+        let again = init(&config(root.path())).expect("renewed");
+        assert!(!first.existed && again.existed);
+        assert_eq!(first.ca_fingerprint, again.ca_fingerprint);
+        assert!(again.context.exists());
+    }
+
+    #[test]
+    fn another_cluster_and_a_strangers_state_are_left_alone() {
+        let root = tempfile::tempdir().expect("folder");
+        init(&config(root.path())).expect("made");
+        let other = InitConfig { cluster: Name::new("office").expect("valid"), ..config(root.path()) };
+        assert!(matches!(init(&other), Err(InitError::OtherCluster { .. })));
+        let strange = tempfile::tempdir().expect("folder");
+        fs::create_dir_all(strange.path().join("var/lib/meadow")).expect("made");
+        fs::write(strange.path().join("var/lib/meadow/membership.json"), "{}").expect("written");
+        assert!(matches!(init(&config(strange.path())), Err(InitError::Occupied(_))));
+    }
+
+    #[test]
+    fn an_interrupted_init_leaves_nothing_that_stands_in_the_way() {
+        let root = tempfile::tempdir().expect("folder");
+        let draft = Paths::below(root.path()).state_being_made();
+        fs::create_dir_all(&draft).expect("made");
+        fs::write(draft.join("identity.key"), "half a key").expect("written");
+        init(&config(root.path())).expect("made");
+        assert!(!draft.exists());
+    }
+}

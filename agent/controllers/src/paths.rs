@@ -1,0 +1,143 @@
+//! Where Meadow keeps its files.
+
+use std::path::{Path, PathBuf};
+
+/// The files of the agent, all below a prefix: `/`, or a folder of a test.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    /// Below `root`.
+    #[must_use]
+    pub fn below(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// Settings of the agent, written by `meadow init`.
+    #[must_use]
+    pub fn settings(&self) -> PathBuf {
+        self.at("etc/meadow/meadowd.toml")
+    }
+
+    /// Everything that must survive a restart: mode 0700.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.at("var/lib/meadow")
+    }
+
+    /// Where `meadow init` prepares a state before it renames it into place.
+    #[must_use]
+    pub fn state_being_made(&self) -> PathBuf {
+        self.at("var/lib/.meadow-init")
+    }
+
+    /// What a reboot may lose.
+    #[must_use]
+    pub fn run_dir(&self) -> PathBuf {
+        self.at("run/meadow")
+    }
+
+    /// The agent's local API.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir().join("api.sock")
+    }
+
+    /// What the initramfs was told by the PXE server.
+    #[must_use]
+    pub fn boot_config(&self) -> PathBuf {
+        self.run_dir().join("boot.json")
+    }
+
+    /// How the initramfs booted.
+    #[must_use]
+    pub fn boot_report(&self) -> PathBuf {
+        self.run_dir().join("boot-report.json")
+    }
+
+    /// The replicated state, on voters.
+    #[must_use]
+    pub fn raft_dir(&self) -> PathBuf {
+        self.state_dir().join("raft")
+    }
+
+    /// A wish to join, written by `meadow join`, gone once it is fulfilled.
+    #[must_use]
+    pub fn join_request(&self) -> PathBuf {
+        self.state_dir().join("join.json")
+    }
+
+    /// How the last wish to join ended, for `meadow join`.
+    #[must_use]
+    pub fn join_result(&self) -> PathBuf {
+        self.state_dir().join("join-result.json")
+    }
+
+    /// The agent's files inside a state folder.
+    #[must_use]
+    pub fn state(&self) -> StateFiles {
+        StateFiles::new(self.state_dir())
+    }
+}
+
+/// The files inside a state folder.
+#[derive(Clone, Debug)]
+pub struct StateFiles {
+    dir: PathBuf,
+}
+
+impl StateFiles {
+    /// The files of the state folder `dir`.
+    #[must_use]
+    pub fn new(dir: impl AsRef<Path>) -> Self {
+        Self { dir: dir.as_ref().to_owned() }
+    }
+
+    /// The identity's private key.
+    #[must_use]
+    pub fn identity_key(&self) -> PathBuf {
+        self.dir.join("identity.key")
+    }
+
+    /// The mesh's private key.
+    #[must_use]
+    pub fn wireguard_key(&self) -> PathBuf {
+        self.dir.join("wireguard.key")
+    }
+
+    /// Which cluster the node belongs to.
+    #[must_use]
+    pub fn membership(&self) -> PathBuf {
+        self.dir.join("membership.json")
+    }
+
+    /// The cluster CA's certificate, on the node that signs.
+    #[must_use]
+    pub fn ca_certificate(&self) -> PathBuf {
+        self.dir.join("ca.pem")
+    }
+
+    /// The cluster CA's private key.
+    #[must_use]
+    pub fn ca_key(&self) -> PathBuf {
+        self.dir.join("ca.key")
+    }
+
+    /// The key that counter-signs the images which the cluster adopts.
+    #[must_use]
+    pub fn release_key(&self) -> PathBuf {
+        self.dir.join("release.key")
+    }
+
+    /// What the first node proposes to an empty state.
+    #[must_use]
+    pub fn bootstrap(&self) -> PathBuf {
+        self.dir.join("bootstrap.json")
+    }
+}

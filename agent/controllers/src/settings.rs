@@ -1,0 +1,103 @@
+//! Settings of the agent: `/etc/meadow/meadowd.toml`.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use meadow_client::API_PORT;
+use meadow_host::files::{self, FileError};
+use serde::{Deserialize, Serialize};
+
+/// What the agent of a seed is told; the agent of a netbooted node needs none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where the API listens.
+    pub api_listen: SocketAddr,
+    /// Where others reach the API, which machines are told.
+    pub api_addresses: Vec<SocketAddr>,
+    /// The interface on which PXE is served; none where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pxe_interface: Option<String>,
+    /// The image that machines boot.
+    pub image_dir: PathBuf,
+    /// The file that gets the names of the nodes.
+    pub hosts_file: PathBuf,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            api_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, API_PORT)),
+            api_addresses: Vec::new(),
+            pxe_interface: None,
+            image_dir: PathBuf::from("/usr/share/meadow/image"),
+            hosts_file: PathBuf::from("/etc/hosts"),
+        }
+    }
+}
+
+/// The settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is not TOML, or has an unknown field.
+    #[error("{path} is not valid: {message}; correct it, or move it away and run `meadow init` again")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        message: String,
+    },
+}
+
+impl Settings {
+    /// Reads the file, or gives the defaults where there is none.
+    ///
+    /// # Errors
+    /// [`SettingsError`] where it cannot be read or understood.
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
+        let Some(bytes) = files::read_optional(path, 64 << 10)? else {
+            return Ok(Self::default());
+        };
+        let invalid = |message: String| SettingsError::Invalid { path: path.to_owned(), message };
+        let text = String::from_utf8(bytes).map_err(|e| invalid(e.to_string()))?;
+        toml::from_str(&text).map_err(|e| invalid(e.to_string()))
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// [`SettingsError`] where it cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), SettingsError> {
+        let text = toml::to_string(self)
+            .map_err(|e| SettingsError::Invalid { path: path.to_owned(), message: e.to_string() })?;
+        files::replace(path, text.as_bytes(), files::Access::Public)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_setting_is_named() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("meadowd.toml");
+        std::fs::write(&path, "api_lissten = \"[::]:1\"\n").expect("written");
+        let error = Settings::load(&path).expect_err("unknown field");
+        assert!(error.to_string().contains("api_lissten"), "{error}");
+    }
+
+    #[test]
+    fn saved_and_loaded_is_the_same_and_none_is_the_default() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("meadowd.toml");
+        assert_eq!(Settings::load(&path).expect("default"), Settings::default());
+        let settings = Settings { pxe_interface: Some("eth0".to_owned()), ..Settings::default() };
+        settings.save(&path).expect("saved");
+        assert_eq!(Settings::load(&path).expect("loaded"), settings);
+    }
+}
