@@ -22,6 +22,7 @@ pub mod router;
 pub mod run_dir;
 pub mod seed;
 pub mod serial;
+pub mod site;
 pub mod subnet;
 pub mod wait;
 
@@ -29,3 +30,4 @@ pub use firmware::Firmware;
 pub use machine::Machine;
 
 pub use rack::{Rack, RackConfig};
+pub use site::Site;

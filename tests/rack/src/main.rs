@@ -1,9 +1,12 @@
 //! `meadow-rack`: three bare machines become nodes, in network namespaces of their own. `make run` calls it.
 
+mod up;
+
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use meadow_rack::progress::Progress;
 use meadow_rack::run_dir::RunDir;
 use meadow_rack::{Firmware, Rack, RackConfig, interrupt};
@@ -18,10 +21,36 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Build the rack with a seed, boot all machines over the network and wait until they are ready nodes.
+    Run(RunOptions),
     /// Router and blank machines without a seed, powered on, until Ctrl-C.
     Bare(Size),
     /// Take down racks whose owner has died.
     Clean,
+}
+
+#[derive(clap::Args)]
+struct RunOptions {
+    #[command(flatten)]
+    size: Size,
+    /// Who approves the machines: a ticket for each, or you.
+    #[arg(long, value_enum, default_value_t = Approve::Ticket)]
+    approve: Approve,
+    /// Whether the rack stays up until Ctrl-C; without it, it does on a terminal.
+    #[arg(long, value_enum)]
+    stay: Option<Stay>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Approve {
+    Ticket,
+    Ask,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Stay {
+    Yes,
+    No,
 }
 
 #[derive(clap::Args)]
@@ -57,9 +86,14 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     interrupt::catch_signals()?;
     match &arguments.command {
+        Command::Run(options) => up::run(&options.size.rack(), options.approve == Approve::Ask, stays(options.stay)),
         Command::Bare(size) => bare(&size.rack()),
         Command::Clean => RunDir::create()?.remove(),
     }
+}
+
+fn stays(wish: Option<Stay>) -> bool {
+    wish.map_or_else(|| std::io::stdout().is_terminal(), |stay| stay == Stay::Yes)
 }
 
 fn bare(config: &RackConfig) -> Result<()> {

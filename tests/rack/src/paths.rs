@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-/// The cache of Meadow's builds and rigs: `MEADOW_CACHE`, or `~/.cache/meadow`.
+/// The cache of Meadow's builds and rigs: `MEADOW_CACHE`, or `meadow` in the user's cache folder.
 #[must_use]
 pub fn cache() -> PathBuf {
-    std::env::var_os("MEADOW_CACHE").map_or_else(|| home().join(".cache/meadow"), PathBuf::from)
+    let user = || std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home().join(".cache"), PathBuf::from);
+    std::env::var_os("MEADOW_CACHE").map_or_else(|| user().join("meadow"), PathBuf::from)
 }
 
 /// The newest tools tree of the image build: a Debian with newer firmware and programs than the host may have.

@@ -1,5 +1,6 @@
 //! What the person in front of the rack sees.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr};
 use std::time::Instant;
 
@@ -9,11 +10,12 @@ pub struct Progress {
     begun: Instant,
     terminal: bool,
     status: String,
+    shown: BTreeMap<String, String>,
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { begun: Instant::now(), terminal: stderr().is_terminal(), status: String::new() }
+        Self { begun: Instant::now(), terminal: stderr().is_terminal(), status: String::new(), shown: BTreeMap::new() }
     }
 }
 
@@ -36,6 +38,20 @@ impl Progress {
             eprintln!("[{:6.1} s] {text}", self.seconds());
         }
         text.clone_into(&mut self.status);
+    }
+
+    /// What each of several does now.
+    pub fn statuses(&mut self, statuses: &[(String, String)]) {
+        if self.terminal {
+            let parts: Vec<String> = statuses.iter().map(|(name, status)| format!("{name} {status}")).collect();
+            return self.status(&parts.join(" · "));
+        }
+        for (name, status) in statuses {
+            if self.shown.get(name) != Some(status) {
+                eprintln!("[{:6.1} s] {name}: {status}", self.seconds());
+                self.shown.insert(name.clone(), status.clone());
+            }
+        }
     }
 
     /// Seconds since the beginning.

@@ -1,0 +1,88 @@
+# What people and the CI run; `make` lists it. The image is image/build's, the rack is tests/rack.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+MACHINES ?= 3
+MEMORY ?= 1024
+FIRMWARE ?= bios,uefi,http
+APPROVE ?= ticket
+STAY ?=
+PREFIX ?= /usr
+DESTDIR ?=
+
+# Caches lie outside the checkout.
+XDG_CACHE_HOME ?= $(HOME)/.cache
+export MEADOW_CACHE ?= $(XDG_CACHE_HOME)/meadow
+export CARGO_TARGET_DIR ?= $(MEADOW_CACHE)/target
+export MEADOW_BIN := $(CARGO_TARGET_DIR)/release
+
+# Namespaces, machines and the image need root. sudo keeps the caches where they are.
+KEEP := HOME='$(HOME)' PATH="$$PATH" MEADOW_CACHE='$(MEADOW_CACHE)' MEADOW_BIN='$(MEADOW_BIN)'
+ROOT := $(if $(filter 0,$(shell id -u)),,sudo env $(KEEP))
+STAGE := tests/make/stage
+# The folder of programs that image/build lays into the image.
+IMAGE_BIN := $(CARGO_TARGET_DIR)/image
+STATIC := x86_64-unknown-linux-gnu
+IMAGES := $(MEADOW_CACHE)/images
+
+.PHONY: help run image build test verify fix bench soak install uninstall clean prerequisites packages programs image-base
+
+help: ## List what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'Variables of run: MACHINES=$(MACHINES) MEMORY=$(MEMORY) FIRMWARE=$(FIRMWARE) APPROVE=ticket|ask STAY=yes|no'
+
+run: image ## Boot blank virtual machines over the network until they are nodes
+	@$(ROOT) $(MEADOW_BIN)/meadow-rack run --machines '$(MACHINES)' --memory '$(MEMORY)' --firmware '$(FIRMWARE)' \
+	  --approve '$(APPROVE)' $(if $(STAY),--stay '$(STAY)')
+
+image: packages ## Build the image that machines boot, into target/image
+	@$(MAKE) -j2 build image-base
+	@$(STAGE) image $(ROOT) image/build all --out '$(IMAGES)' --bin-dir '$(IMAGE_BIN)'
+	@mkdir -p target && ln -sfn '$(IMAGES)' target/image
+
+# What of the image does not depend on our programs, beside their build.
+image-base: packages
+	@$(STAGE) image-base $(ROOT) image/build base
+
+build: packages ## Build the programs
+	@$(STAGE) programs $(MAKE) programs
+
+programs:
+	@cargo build --release --locked --bins
+	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked -p meadow-init --target $(STATIC)
+	@install -D -t '$(IMAGE_BIN)' '$(MEADOW_BIN)'/{meadow,meadowd,meadow-console} \
+	  '$(CARGO_TARGET_DIR)/$(STATIC)/release/meadow-init'
+
+test: packages ## Run all tests, quick ones first
+	@tests/packages/install-packages test.list
+	@tests/make/test
+
+verify: packages ## Check format, lints, docs, dependencies, licences and scripts; changes nothing
+	@tests/packages/install-packages test.list
+	@tests/make/verify
+
+fix: prerequisites ## Format the code and apply what the linters propose
+	@cargo clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
+	@cargo fmt
+
+bench: image ## Measure what docs/specification.md publishes
+	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/make/bench
+
+soak: image ## The long tests: cold caches, many boots
+	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/make/soak
+
+install: image ## Put meadow, meadowd and the image on this host
+	@$(ROOT) tests/make/install '$(DESTDIR)' '$(PREFIX)'
+
+uninstall: ## Remove what install has put there; keeps the cluster's state
+	@$(ROOT) tests/make/uninstall '$(DESTDIR)' '$(PREFIX)'
+
+clean: ## Remove what was built; keeps the keys in ~/.config/meadow
+	@rm -rf target && $(ROOT) rm -rf '$(MEADOW_CACHE)'
+
+prerequisites:
+	@tests/make/prerequisites
+
+packages: prerequisites
+	@$(STAGE) packages tests/packages/install-packages run.list

@@ -1,0 +1,114 @@
+//! What `make run` does: bring the site up, show it, stay.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, stdin};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use meadow_rack::progress::Progress;
+use meadow_rack::{RackConfig, Site, interrupt, paths};
+
+/// Within this time all machines are ready; a person who approves has as long as they like.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// Brings up a rack with a seed, waits until all machines are ready nodes, and shows them. With `ask` a person approves
+/// each machine; with `stay` the rack stands until Ctrl-C.
+pub(crate) fn run(config: &RackConfig, ask: bool, stay: bool) -> Result<()> {
+    let mut progress = Progress::default();
+    let mut site = Site::build(config, &[], &mut progress)?;
+    if !ask {
+        site.arm_all()?;
+        progress.line("machines: the next boot of each is armed with a ticket");
+    }
+    site.rack_mut().power_on_all()?;
+    progress.line("machines: power on");
+    if ask {
+        approve_all(&mut site, &mut progress)?;
+    }
+    site.wait_ready(LIMIT, &mut progress)?;
+    progress.line(&format!("{} machines became ready nodes and reach each other by name", config.firmware.len()));
+    for machine in site.rack().machines().iter().filter(|machine| machine.restarts() > 0) {
+        progress.line(&format!("{} hung before its first byte and was started again", machine.name()));
+    }
+    show(&site)?;
+    if stay {
+        progress.line("Ctrl-C takes the rack down");
+        stand(&mut site, &mut progress);
+    }
+    drop(site);
+    progress.line("the rack is down");
+    Ok(())
+}
+
+/// Lets the person decide about each machine that asks to enrol.
+fn approve_all(site: &mut Site, progress: &mut Progress) -> Result<()> {
+    let mut asked = BTreeSet::new();
+    let all = site.rack().machines().len();
+    progress.line("machines: each asks to be let in once it has booted");
+    while site.cluster().machines()?.iter().filter(|machine| machine.phase == "Approved").count() < all {
+        interrupt::check()?;
+        site.look_after()?;
+        for machine in site.cluster().machines()?.into_iter().filter(|machine| machine.phase == "Pending") {
+            let node = site
+                .rack()
+                .machines()
+                .iter()
+                .find(|candidate| candidate.hardware().mac == machine.mac)
+                .map(|candidate| candidate.name().to_owned());
+            let mut arguments = vec!["machine".to_owned(), "approve".to_owned(), machine.name.clone()];
+            arguments.extend(node.into_iter().flat_map(|node| ["--node".to_owned(), node]));
+            if asked.insert(machine.name) {
+                approve(site, &arguments, progress)?;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    Ok(())
+}
+
+/// Runs `meadow machine approve`, which shows the machine and asks; without a terminal it is left to another one.
+fn approve(site: &Site, arguments: &[String], progress: &mut Progress) -> Result<()> {
+    let context = site.cluster().context();
+    if !stdin().is_terminal() {
+        progress.line(&format!("waiting for you: MEADOW_CONTEXT={} meadow {}", context.display(), arguments.join(" ")));
+        return Ok(());
+    }
+    let mut command = Command::new(paths::programs().join("meadow"));
+    let status = command.args(arguments).env("MEADOW_CONTEXT", context).status().context("cannot run meadow")?;
+    if !status.success() {
+        progress.line(&format!("not approved ({status}); to do it later: meadow {}", arguments.join(" ")));
+    }
+    Ok(())
+}
+
+/// The nodes on standard output, and what to try next.
+fn show(site: &Site) -> Result<()> {
+    print!("{}", site.cluster().run(&["node", "ls"])?);
+    println!();
+    println!("API  https://{}", site.seed().api());
+    println!(
+        "Try  export MEADOW_CONTEXT={} PATH={}:$PATH",
+        site.cluster().context().display(),
+        paths::programs().display()
+    );
+    for command in ["status", "node show node-1", "machine ls -o wide", "pxe events"] {
+        println!("     meadow {command}");
+    }
+    Ok(())
+}
+
+/// Stands until Ctrl-C. A machine that the person kills is no reason to end.
+fn stand(site: &mut Site, progress: &mut Progress) {
+    let mut told = None;
+    while !interrupt::requested() {
+        if let Err(error) = site.look_after() {
+            let text = format!("{error:#}");
+            if told.as_ref() != Some(&text) {
+                progress.line(&text);
+                told = Some(text);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
