@@ -91,9 +91,10 @@ pub struct BootEvent {
     pub seq: u64,
     /// When.
     pub time: Timestamp,
-    /// The machine.
-    pub mac: MacAddress,
-    /// Stable code: `seen`, `ignored`, `offered`, `asked`, `sent`, `progress`, `failed`, `conflict`.
+    /// The machine; absent where it is about the server itself.
+    pub mac: Option<MacAddress>,
+    /// Stable code: `pxe.seen`, `pxe.ignored`, `pxe.offered`, `pxe.asked`, `pxe.sent`, `pxe.progress`, `pxe.failed`,
+    /// `pxe.conflict`, `pxe.server`.
     pub code: String,
     /// For people.
     pub message: String,
