@@ -1,0 +1,202 @@
+//! The agent of a voter as the routes of the API see it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use data_encoding::BASE32_NOPAD;
+use meadow_api::wire::Health;
+use meadow_api::{Answer, Arm, Author, Backend};
+use meadow_controllers::live::LiveReports;
+use meadow_controllers::self_status::SelfStatus;
+use meadow_enroll::{JoinToken, Ticket};
+use meadow_host::{Clock, Entropy, SystemClock, SystemEntropy};
+use meadow_model::boot::{BootEvent, PxeStatus};
+use meadow_model::console::SelfView;
+use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
+use meadow_model::mesh::MeshView;
+use meadow_model::node::{Node, NodeReport, NodeStatus};
+use meadow_model::token::NewToken;
+use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
+use meadow_raft::ReplicaHandle;
+use meadow_state::command::{Command, MachineRef, Proposal};
+use meadow_state::{Applied, State};
+
+use crate::enrolment::{Enrolment, canonical};
+use crate::listener::Membership;
+use crate::pxe::Pxe;
+use crate::tickets::Tickets;
+
+/// What a voter's agent consists of.
+pub(crate) struct Voter {
+    pub(crate) replica: ReplicaHandle,
+    pub(crate) live: Arc<LiveReports>,
+    pub(crate) enrolment: Enrolment,
+    pub(crate) ca_fingerprint: Fingerprint,
+    pub(crate) me: Name,
+    pub(crate) tickets: Arc<Tickets>,
+    pub(crate) pxe: Pxe,
+    pub(crate) status: SelfStatus,
+}
+
+impl Voter {
+    async fn propose_as(&self, author: &Author, command: Command) -> Result<Applied, Problem> {
+        let proposal = Proposal {
+            at: SystemClock.wall(),
+            actor: author.actor.clone(),
+            idempotency_key: author.idempotency_key.clone(),
+            command,
+        };
+        self.replica.propose(proposal).await?.into_result()
+    }
+
+    async fn create_token_as(&self, expires: Timestamp, uses: u32, author: Author) -> Result<NewToken, Problem> {
+        let id = Name::new(format!("t-{}", BASE32_NOPAD.encode(&random::<5>()?).to_ascii_lowercase()));
+        let id = id.map_err(|e| Problem::new(ProblemCode::Internal, e.to_string()))?;
+        let token = JoinToken::from_random(id.clone(), self.ca_fingerprint, random()?);
+        let command = Command::CreateToken { id: id.clone(), key: token.key(), expires, uses };
+        self.propose_as(&author, command).await?;
+        let state = self.replica.state();
+        // A repetition under one idempotency key gets the first answer, whose token has another id.
+        let resource = state.tokens().get(&id).ok_or_else(|| {
+            Problem::new(ProblemCode::Conflict, "this request was answered before, and a token is shown only once")
+        })?;
+        Ok(NewToken { token: resource.clone(), text: token.text() })
+    }
+
+    async fn arm_as(&self, arm: Arm, author: Author) -> Result<Applied, Problem> {
+        let mac = self.mac_of(&arm.machine)?;
+        let ticket = Ticket::from_random(random()?);
+        // Kept first: a ticket that the state knows and the boot server does not would arm nothing.
+        self.tickets
+            .keep(mac, ticket.text().clone(), arm.expires, SystemClock.wall())
+            .map_err(|e| Problem::new(ProblemCode::StorageFailed, e.to_string()))?;
+        let command = Command::Arm {
+            machine: arm.machine,
+            ticket_hash: Ticket::hash(ticket.text()),
+            expires: arm.expires,
+            node: arm.node,
+            replaces: arm.replaces,
+            if_match: arm.if_match,
+        };
+        self.propose_as(&author, command).await
+    }
+
+    fn mac_of(&self, machine: &MachineRef) -> Result<MacAddress, Problem> {
+        match machine {
+            MachineRef::Mac(mac) => Ok(*mac),
+            MachineRef::Name(name) => {
+                let state = self.replica.state();
+                let machine = state.machines().get(name);
+                let missing = || Problem::new(ProblemCode::NotFound, format!("there is no machine {name}"));
+                let nameless = || Problem::new(ProblemCode::Conflict, format!("{name} has no known MAC address"));
+                machine.ok_or_else(missing)?.status.mac.ok_or_else(nameless)
+            }
+        }
+    }
+
+    async fn take_report(&self, node: &Name, report: NodeReport) -> Result<MeshView, Problem> {
+        let state = self.replica.state();
+        if !self.live.has_reported(node) {
+            let command = Command::NodeJoined { node: node.clone(), version: report.version.clone() };
+            let author = Author { actor: format!("node {node}"), idempotency_key: None };
+            self.propose_as(&author, command).await?;
+        }
+        self.live.record(node.clone(), report);
+        state
+            .mesh_view(node)
+            .ok_or_else(|| Problem::new(ProblemCode::NodeRevoked, format!("node {node} is not in the cluster")))
+    }
+
+    async fn take_claim(&self, key: Fingerprint, claim: Claim, from: SocketAddr) -> Result<ClaimReply, Problem> {
+        let proposal = self.enrolment.proposal(key, claim, canonical(from), SystemClock.wall())?;
+        match self.replica.propose(proposal).await.and_then(Applied::into_result) {
+            Ok(applied) => self.enrolment.reply(&self.replica.state(), key, applied.outcome),
+            Err(problem) if problem.code == ProblemCode::MachineRejected => {
+                Ok(ClaimReply::Rejected { reason: problem.to_string() })
+            }
+            Err(problem) => Err(problem),
+        }
+    }
+}
+
+impl Membership for ReplicaHandle {
+    fn is_member(&self, fingerprint: &Fingerprint) -> bool {
+        self.state().node_by_fingerprint(fingerprint).is_some()
+    }
+}
+
+impl Backend for Voter {
+    fn state(&self) -> Result<Arc<State>, Problem> {
+        Ok(self.replica.state())
+    }
+
+    fn now(&self) -> Timestamp {
+        SystemClock.wall()
+    }
+
+    fn propose(&self, proposal: Proposal) -> Answer<'_, Applied> {
+        Box::pin(async move { self.replica.propose(proposal).await?.into_result() })
+    }
+
+    fn node_status(&self, node: &Node) -> NodeStatus {
+        self.live.status(node, &self.me)
+    }
+
+    fn leader(&self) -> Option<Name> {
+        self.replica.is_leader().then(|| self.me.clone())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.pxe.status(None).problems
+    }
+
+    fn health(&self) -> Health {
+        let leads = self.replica.is_leader();
+        let why = if leads { Vec::new() } else { vec![Problem::new(ProblemCode::NoQuorum, "").to_string()] };
+        Health { ok: leads, why, version: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+
+    fn create_token(&self, expires: Timestamp, uses: u32, author: Author) -> Answer<'_, NewToken> {
+        Box::pin(self.create_token_as(expires, uses, author))
+    }
+
+    fn arm(&self, arm: Arm, author: Author) -> Answer<'_, Applied> {
+        Box::pin(self.arm_as(arm, author))
+    }
+
+    fn record_report(&self, node: &Name, report: NodeReport, _from: SocketAddr) -> Answer<'_, MeshView> {
+        let node = node.clone();
+        Box::pin(async move { self.take_report(&node, report).await })
+    }
+
+    fn hello(&self, key: Fingerprint, hello: Hello, _from: SocketAddr) -> Answer<'_, HelloReply> {
+        Box::pin(async move { self.enrolment.hello(&self.replica.state(), key, &hello, SystemClock.wall()) })
+    }
+
+    fn claim(&self, key: Fingerprint, claim: Claim, from: SocketAddr) -> Answer<'_, ClaimReply> {
+        Box::pin(self.take_claim(key, claim, from))
+    }
+
+    fn claim_state(&self, key: Fingerprint) -> Answer<'_, ClaimReply> {
+        Box::pin(async move { self.enrolment.standing(&self.replica.state(), key) })
+    }
+
+    fn pxe_status(&self) -> PxeStatus {
+        let state = self.replica.state();
+        self.pxe.status(state.cluster().and_then(|cluster| cluster.spec.pxe_open_until))
+    }
+
+    fn pxe_events(&self, mac: Option<MacAddress>, since: u64) -> Vec<BootEvent> {
+        self.pxe.events(mac, since)
+    }
+
+    fn self_view(&self) -> SelfView {
+        self.status.view()
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Problem> {
+    let mut bytes = [0; N];
+    SystemEntropy.fill(&mut bytes).map_err(|e| Problem::new(ProblemCode::Internal, e.to_string()))?;
+    Ok(bytes)
+}

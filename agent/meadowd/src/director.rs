@@ -1,0 +1,98 @@
+//! Tells the PXE server what to do with each machine, from the replicated state.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use meadow_host::{Clock, SystemClock};
+use meadow_model::boot::{BootAction, BootCluster, BootConfig, BootPolicy};
+use meadow_model::{MacAddress, Timestamp};
+use meadow_netboot::{BootDecision, MacAddr, Sighting};
+use meadow_pxe::Director;
+use meadow_raft::ReplicaHandle;
+use meadow_state::State;
+use meadow_state::command::{Command, MachineRef, Proposal};
+use tracing::{info, warn};
+
+use crate::tickets::Tickets;
+
+/// Answers from the newest applied state, and lists machines that were never seen.
+pub(crate) struct StateDirector {
+    pub(crate) replica: ReplicaHandle,
+    pub(crate) tickets: Arc<Tickets>,
+    pub(crate) api_addresses: Vec<SocketAddr>,
+    pub(crate) runtime: tokio::runtime::Handle,
+}
+
+impl Director for StateDirector {
+    fn decide(&self, sighting: &Sighting) -> BootDecision {
+        let (state, mac) = (self.replica.state(), MacAddress(sighting.mac.0));
+        self.list(&state, mac, sighting);
+        let choice = state.boot_choice(mac, SystemClock.wall());
+        BootDecision { policy: netboot_policy(choice.policy), plain_pxe: choice.plain_pxe }
+    }
+
+    fn boot_config(&self, mac: MacAddr) -> Option<serde_json::Value> {
+        let (state, mac, now) = (self.replica.state(), MacAddress(mac.0), SystemClock.wall());
+        serde_json::to_value(self.config(&state, mac, now)?).ok()
+    }
+
+    fn event(&self, event: &meadow_pxe::BootEvent) {
+        info!(target: "pxe", "{event}");
+    }
+}
+
+impl StateDirector {
+    fn config(&self, state: &State, mac: MacAddress, now: Timestamp) -> Option<BootConfig> {
+        let cluster = state.cluster()?;
+        let action = match state.boot_choice(mac, now).policy {
+            BootPolicy::Ignore => return None,
+            BootPolicy::Image => BootAction::Boot,
+            BootPolicy::Hold => BootAction::Hold,
+            BootPolicy::LocalDisk => BootAction::Local,
+        };
+        // A bound ticket is not handed out again: whoever asks later is a machine that a person has to approve.
+        let ticket = state.open_ticket(mac, now).and_then(|hash| {
+            self.tickets.of(mac, now).filter(|ticket| meadow_enroll::Ticket::hash(ticket) == *hash)
+        });
+        Some(BootConfig {
+            version: 1,
+            action,
+            cluster: BootCluster {
+                name: cluster.metadata.name.to_string(),
+                ca_fingerprint: cluster.spec.ca_fingerprint,
+                api: self.api_addresses.iter().map(|address| format!("https://{address}")).collect(),
+            },
+            ticket,
+            authorized_keys: cluster.spec.authorized_keys.clone(),
+        })
+    }
+
+    /// Lists a machine that the state does not know yet, without keeping the PXE server waiting.
+    fn list(&self, state: &State, mac: MacAddress, sighting: &Sighting) {
+        if state.machine(&MachineRef::Mac(mac)).is_some() {
+            return;
+        }
+        let arch = sighting.firmware.map_or_else(|| "unknown".to_owned(), |firmware| firmware.to_string());
+        let proposal = Proposal {
+            at: SystemClock.wall(),
+            actor: "pxe".to_owned(),
+            idempotency_key: None,
+            command: Command::SeeMachine { mac, arch },
+        };
+        let replica = self.replica.clone();
+        self.runtime.spawn(async move {
+            if let Err(problem) = replica.propose(proposal).await {
+                warn!(%mac, "the machine cannot be listed: {problem}");
+            }
+        });
+    }
+}
+
+fn netboot_policy(policy: BootPolicy) -> meadow_netboot::BootPolicy {
+    match policy {
+        BootPolicy::Ignore => meadow_netboot::BootPolicy::Ignore,
+        BootPolicy::Image => meadow_netboot::BootPolicy::Image,
+        BootPolicy::LocalDisk => meadow_netboot::BootPolicy::LocalDisk,
+        BootPolicy::Hold => meadow_netboot::BootPolicy::Hold,
+    }
+}

@@ -1,0 +1,140 @@
+//! Listens for the API: TLS on TCP, and plain HTTP on the local socket.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use meadow_api::{Identity, PeerAddress, Role as ApiRole};
+use meadow_pki::{Peer, PeerClassifier, Role};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+use tracing::{debug, warn};
+
+/// A handshake takes milliseconds; whoever needs longer holds a place that others could use.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client may take to send the head of a request.
+const HEADER: Duration = Duration::from_secs(30);
+/// Connections at a time. A home cluster has tens of nodes; more is an attack or a bug, and memory is small.
+const CONNECTIONS: usize = 512;
+
+/// Tells whether a certified node still belongs to the cluster.
+pub(crate) trait Membership: Send + Sync + 'static {
+    /// Whether the key belongs to a node of the cluster now.
+    fn is_member(&self, fingerprint: &meadow_model::Fingerprint) -> bool;
+}
+
+/// The API over TLS.
+pub(crate) struct TlsListener {
+    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) classifier: Arc<PeerClassifier>,
+    pub(crate) membership: Arc<dyn Membership>,
+    pub(crate) router: Router,
+}
+
+impl TlsListener {
+    /// Serves for ever on `listener`.
+    pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            match listener.accept().await {
+                // The handshake runs in the connection's own task: a slow client must not keep the others waiting.
+                Ok((stream, from)) => {
+                    let this = self.clone();
+                    tokio::spawn(async move {
+                        if let Err(e) = this.connection(stream, from).await {
+                            debug!(%from, "connection ended: {e:#}");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(e) => {
+                    // Out of file descriptors, mostly: accepting again at once would spin.
+                    warn!("cannot accept a connection: {e}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(&self, stream: TcpStream, from: SocketAddr) -> anyhow::Result<()> {
+        stream.set_nodelay(true)?;
+        let handshake = TlsAcceptor::from(self.tls.clone()).accept(stream);
+        let stream = tokio::time::timeout(HANDSHAKE, handshake).await.context("the TLS handshake took too long")??;
+        let peer = self.classifier.classify(stream.get_ref().1.peer_certificates())?;
+        let peer = self.identity(peer);
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        serve_http(stream, self.router.clone(), peer, Some(from)).await
+    }
+
+    fn identity(&self, peer: Peer) -> Identity {
+        let user = |name: meadow_model::Name, role| Identity::User { name: name.to_string(), role };
+        match peer {
+            Peer::Anonymous => Identity::Anonymous,
+            Peer::Key(fingerprint) => Identity::Key(fingerprint),
+            Peer::Member { name, role: Role::Admin, .. } => user(name, ApiRole::Admin),
+            Peer::Member { name, role: Role::Operator, .. } => user(name, ApiRole::Operator),
+            Peer::Member { name, role: Role::Viewer, .. } => user(name, ApiRole::Viewer),
+            Peer::Member { name, role: Role::Node | Role::Voter, fingerprint } => {
+                // A certificate never expires; the replicated state says who still belongs to the cluster.
+                if self.membership.is_member(&fingerprint) {
+                    Identity::Node { name, fingerprint }
+                } else {
+                    Identity::Key(fingerprint)
+                }
+            }
+        }
+    }
+}
+
+/// Serves the API to root on this computer, on the Unix socket at `path`.
+pub(crate) async fn serve_local(path: &Path, router: Router) -> anyhow::Result<()> {
+    // A socket left by an agent that was killed would make binding fail.
+    if let Err(e) = std::fs::remove_file(path)
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(e).with_context(|| format!("cannot remove the old socket {}", path.display()));
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let router = router.clone();
+        tokio::spawn(async move {
+            if let Err(e) = serve_http(stream, router, Identity::Local, None).await {
+                debug!("local connection ended: {e:#}");
+            }
+        });
+    }
+}
+
+async fn serve_http<S>(stream: S, router: Router, identity: Identity, from: Option<SocketAddr>) -> anyhow::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(identity.clone());
+        if let Some(from) = from {
+            request.extensions_mut().insert(PeerAddress(from));
+        }
+        router.clone().oneshot(request.map(Body::new))
+    });
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), service)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! The agent of a computer that keeps no replicated state, as the routes of its local API see it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use meadow_api::wire::Health;
+use meadow_api::{Answer, Arm, Author, Backend};
+use meadow_controllers::self_status::SelfStatus;
+use meadow_host::{Clock, SystemClock};
+use meadow_model::boot::{BootEvent, PxeStatus};
+use meadow_model::console::{SelfState, SelfView};
+use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
+use meadow_model::mesh::MeshView;
+use meadow_model::node::{Node, NodeReport, NodeStatus};
+use meadow_model::token::NewToken;
+use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
+use meadow_state::command::Proposal;
+use meadow_state::{Applied, State};
+
+/// Knows only itself; everything of the cluster is asked at a voter.
+pub(crate) struct Onlooker {
+    pub(crate) status: SelfStatus,
+}
+
+fn elsewhere() -> Problem {
+    Problem::new(ProblemCode::Unavailable, "this computer keeps no state of the cluster; ask a voter")
+}
+
+fn answer<T: Send>(problem: Problem) -> Answer<'static, T> {
+    Box::pin(std::future::ready(Err(problem)))
+}
+
+impl Backend for Onlooker {
+    fn state(&self) -> Result<Arc<State>, Problem> {
+        Err(elsewhere())
+    }
+
+    fn now(&self) -> Timestamp {
+        SystemClock.wall()
+    }
+
+    fn propose(&self, _proposal: Proposal) -> Answer<'_, Applied> {
+        answer(elsewhere())
+    }
+
+    fn node_status(&self, node: &Node) -> NodeStatus {
+        node.status.clone()
+    }
+
+    fn leader(&self) -> Option<Name> {
+        None
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn health(&self) -> Health {
+        let view = self.status.view();
+        let ok = view.state == SelfState::Ready;
+        Health { ok, why: if ok { Vec::new() } else { vec![view.detail] }, version: view.version }
+    }
+
+    fn create_token(&self, _expires: Timestamp, _uses: u32, _author: Author) -> Answer<'_, NewToken> {
+        answer(elsewhere())
+    }
+
+    fn arm(&self, _arm: Arm, _author: Author) -> Answer<'_, Applied> {
+        answer(elsewhere())
+    }
+
+    fn record_report(&self, _node: &Name, _report: NodeReport, _from: SocketAddr) -> Answer<'_, MeshView> {
+        answer(elsewhere())
+    }
+
+    fn hello(&self, _key: Fingerprint, _hello: Hello, _from: SocketAddr) -> Answer<'_, HelloReply> {
+        answer(elsewhere())
+    }
+
+    fn claim(&self, _key: Fingerprint, _claim: Claim, _from: SocketAddr) -> Answer<'_, ClaimReply> {
+        answer(elsewhere())
+    }
+
+    fn claim_state(&self, _key: Fingerprint) -> Answer<'_, ClaimReply> {
+        answer(elsewhere())
+    }
+
+    fn pxe_status(&self) -> PxeStatus {
+        PxeStatus { serving: false, interface: None, base_url: None, open_until: None, problems: Vec::new() }
+    }
+
+    fn pxe_events(&self, _mac: Option<MacAddress>, _since: u64) -> Vec<BootEvent> {
+        Vec::new()
+    }
+
+    fn self_view(&self) -> SelfView {
+        self.status.view()
+    }
+}

@@ -1,0 +1,240 @@
+//! The agent of a computer that is to become, or is, a node without the replicated state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use meadow_client::Client;
+use meadow_controllers::enrol::{self, Candidate, EnrolFailure};
+use meadow_controllers::join::{self, JoinRequest, JoinResult};
+use meadow_controllers::keys::Keys;
+use meadow_controllers::membership::Membership;
+use meadow_controllers::mesh::{Mesh, Peers};
+use meadow_controllers::paths::Paths;
+use meadow_controllers::report::Reporter;
+use meadow_controllers::self_status::SelfStatus;
+use meadow_controllers::settings::Settings;
+use meadow_controllers::stored;
+use meadow_enroll::JoinToken;
+use meadow_model::boot::{BootCluster, BootConfig, BootReport};
+use meadow_model::console::SelfState;
+use meadow_model::mesh::MeshView;
+use meadow_model::{Name, Secret};
+use meadow_pki::{CaPin, Identity};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::listener::serve_local;
+use crate::local::Onlooker;
+
+/// How often a computer that belongs nowhere looks for a wish to join.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Whom to enrol with, and what to show.
+struct Invitation {
+    cluster: BootCluster,
+    ticket: Option<Secret<String>>,
+    token: Option<JoinToken>,
+    boot: Option<BootReport>,
+    /// A netbooted machine keeps nothing across a reboot.
+    ephemeral: bool,
+}
+
+/// Enrols where that has not happened yet, and then keeps the computer a node.
+pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()> {
+    let router = meadow_api::router(Arc::new(Onlooker { status: status.clone() }));
+    let socket = paths.socket();
+    let local = async { serve_local(&socket, router).await };
+    let role = async {
+        let settings = Settings::load(&paths.settings())?;
+        sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("systemd was not told")?;
+        loop {
+            let membership = belong(paths, status).await?;
+            serve_as_node(paths, status, &settings, membership).await?;
+        }
+    };
+    tokio::select! {
+        ended = local => ended,
+        ended = role => ended,
+    }
+}
+
+/// The membership of this computer: kept, or gained now.
+async fn belong(paths: &Paths, status: &SelfStatus) -> anyhow::Result<Membership> {
+    if let Some(membership) = stored::load::<Membership>(&paths.state().membership())? {
+        return Ok(membership);
+    }
+    loop {
+        let invitation = invitation(paths, status).await?;
+        match accept(paths, status, &invitation).await {
+            Ok(membership) => return Ok(membership),
+            Err(failure) => {
+                let why = format!("{failure:#}");
+                warn!("enrolment failed: {why}");
+                if invitation.token.is_some() {
+                    join::conclude(paths, &JoinResult::Refused { why: why.clone() })?;
+                    status.set(SelfState::Unconfigured, why);
+                } else {
+                    status.set(SelfState::Rejected, why);
+                    tokio::time::sleep(Duration::from_secs(30)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Waits for somebody who invites: the boot configuration of the initramfs, or `meadow join`.
+async fn invitation(paths: &Paths, status: &SelfStatus) -> anyhow::Result<Invitation> {
+    loop {
+        if let Some(config) = stored::load::<BootConfig>(&paths.boot_config())? {
+            let boot = stored::load::<BootReport>(&paths.boot_report())?;
+            return Ok(Invitation {
+                cluster: config.cluster,
+                ticket: config.ticket,
+                token: None,
+                boot,
+                ephemeral: true,
+            });
+        }
+        if let Some(request) = stored::load::<JoinRequest>(&paths.join_request())? {
+            match request.token.expose().parse::<JoinToken>() {
+                Ok(token) => return Ok(invited_by_token(request, token)),
+                Err(e) => join::conclude(paths, &JoinResult::Refused { why: e.to_string() })?,
+            }
+        }
+        status.set(
+            SelfState::Unconfigured,
+            "this computer knows no cluster; run `meadow init` here, or `meadow join HOST --token-file FILE`",
+        );
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn invited_by_token(request: JoinRequest, token: JoinToken) -> Invitation {
+    let cluster = BootCluster { name: String::new(), ca_fingerprint: token.ca_fingerprint, api: request.api };
+    Invitation { cluster, ticket: None, token: Some(token), boot: None, ephemeral: false }
+}
+
+async fn accept(paths: &Paths, status: &SelfStatus, invitation: &Invitation) -> anyhow::Result<Membership> {
+    let keys = Keys::load_or_make(&paths.state())?;
+    status.update(|view| {
+        view.fingerprint = Some(keys.identity.fingerprint());
+        view.ca_fingerprint = Some(invitation.cluster.ca_fingerprint);
+        view.api.clone_from(&invitation.cluster.api);
+    });
+    status.set(SelfState::Starting, "taking the first measures of the hardware");
+    let (hardware, measures) = crate::seed::inventory(paths).await?;
+    let candidate = Candidate {
+        keys: &keys,
+        cluster: &invitation.cluster,
+        ticket: invitation.ticket.clone(),
+        token: invitation.token.clone(),
+        hardware,
+        measures: Some(measures),
+        boot: invitation.boot.clone(),
+        ephemeral: invitation.ephemeral,
+        wanted_name: own_name(invitation),
+    };
+    status.set(SelfState::Enrolling, "asking the cluster to be let in");
+    let admission = enrol::enrol(&candidate, status).await.map_err(|e: EnrolFailure| anyhow::anyhow!(e))?;
+    let membership = Membership {
+        cluster: status.view().cluster.unwrap_or_else(|| invitation.cluster.name.clone()),
+        ca_fingerprint: invitation.cluster.ca_fingerprint,
+        api: invitation.cluster.api.clone(),
+        node: admission.mesh.name.clone(),
+        node_id: admission.node_id,
+        chain_pem: enrol::chain_pem(&admission),
+        mesh: admission.mesh,
+    };
+    // Kept before it is used: a computer that is a node for the cluster must know it after a crash.
+    stored::save(&paths.state().membership(), &membership)?;
+    if invitation.token.is_some() {
+        let (node, cluster) = (membership.node.clone(), membership.cluster.clone());
+        join::conclude(paths, &JoinResult::Joined { node, cluster })?;
+    }
+    info!(node = %membership.node, "enrolled");
+    Ok(membership)
+}
+
+/// An ordinary host has a name already; a netbooted machine gets one from the cluster.
+fn own_name(invitation: &Invitation) -> Option<Name> {
+    if invitation.ephemeral {
+        return None;
+    }
+    let hostname = meadow_host::files::read(std::path::Path::new("/proc/sys/kernel/hostname"), 256).ok()?;
+    let text = String::from_utf8(hostname).ok()?.trim().to_ascii_lowercase();
+    Name::new(text.split('.').next()?).ok()
+}
+
+/// Keeps the mesh up and reports, until the node is removed from its cluster.
+async fn serve_as_node(
+    paths: &Paths,
+    status: &SelfStatus,
+    settings: &Settings,
+    membership: Membership,
+) -> anyhow::Result<()> {
+    let keys = Keys::load_or_make(&paths.state())?;
+    status.update(|view| {
+        view.name = Some(membership.node.clone());
+        view.cluster = Some(membership.cluster.clone());
+        view.fingerprint = Some(keys.identity.fingerprint());
+        view.ca_fingerprint = Some(membership.ca_fingerprint);
+        view.code = None;
+        view.api.clone_from(&membership.api);
+    });
+    status.set(SelfState::Degraded, "bringing up the mesh");
+    let ca = CaPin(membership.ca_fingerprint);
+    let identity = || Identity::with_chain(keys.identity.key_pem().expose(), &membership.chain_pem);
+    let lan = Client::tls(&membership.api, ca, Some(&identity()?))?;
+    let mesh = Mesh::open(keys.wireguard.clone(), settings.hosts_file.clone()).await?;
+    info!(backend = ?mesh.backend(), "mesh");
+    let views = Arc::new(watch::Sender::new(Some(membership.mesh.clone())));
+    let peers = watch::Sender::new(Peers::new());
+    let reporter = Reporter {
+        ca,
+        identity: identity()?,
+        lan,
+        views: views.clone(),
+        peers: peers.subscribe(),
+        status: status.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let removed = tokio::select! {
+        () = mesh.run(views.subscribe(), peers) => anyhow::bail!("the mesh ended"),
+        ended = keep_membership(paths, membership, views.subscribe()) => return ended,
+        removed = reporter.run() => removed,
+    };
+    leave(paths).await?;
+    status.set(SelfState::Rejected, format!("{removed}; to enrol again reboot the machine, or run `meadow join`"));
+    Ok(())
+}
+
+/// Keeps the newest view of the mesh on disk, where a durable node finds it after a restart without a voter.
+async fn keep_membership(
+    paths: &Paths,
+    mut membership: Membership,
+    mut views: watch::Receiver<Option<MeshView>>,
+) -> anyhow::Result<()> {
+    loop {
+        views.changed().await?;
+        if let Some(view) = views.borrow_and_update().clone() {
+            membership.mesh = view;
+        }
+        stored::save(&paths.state().membership(), &membership)?;
+    }
+}
+
+/// Forgets the membership and the keys, which the cluster refuses from now on.
+async fn leave(paths: &Paths) -> anyhow::Result<()> {
+    let files = paths.state();
+    for file in [files.membership(), files.identity_key(), files.wireguard_key(), paths.boot_config()] {
+        match tokio::fs::remove_file(&file).await {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(e).with_context(|| format!("cannot remove {}", file.display()));
+            }
+            _ => {}
+        }
+    }
+    meadow_host::wireguard::open(meadow_model::mesh::MESH_INTERFACE).await?.remove().await?;
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! `meadowd`, the agent of a node: wires the parts together.
+
+mod backend;
+mod director;
+mod enrolment;
+mod listener;
+mod local;
+mod machine;
+mod pxe;
+mod seed;
+mod tickets;
+mod voter_mesh;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Parser;
+use meadow_controllers::paths::Paths;
+use meadow_controllers::self_status::SelfStatus;
+use meadow_host::files::{self, Access};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+/// The agent of a Meadow node.
+///
+/// On the host where `meadow init` made a cluster it serves the API and PXE; on a machine that booted Meadow's image,
+/// or where `meadow join` was run, it enrols and keeps the machine a node.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Prefix of all files of the agent, for tests.
+    #[arg(long, default_value = "/")]
+    root: PathBuf,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("MEADOW_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // The journal adds the time itself.
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().with_target(false).init();
+    // Two threads: the agent mostly waits, and every thread more costs memory on a 1 GiB machine.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(run(Paths::below(arguments.root)))
+}
+
+async fn run(paths: Paths) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    files::make_folder(&paths.run_dir(), Access::Public)?;
+    files::make_folder(&paths.state_dir(), Access::Private)?;
+    let status = SelfStatus::starting(env!("CARGO_PKG_VERSION"));
+    tokio::spawn(status.clone().keep_addresses());
+    let role = async {
+        if paths.state().bootstrap().exists() {
+            seed::run(&paths, &status).await.context("this node cannot serve the cluster")
+        } else {
+            machine::run(&paths, &status).await.context("this machine cannot enrol")
+        }
+    };
+    tokio::select! {
+        ended = role => ended,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+    .inspect(|()| info!("stopped"))
+}

@@ -1,0 +1,95 @@
+//! The PXE server of this node, as the API shows it.
+
+use std::sync::Arc;
+
+use meadow_controllers::settings::Settings;
+use meadow_model::boot::{BootEvent, PxeStatus};
+use meadow_model::{MacAddress, Timestamp};
+use meadow_netboot::MacAddr;
+use meadow_pxe::{ArtifactState, PxeConfig, PxeHandle, PxeServer};
+use meadow_raft::ReplicaHandle;
+use tracing::warn;
+
+use crate::director::StateDirector;
+use crate::tickets::Tickets;
+
+/// The PXE server, or why there is none.
+pub(crate) enum Pxe {
+    /// No interface is configured for it.
+    Off,
+    /// The settings can never work.
+    Misconfigured(String),
+    /// It runs; what it cannot serve yet it says itself.
+    On {
+        interface: String,
+        handle: PxeHandle,
+    },
+}
+
+impl Pxe {
+    /// Starts it where an interface is configured.
+    pub(crate) fn start(settings: &Settings, replica: ReplicaHandle, tickets: Arc<Tickets>) -> Self {
+        let Some(interface) = settings.pxe_interface.clone() else {
+            return Self::Off;
+        };
+        let director = StateDirector {
+            replica,
+            tickets,
+            api_addresses: settings.api_addresses.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        match PxeServer::start(PxeConfig::new(interface.clone(), &settings.image_dir), Arc::new(director)) {
+            Ok(handle) => Self::On { interface, handle },
+            Err(e) => {
+                warn!("PXE is not served: {e}");
+                Self::Misconfigured(e.to_string())
+            }
+        }
+    }
+
+    /// Its state, with the window as the replicated state has it.
+    pub(crate) fn status(&self, open_until: Option<Timestamp>) -> PxeStatus {
+        let off = |problems| PxeStatus { serving: false, interface: None, base_url: None, open_until, problems };
+        match self {
+            Self::Off => off(Vec::new()),
+            Self::Misconfigured(why) => off(vec![why.clone()]),
+            Self::On { interface, handle } => {
+                let address = handle.address();
+                PxeStatus {
+                    serving: address.is_some(),
+                    interface: Some(interface.clone()),
+                    base_url: address.map(|address| format!("http://{address}:{}/", meadow_pxe::Ports::default().http)),
+                    open_until,
+                    problems: problems(handle),
+                }
+            }
+        }
+    }
+
+    /// The boot log after position `since`.
+    pub(crate) fn events(&self, mac: Option<MacAddress>, since: u64) -> Vec<BootEvent> {
+        let Self::On { handle, .. } = self else {
+            return Vec::new();
+        };
+        let events = handle.events(mac.map(|mac| MacAddr(mac.0)), since);
+        events.into_iter().map(event).collect()
+    }
+}
+
+fn problems(handle: &PxeHandle) -> Vec<String> {
+    let missing = handle.artifacts().into_iter().filter_map(|artifact| match artifact.state {
+        ArtifactState::Damaged { why } => Some(format!("{}: {why}", artifact.name)),
+        _ => None,
+    });
+    handle.problems().into_iter().map(|problem| problem.text).chain(missing).collect()
+}
+
+fn event(event: meadow_pxe::BootEvent) -> BootEvent {
+    BootEvent {
+        seq: event.sequence,
+        time: Timestamp::from_millis(event.time.as_millisecond()),
+        mac: event.mac.map(|mac| MacAddress(mac.0)),
+        code: event.code.to_owned(),
+        message: event.text,
+    }
+}
