@@ -7,6 +7,6 @@ mod reply;
 mod request;
 
 pub use engine::{Outcome, Policy, ProxyDhcp, Receive, ServerConfig, ServerPort, Transmit};
-pub use memory::{MachineView, MAX_MACHINES, STAGE_LIFETIME};
+pub use memory::{MAX_MACHINES, MachineView, STAGE_LIFETIME};
 pub use reply::MAX_REPLY;
 pub use request::{MessageKind, Request, RequestError, VendorClass};

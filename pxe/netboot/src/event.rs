@@ -187,9 +187,5 @@ pub struct Note {
 /// Makes text from the network fit for a log: printable ASCII only, at most `max` characters.
 #[must_use]
 pub fn printable(bytes: &[u8], max: usize) -> String {
-    bytes
-        .iter()
-        .take(max)
-        .map(|&b| if b == b' ' || b.is_ascii_graphic() { char::from(b) } else { '?' })
-        .collect()
+    bytes.iter().take(max).map(|&b| if b == b' ' || b.is_ascii_graphic() { char::from(b) } else { '?' }).collect()
 }

@@ -5,6 +5,6 @@ mod head;
 mod range;
 mod response;
 
-pub use head::{HeadError, Method, Parsed, RequestHead, MAX_HEAD};
+pub use head::{HeadError, MAX_HEAD, Method, Parsed, RequestHead};
 pub use range::{ByteRange, RangeRequest};
-pub use response::{content_type, ResponseHead};
+pub use response::{ResponseHead, content_type};

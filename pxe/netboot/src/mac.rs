@@ -109,7 +109,9 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_address() {
-        for text in ["", "52:54:00:ab:cd", "52:54:00:ab:cd:01:02", "+2:54:00:ab:cd:01", "525400abcd01", "52:54-00:ab:cd:01"] {
+        for text in
+            ["", "52:54:00:ab:cd", "52:54:00:ab:cd:01:02", "+2:54:00:ab:cd:01", "525400abcd01", "52:54-00:ab:cd:01"]
+        {
             assert!(text.parse::<MacAddr>().is_err(), "{text:?}");
         }
     }

@@ -51,12 +51,7 @@ mod tests {
 
     #[test]
     fn script_names_kernel_initrd_and_itself() {
-        let script = boot_image(
-            Ipv4Addr::new(192, 0, 2, 2),
-            7480,
-            MacAddr([2, 0, 0, 0, 0, 1]),
-            "quiet loglevel=3",
-        );
+        let script = boot_image(Ipv4Addr::new(192, 0, 2, 2), 7480, MacAddr([2, 0, 0, 0, 0, 1]), "quiet loglevel=3");
         let lines: Vec<_> = script.lines().collect();
         assert_eq!(lines[0], "#!ipxe");
         assert_eq!(

@@ -5,5 +5,5 @@ mod transfer;
 #[cfg(test)]
 mod transfer_tests;
 
-pub use packet::{data_header, error_packet, ErrorCode, ReadRequest, RequestError, RequestedOptions};
-pub use transfer::{Ending, Output, Transfer, Window, MAX_BLOCK_SIZE, MAX_WINDOW};
+pub use packet::{ErrorCode, ReadRequest, RequestError, RequestedOptions, data_header, error_packet};
+pub use transfer::{Ending, MAX_BLOCK_SIZE, MAX_WINDOW, Output, Transfer, Window};

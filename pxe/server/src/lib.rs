@@ -1,1 +1,25 @@
-//! `meadow-pxe`.
+//! The boot server: sockets, files and tasks around [`meadow_netboot`].
+//!
+//! [`PxeServer::start`] serves one interface beside the home router's DHCP server. Which machine
+//! boots what comes from a [`Director`]; what happens is kept as [`BootEvent`]s.
+
+mod artifacts;
+mod config;
+mod culprit;
+mod dhcp;
+mod director;
+mod event_log;
+mod http;
+mod interface;
+mod neighbours;
+mod router_advertisement;
+mod server;
+mod shared;
+mod tftp;
+mod udp;
+
+pub use artifacts::{ArtifactState, ArtifactStatus};
+pub use config::{ConfigError, DEFAULT_COMMAND_LINE, Ports, PxeConfig};
+pub use director::{BootEvent, Director};
+pub use meadow_netboot as netboot;
+pub use server::{MachineStatus, Problem, PxeHandle, PxeServer};

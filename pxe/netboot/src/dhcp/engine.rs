@@ -119,12 +119,7 @@ impl ProxyDhcp {
         let Some((kind, destination)) = reply_route(&request, rx) else { return outcome };
         self.sight(now, &request, client, &mut outcome.notes);
 
-        let sighting = Sighting {
-            mac: request.mac,
-            firmware: request.firmware,
-            client,
-            uuid: request.uuid(),
-        };
+        let sighting = Sighting { mac: request.mac, firmware: request.firmware, client, uuid: request.uuid() };
         let decision = policy.decide(&sighting);
         let answer = match self.answer(now, rx.address, &sighting, decision) {
             Ok(answer) => answer,
@@ -434,7 +429,9 @@ fn reply_route(request: &Request, rx: &Receive) -> Option<(MessageType, SocketAd
             let relay = request.giaddr == *rx.source.ip() && is_host(request.giaddr);
             relay.then_some(SocketAddrV4::new(request.giaddr, 67))?
         }
-        ServerPort::Dhcp if kind == MessageType::Ack && request.ciaddr == *rx.source.ip() && is_host(request.ciaddr) => {
+        ServerPort::Dhcp
+            if kind == MessageType::Ack && request.ciaddr == *rx.source.ip() && is_host(request.ciaddr) =>
+        {
             SocketAddrV4::new(request.ciaddr, CLIENT_PORT)
         }
         ServerPort::Dhcp => broadcast,

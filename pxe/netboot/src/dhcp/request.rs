@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use dhcproto::v4::borrowed::{DhcpOption, DhcpOptionIterator};
 use dhcproto::v4::OptionCode;
+use dhcproto::v4::borrowed::{DhcpOption, DhcpOptionIterator};
 
 use crate::arch::Firmware;
 use crate::event::printable;

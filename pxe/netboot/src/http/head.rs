@@ -209,7 +209,10 @@ mod tests {
             "HEAD /artifacts/ipxe/ipxe.efi HTTP/1.1\r\nHost: 192.0.2.2:7480\r\nAccept: */*\r\n\
              User-Agent: UefiHttpBoot/1.0\r\n\r\n",
         );
-        assert_eq!((head.method, head.path.as_str(), head.keep_alive), (Method::Head, "/artifacts/ipxe/ipxe.efi", true));
+        assert_eq!(
+            (head.method, head.path.as_str(), head.keep_alive),
+            (Method::Head, "/artifacts/ipxe/ipxe.efi", true)
+        );
         let head = complete(
             "GET /artifacts/vmlinuz HTTP/1.1\r\nConnection: keep-alive\r\nUser-Agent: iPXE/1.0.0+\r\nHost: x\r\n\
              Range: bytes=0-4095\r\n\r\n",

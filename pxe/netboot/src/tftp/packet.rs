@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn impossible_options_are_as_if_not_asked() {
-        let request = rrq(&[b"a", b"octet", b"blksize", b"7", b"windowsize", b"0", b"timeout", b"x", b"multicast", b""]);
+        let request =
+            rrq(&[b"a", b"octet", b"blksize", b"7", b"windowsize", b"0", b"timeout", b"x", b"multicast", b""]);
         assert_eq!(ReadRequest::parse(&request).unwrap().options, RequestedOptions::default());
     }
 }

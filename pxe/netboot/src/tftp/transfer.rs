@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::packet::{ReadRequest, RequestedOptions, OPCODE_ACK, OPCODE_ERROR, OPCODE_OACK};
+use super::packet::{OPCODE_ACK, OPCODE_ERROR, OPCODE_OACK, ReadRequest, RequestedOptions};
 use crate::event::printable;
 
 /// Largest block: a full Ethernet frame. Boot ROMs do not put IP fragments together.
@@ -213,9 +213,9 @@ impl Transfer {
     }
 
     fn arm(&mut self, now: Duration) {
-        let timeout = self.fixed_timeout.unwrap_or_else(|| {
-            FIRST_TIMEOUT.saturating_mul(1 << self.silences.min(8)).min(LAST_TIMEOUT)
-        });
+        let timeout = self
+            .fixed_timeout
+            .unwrap_or_else(|| FIRST_TIMEOUT.saturating_mul(1 << self.silences.min(8)).min(LAST_TIMEOUT));
         self.deadline = now + timeout;
     }
 

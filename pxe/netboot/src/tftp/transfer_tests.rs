@@ -110,8 +110,8 @@ fn silence_is_answered_with_growing_patience_then_given_up() {
     assert_eq!(waits, [1, 2, 4, 5, 5, 5, 5]);
 }
 
-/// A correct client of RFC 7440: acknowledges the end of each window, and at a gap the last block
-/// that came in order.
+/// A correct client of RFC 7440: acknowledges the end of each window, and at a gap, once for each
+/// burst, the last block that came in order.
 struct Client {
     received: u64,
     block_size: u64,
@@ -174,6 +174,7 @@ fn run(size: u64, block_size: u16, window: u16, mut fate: impl FnMut() -> usize)
             }
             Output::Blocks(sent) => {
                 let mut left = sent.length;
+                client.gap_said = false;
                 for index in 0..sent.blocks {
                     packets += 1;
                     let length = left.min(u64::from(sent.block_size));

@@ -1,0 +1,323 @@
+//! The image's files. Nothing is served before its digest was checked against the manifest, and a
+//! file that changed since is checked again.
+
+mod manifest;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use meadow_netboot::EventKind;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use manifest::{Expected, MAX_MANIFEST, Manifest, hex_digest};
+
+const MANIFEST: &str = "manifest.json";
+const SIGNATURE: &str = "manifest.json.sig";
+const NEXT_STEP: &str = "run `make image`, or install Meadow again";
+
+/// What tells that a file is still the one that was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    fn read(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|metadata| Self::of(&metadata))
+    }
+}
+
+/// A file whose digest was checked, open for reading.
+#[derive(Debug)]
+pub(crate) struct Artifact {
+    pub(crate) name: String,
+    pub(crate) size: u64,
+    pub(crate) sha256: String,
+    pub(crate) file: File,
+}
+
+/// Result of asking for a file.
+#[derive(Debug, Clone)]
+pub(crate) enum Lookup {
+    /// Here it is.
+    Ready(Arc<Artifact>),
+    /// The manifest knows it, but it cannot be served now, and why.
+    Unavailable(String),
+    /// The manifest does not know it.
+    Unknown,
+}
+
+/// Whether an artifact can be served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum ArtifactState {
+    /// Its digest is being checked.
+    Checking,
+    /// Checked and served.
+    Ready,
+    /// Missing or damaged.
+    Damaged {
+        /// What is wrong, and the next step.
+        why: String,
+    },
+}
+
+/// An artifact as a display shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ArtifactStatus {
+    /// Name in the manifest.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Whether it can be served.
+    #[serde(flatten)]
+    pub state: ArtifactState,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    expected: Expected,
+    /// The file as it was looked at, `None` if it was not there.
+    stamp: Option<Stamp>,
+    status: Status,
+}
+
+#[derive(Debug, Clone)]
+enum Status {
+    Checking,
+    Ready(Arc<Artifact>),
+    Damaged(String),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// `None` before the first load.
+    manifest: Option<Option<Stamp>>,
+    /// Why the manifest cannot be used.
+    problem: Option<String>,
+    entries: BTreeMap<String, Entry>,
+}
+
+/// All artifacts of one folder.
+#[derive(Debug)]
+pub(crate) struct ArtifactStore {
+    folder: PathBuf,
+    state: RwLock<State>,
+    is_loading: AtomicBool,
+}
+
+impl ArtifactStore {
+    /// A store that knows nothing before its first [`Self::refresh`].
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder, state: RwLock::default(), is_loading: AtomicBool::new(false) }
+    }
+
+    /// Finds a file to serve. Looks at the file's time and size, so that what was replaced or
+    /// damaged since its check is not served.
+    pub(crate) fn lookup(&self, name: &str) -> Lookup {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = state.entries.get(name) else {
+            return match (&state.problem, state.manifest) {
+                (Some(problem), _) => Lookup::Unavailable(problem.clone()),
+                (None, None) => Lookup::Unavailable("the boot files are still being checked; try again".into()),
+                (None, Some(_)) => Lookup::Unknown,
+            };
+        };
+        match &entry.status {
+            Status::Damaged(why) => Lookup::Unavailable(why.clone()),
+            Status::Ready(artifact) if Stamp::read(&self.folder.join(name)) == entry.stamp => {
+                Lookup::Ready(artifact.clone())
+            }
+            _ => Lookup::Unavailable(format!("{name} is being checked; try again")),
+        }
+    }
+
+    /// Whether a file can be served now.
+    pub(crate) fn is_ready(&self, name: &str) -> bool {
+        matches!(self.lookup(name), Lookup::Ready(_))
+    }
+
+    /// All artifacts, by name.
+    pub(crate) fn statuses(&self) -> Vec<ArtifactStatus> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let status = |(name, entry): (&String, &Entry)| ArtifactStatus {
+            name: name.clone(),
+            size: entry.expected.size,
+            state: match &entry.status {
+                Status::Checking => ArtifactState::Checking,
+                Status::Ready(_) => ArtifactState::Ready,
+                Status::Damaged(why) => ArtifactState::Damaged { why: why.clone() },
+            },
+        };
+        state.entries.iter().map(status).collect()
+    }
+
+    /// Whether the folder differs from what was last loaded.
+    pub(crate) fn is_stale(&self) -> bool {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.manifest != Some(Stamp::read(&self.folder.join(MANIFEST)))
+            || state.entries.iter().any(|(name, entry)| Stamp::read(&self.folder.join(name)) != entry.stamp)
+    }
+
+    /// Loads the manifest and checks all files that are new or changed, small ones first. Blocks
+    /// for as long as that takes; a second call meanwhile returns at once.
+    pub(crate) fn refresh(&self, say: &dyn Fn(EventKind)) {
+        if self.is_loading.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.load(say);
+        self.is_loading.store(false, Ordering::Release);
+    }
+
+    fn load(&self, say: &dyn Fn(EventKind)) {
+        let path = self.folder.join(MANIFEST);
+        let stamp = Stamp::read(&path);
+        let (image, expected) = match self.read_manifest(&path) {
+            Ok(read) => read,
+            Err(why) => {
+                let why = format!("{} cannot be used: {why}; {NEXT_STEP}", path.display());
+                let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+                // The stamp is remembered, so that it is said once for each state of the file.
+                *state = State { manifest: Some(stamp), problem: Some(why.clone()), entries: BTreeMap::new() };
+                drop(state);
+                say(EventKind::Failed { file: MANIFEST.into(), why });
+                return;
+            }
+        };
+        for name in self.publish(stamp, expected) {
+            let status = self.check(&name);
+            if let Status::Damaged(why) = &status {
+                say(EventKind::Failed { file: name.clone(), why: why.clone() });
+            }
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(entry) = state.entries.get_mut(&name) {
+                entry.status = status;
+            }
+        }
+        let ready = self.statuses().iter().filter(|status| status.state == ArtifactState::Ready).count();
+        let all = self.statuses().len();
+        say(EventKind::Server { message: format!("image {image}: {ready} of {all} files checked and served") });
+    }
+
+    fn read_manifest(&self, path: &Path) -> Result<(String, BTreeMap<String, Expected>), String> {
+        let bytes = read_bounded(path)?;
+        let manifest = Manifest::parse(&bytes)?;
+        let mut expected = manifest.artifacts;
+        // Nodes fetch these two beside the files that they vouch for.
+        expected.insert(MANIFEST.into(), expect(&bytes));
+        if let Ok(signature) = read_bounded(&self.folder.join(SIGNATURE)) {
+            expected.insert(SIGNATURE.into(), expect(&signature));
+        }
+        Ok((manifest.image, expected))
+    }
+
+    /// Takes over the new list; the names to check, small files first.
+    fn publish(&self, manifest: Option<Stamp>, expected: BTreeMap<String, Expected>) -> Vec<String> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut old = std::mem::take(&mut state.entries);
+        let mut to_check = Vec::new();
+        for (name, expected) in expected {
+            let stamp = Stamp::read(&self.folder.join(&name));
+            let known = old.remove(&name).filter(|entry| {
+                entry.stamp == stamp && entry.expected == expected && !matches!(entry.status, Status::Checking)
+            });
+            let entry = known.unwrap_or_else(|| {
+                to_check.push((expected.size, name.clone()));
+                Entry { expected, stamp, status: Status::Checking }
+            });
+            state.entries.insert(name, entry);
+        }
+        state.manifest = Some(manifest);
+        state.problem = None;
+        to_check.sort();
+        to_check.into_iter().map(|(_, name)| name).collect()
+    }
+
+    fn check(&self, name: &str) -> Status {
+        let entry = {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            state.entries.get(name).cloned()
+        };
+        let Some(entry) = entry else { return Status::Checking };
+        let path = self.folder.join(name);
+        let result = open_checked(&path, &entry.expected, entry.stamp);
+        match result {
+            Ok(file) => Status::Ready(Arc::new(Artifact {
+                name: name.to_owned(),
+                size: entry.expected.size,
+                sha256: entry.expected.sha256,
+                file,
+            })),
+            Err(why) => Status::Damaged(format!("{} {why}; {NEXT_STEP}", path.display())),
+        }
+    }
+}
+
+fn expect(bytes: &[u8]) -> Expected {
+    Expected { size: bytes.len() as u64, sha256: hex_digest(Sha256::new_with_prefix(bytes)) }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    file.take(MAX_MANIFEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_MANIFEST {
+        return Err(format!("it is longer than {MAX_MANIFEST} bytes"));
+    }
+    Ok(bytes)
+}
+
+/// Opens a file and compares it with the manifest; the error is for people.
+fn open_checked(path: &Path, expected: &Expected, stamp: Option<Stamp>) -> Result<File, String> {
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "is missing".to_owned(),
+        _ => format!("cannot be opened: {error}"),
+    })?;
+    let metadata = file.metadata().map_err(|error| format!("cannot be read: {error}"))?;
+    if !metadata.is_file() {
+        return Err("is not a file".into());
+    }
+    if metadata.size() != expected.size {
+        return Err(format!("is damaged: it has {} bytes instead of {}", metadata.size(), expected.size));
+    }
+    let mut hasher = Sha256::new();
+    let mut reader = &file;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match reader.read(&mut buffer).map_err(|error| format!("cannot be read: {error}"))? {
+            0 => break,
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+    if hex_digest(hasher) != expected.sha256 {
+        return Err("is damaged: its SHA-256 digest is not the manifest's".into());
+    }
+    let after = file.metadata().ok().map(|metadata| Stamp::of(&metadata));
+    if stamp.is_none() || after != stamp {
+        return Err("changed while it was being checked".into());
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Settings of the boot server.
+
+use std::path::PathBuf;
+
+use meadow_netboot::script::is_command_line;
+
+/// Kernel command line of the image. No `console=`: a console on a UART that is not there costs
+/// minutes, so the init looks for UARTs itself.
+pub const DEFAULT_COMMAND_LINE: &str = "quiet loglevel=3 lsm=landlock";
+
+/// Ports to listen on. Clients know the first three by heart: others are for tests only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// DHCP, 67.
+    pub dhcp: u16,
+    /// PXE boot server, 4011.
+    pub boot_server: u16,
+    /// TFTP, 69.
+    pub tftp: u16,
+    /// Boot files over HTTP, 7480. Not 0: the port is written into URLs.
+    pub http: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { dhcp: 67, boot_server: 4011, tftp: 69, http: 7480 }
+    }
+}
+
+/// What the boot server needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PxeConfig {
+    /// Name of the network interface to serve.
+    pub interface: String,
+    /// Folder with `manifest.json` and the artifacts that it lists.
+    pub artifacts: PathBuf,
+    /// Kernel command line.
+    pub command_line: String,
+    /// Ports.
+    pub ports: Ports,
+}
+
+/// Settings that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not a possible name of a network interface.
+    #[error("{0:?} is not a network interface's name; see `ip link`")]
+    Interface(String),
+    /// The command line would break the iPXE script.
+    #[error("the kernel command line must be one line of ASCII without ${{, ||, && and ;: {0:?}")]
+    CommandLine(String),
+    /// A port of 0.
+    #[error("the HTTP port must not be 0: it is written into URLs")]
+    HttpPort,
+}
+
+impl PxeConfig {
+    /// Serves an interface with the usual ports and command line.
+    #[must_use]
+    pub fn new(interface: impl Into<String>, artifacts: impl Into<PathBuf>) -> Self {
+        Self {
+            interface: interface.into(),
+            artifacts: artifacts.into(),
+            command_line: DEFAULT_COMMAND_LINE.to_owned(),
+            ports: Ports::default(),
+        }
+    }
+
+    /// Checks what can be checked without looking at the machine.
+    ///
+    /// # Errors
+    /// When the settings can never work.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let name = &self.interface;
+        // The kernel's own rule: 1 to 15 bytes, no slash, no white space (dev_valid_name).
+        if name.is_empty() || name.len() > 15 || name.bytes().any(|b| b == b'/' || !b.is_ascii_graphic()) {
+            return Err(ConfigError::Interface(name.clone()));
+        }
+        if !is_command_line(&self.command_line) {
+            return Err(ConfigError::CommandLine(self.command_line.clone()));
+        }
+        if self.ports.http == 0 {
+            return Err(ConfigError::HttpPort);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_settings_are_refused() {
+        let good = PxeConfig::new("eth0", "/usr/share/meadow/image");
+        assert_eq!(good.check(), Ok(()));
+        for name in ["", "a/b", "averyverylongname", "a b"] {
+            assert!(PxeConfig::new(name, "/x").check().is_err(), "{name:?}");
+        }
+        let injected = PxeConfig { command_line: "quiet\nshell".into(), ..good };
+        assert!(matches!(injected.check(), Err(ConfigError::CommandLine(_))));
+    }
+}

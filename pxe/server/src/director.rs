@@ -1,0 +1,57 @@
+//! The boot server's questions to the rest of Meadow.
+
+use std::net::Ipv4Addr;
+
+use jiff::Timestamp;
+use meadow_netboot::{BootDecision, EventKind, Firmware, MacAddr, Sighting};
+use serde::Serialize;
+
+/// Decides which machine boots what. Called from the packet path: answer from memory, never block.
+pub trait Director: Send + Sync + 'static {
+    /// What to do with a machine that asks to be booted.
+    fn decide(&self, sighting: &Sighting) -> BootDecision;
+
+    /// The body of `boot.json` for a machine, `None` if it is not to boot (404). It may hold a
+    /// ticket: it is served to whoever asks with this MAC address, and never logged.
+    fn boot_config(&self, mac: MacAddr) -> Option<serde_json::Value>;
+
+    /// Told of each event after it was recorded.
+    fn event(&self, event: &BootEvent);
+}
+
+/// Something that happened, with its time and machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BootEvent {
+    /// Counts up from 1 for each server; the `since` of [`crate::PxeHandle::events`].
+    pub sequence: u64,
+    /// When.
+    pub time: Timestamp,
+    /// Which machine, `None` for the server itself.
+    pub mac: Option<MacAddr>,
+    /// Its firmware, where known.
+    pub firmware: Option<Firmware>,
+    /// Its IPv4 address, where known.
+    pub address: Option<Ipv4Addr>,
+    /// Stable code for programs, such as `pxe.offered`.
+    pub code: &'static str,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+    /// The same for people.
+    pub text: String,
+}
+
+impl std::fmt::Display for BootEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(mac) = self.mac {
+            write!(f, "{mac} ")?;
+        }
+        if let Some(address) = self.address {
+            write!(f, "{address} ")?;
+        }
+        if let Some(firmware) = self.firmware {
+            write!(f, "[{firmware}] ")?;
+        }
+        f.write_str(&self.text)
+    }
+}

@@ -1,0 +1,186 @@
+//! Boot policies from a TOML file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use meadow_netboot::policy::PolicyTable;
+use meadow_netboot::{BootDecision, BootPolicy, MacAddr, Sighting};
+use meadow_pxe::{BootEvent, DEFAULT_COMMAND_LINE, Director, Ports, PxeConfig};
+use serde::Deserialize;
+
+/// The file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileConfig {
+    interface: String,
+    artifacts: PathBuf,
+    command_line: Option<String>,
+    /// Machines that are not listed boot the image for this long after the start.
+    open_minutes: Option<u32>,
+    #[serde(default)]
+    cluster: ClusterConfig,
+    #[serde(default, rename = "machine")]
+    machines: Vec<MachineConfig>,
+}
+
+/// What `boot.json` says of the cluster.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClusterConfig {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    ca_fingerprint: String,
+    #[serde(default)]
+    api: Vec<String>,
+    #[serde(default)]
+    authorized_keys: Vec<String>,
+}
+
+/// One machine.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MachineConfig {
+    mac: MacAddr,
+    policy: BootPolicy,
+    #[serde(default)]
+    plain_pxe: bool,
+    /// File with the machine's one-shot ticket; readable by root only.
+    ticket_file: Option<PathBuf>,
+}
+
+impl FileConfig {
+    /// Reads and checks a file.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        let config: Self = toml::from_str(text)?;
+        let mut seen = BTreeMap::new();
+        for machine in &config.machines {
+            if seen.insert(machine.mac, ()).is_some() {
+                bail!("the machine {} is listed twice; keep one of the two", machine.mac);
+            }
+        }
+        Ok(config)
+    }
+
+    /// The part that the server itself needs.
+    pub(crate) fn server(&self) -> PxeConfig {
+        PxeConfig {
+            interface: self.interface.clone(),
+            artifacts: self.artifacts.clone(),
+            command_line: self.command_line.clone().unwrap_or_else(|| DEFAULT_COMMAND_LINE.to_owned()),
+            ports: Ports::default(),
+        }
+    }
+}
+
+/// Decides as the file says, and prints events as lines on stderr.
+pub(crate) struct FileDirector {
+    policies: PolicyTable,
+    cluster: ClusterConfig,
+    tickets: BTreeMap<MacAddr, PathBuf>,
+}
+
+impl FileDirector {
+    pub(crate) fn new(config: &FileConfig) -> Self {
+        let mut policies = PolicyTable::default();
+        for machine in &config.machines {
+            policies.set(machine.mac, BootDecision { policy: machine.policy, plain_pxe: machine.plain_pxe });
+        }
+        policies.open_until(config.open_minutes.map(|minutes| unix_time() + 60 * u64::from(minutes)));
+        let ticket = |machine: &MachineConfig| Some((machine.mac, machine.ticket_file.clone()?));
+        Self { policies, cluster: config.cluster.clone(), tickets: config.machines.iter().filter_map(ticket).collect() }
+    }
+
+    fn ticket(&self, mac: MacAddr) -> Option<String> {
+        let path = self.tickets.get(&mac)?;
+        match std::fs::read_to_string(path) {
+            Ok(text) => Some(text.trim_end().to_owned()),
+            Err(error) => {
+                eprintln!("meadow-pxe: {mac} gets no ticket: {}: {error}", path.display());
+                None
+            }
+        }
+    }
+}
+
+impl Director for FileDirector {
+    fn decide(&self, sighting: &Sighting) -> BootDecision {
+        self.policies.decide(sighting.mac, unix_time())
+    }
+
+    fn boot_config(&self, mac: MacAddr) -> Option<serde_json::Value> {
+        let action = match self.policies.decide(mac, unix_time()).policy {
+            BootPolicy::Ignore => return None,
+            BootPolicy::Image => "boot",
+            BootPolicy::Hold => "hold",
+            BootPolicy::LocalDisk => "local",
+        };
+        Some(serde_json::json!({
+            "version": 1,
+            "action": action,
+            "cluster": {
+                "name": self.cluster.name,
+                "ca_fingerprint": self.cluster.ca_fingerprint,
+                "api": self.cluster.api,
+            },
+            "ticket": self.ticket(mac),
+            "authorized_keys": self.cluster.authorized_keys,
+        }))
+    }
+
+    fn event(&self, event: &BootEvent) {
+        eprintln!("meadow-pxe: {event}");
+    }
+}
+
+fn unix_time() -> u64 {
+    u64::try_from(Timestamp::now().as_second()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+        interface = "eth0"
+        artifacts = "/usr/share/meadow/image"
+        open_minutes = 60
+        [cluster]
+        name = "home"
+        [[machine]]
+        mac = "52:54:00:00:00:01"
+        policy = "hold"
+        plain_pxe = true
+        [[machine]]
+        mac = "52-54-00-00-00-02"
+        policy = "local-disk"
+    "#;
+
+    #[test]
+    fn file_decides() {
+        let director = FileDirector::new(&FileConfig::parse(FILE).unwrap());
+        let mac = |last| MacAddr([0x52, 0x54, 0, 0, 0, last]);
+        let action = |last| director.boot_config(mac(last)).unwrap()["action"].clone();
+        assert_eq!([action(1), action(2), action(3)], ["hold", "local", "boot"]);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (from, to, part) in [
+            ("00:01", "00", "not a MAC address"),
+            ("\"hold\"", "\"wipe\"", "wipe"),
+            ("00-02", "00-01", "listed twice"),
+            ("open_minutes", "open_hours", "open_hours"),
+        ] {
+            let error = FileConfig::parse(&FILE.replace(from, to)).unwrap_err();
+            assert!(format!("{error:#}").contains(part), "{error:#}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! One connection: reads requests, has them answered, writes the answers.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meadow_netboot::event::Transport;
+use meadow_netboot::http::{HeadError, MAX_HEAD, Method, Parsed, RequestHead, ResponseHead};
+use meadow_netboot::{EventKind, MacAddr};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::body::{STALL, send_file};
+use super::response::{Body, MAX_PROGRESS, Responder, Response};
+use crate::shared::Shared;
+
+/// How long a connection may wait for its next request.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How long a request may take from its first byte to the end of its body.
+const REQUEST: Duration = Duration::from_secs(15);
+
+/// Files above this size are reported in quarters while they are sent.
+const REPORT_ABOVE: u64 = 4 << 20;
+
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    local: Ipv4Addr,
+    client: Ipv4Addr,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) fn new(shared: Arc<Shared>, stream: TcpStream, local: Ipv4Addr, client: Ipv4Addr) -> Self {
+        Self { shared, stream, local, client, received: Vec::new() }
+    }
+
+    /// Answers requests until the client closes, is silent or sends what is no request.
+    pub(super) async fn run(mut self) -> io::Result<()> {
+        loop {
+            let head = match self.read_head().await? {
+                Some(Ok(head)) => head,
+                Some(Err(error)) => {
+                    return self
+                        .refuse(ResponseHead::new(error.status(), "text/plain; charset=utf-8", 0), &error.to_string())
+                        .await;
+                }
+                None => return Ok(()),
+            };
+            if head.content_length > MAX_PROGRESS as u64 {
+                let text = format!("bodies here are at most {MAX_PROGRESS} bytes");
+                return self.refuse(ResponseHead::new(413, "text/plain; charset=utf-8", 0), &text).await;
+            }
+            let body = self.read_body(&head).await?;
+            let mac = self.shared.mac_of(self.client);
+            let responder = Responder { shared: &self.shared, local: self.local, client: self.client, mac };
+            let response = responder.respond(&head, &body);
+            self.write(response, &head, mac).await?;
+            if !head.keep_alive {
+                return self.stream.shutdown().await;
+            }
+        }
+    }
+
+    /// Reads until a head is complete. `None` when the client closed or was silent between requests.
+    async fn read_head(&mut self) -> io::Result<Option<Result<RequestHead, HeadError>>> {
+        let mut deadline = Instant::now() + IDLE;
+        if !self.received.is_empty() {
+            deadline = Instant::now() + REQUEST;
+        }
+        loop {
+            match RequestHead::parse(&self.received) {
+                Ok(Parsed::Complete(head, length)) => {
+                    self.received.drain(..length);
+                    return Ok(Some(Ok(head)));
+                }
+                Ok(Parsed::Incomplete) => {}
+                Err(error) => return Ok(Some(Err(error))),
+            }
+            let was_empty = self.received.is_empty();
+            match tokio::time::timeout_at(deadline, self.read_more()).await {
+                Ok(Ok(0)) => return Ok(None),
+                Ok(Ok(_)) if was_empty => deadline = Instant::now() + REQUEST,
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    async fn read_more(&mut self) -> io::Result<usize> {
+        let room = (MAX_HEAD + MAX_PROGRESS).saturating_sub(self.received.len());
+        (&mut self.stream).take(room as u64).read_buf(&mut self.received).await
+    }
+
+    async fn read_body(&mut self, head: &RequestHead) -> io::Result<Vec<u8>> {
+        let length = usize::try_from(head.content_length).map_err(|_| io::ErrorKind::InvalidData)?;
+        if head.expects_continue && self.received.len() < length {
+            self.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
+        let deadline = Instant::now() + REQUEST;
+        while self.received.len() < length {
+            match tokio::time::timeout_at(deadline, self.read_more()).await {
+                Ok(Ok(0)) | Err(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => read?,
+            };
+        }
+        Ok(self.received.drain(..length).collect())
+    }
+
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        timeout(STALL, self.stream.write_all(bytes)).await.map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    async fn refuse(mut self, mut head: ResponseHead, text: &str) -> io::Result<()> {
+        let body = format!("{text}\n");
+        head.content_length = body.len() as u64;
+        head.keep_alive = false;
+        let mut bytes = head.encode();
+        bytes.extend_from_slice(body.as_bytes());
+        self.write_all(&bytes).await?;
+        self.stream.shutdown().await
+    }
+
+    async fn write(&mut self, response: Response, request: &RequestHead, mac: Option<MacAddr>) -> io::Result<()> {
+        let mut bytes = response.head.encode();
+        match response.body {
+            _ if request.method == Method::Head => self.write_all(&bytes).await,
+            Body::Bytes(body) => {
+                bytes.extend_from_slice(&body);
+                self.write_all(&bytes).await
+            }
+            Body::File(artifact, range) => {
+                self.write_all(&bytes).await?;
+                let name = artifact.name.clone();
+                let mut reported = percent(range.start, artifact.size);
+                let mut report = |sent: u64| {
+                    let percent = percent(range.start + sent, artifact.size);
+                    let is_step = artifact.size > REPORT_ABOVE && percent / 25 > reported / 25;
+                    if percent == 100 || is_step {
+                        reported = percent;
+                        let event = EventKind::Sent { file: name.clone(), percent, via: Transport::Http };
+                        self.shared.record_for(mac, self.client, event);
+                    }
+                };
+                let result = send_file(&self.stream, &artifact.file, range, &mut report).await;
+                if let Err(error) = &result {
+                    let why = format!("the machine stopped receiving at {reported} %: {error}");
+                    self.shared.record_for(mac, self.client, EventKind::Failed { file: artifact.name.clone(), why });
+                }
+                result
+            }
+        }
+    }
+}
+
+fn percent(bytes: u64, size: u64) -> u8 {
+    // 0 ≤ bytes ≤ size, so that the quotient fits.
+    (u128::from(bytes) * 100).checked_div(u128::from(size)).map_or(100, |percent| percent as u8)
+}

@@ -1,0 +1,185 @@
+//! What each request is answered with.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use meadow_netboot::event::{Transport, printable};
+use meadow_netboot::http::{ByteRange, Method, RequestHead, ResponseHead, content_type};
+use meadow_netboot::route::Route;
+use meadow_netboot::{BootPolicy, ClientKind, EventKind, MacAddr, script};
+use serde::Deserialize;
+
+use crate::artifacts::{Artifact, Lookup};
+use crate::shared::Shared;
+
+/// Largest body of a progress report.
+pub(super) const MAX_PROGRESS: usize = 4096;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+pub(super) enum Body {
+    Bytes(Vec<u8>),
+    File(Arc<Artifact>, ByteRange),
+}
+
+pub(super) struct Response {
+    pub(super) head: ResponseHead,
+    pub(super) body: Body,
+}
+
+impl Response {
+    fn bytes(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        Self { head: ResponseHead::new(status, content_type, body.len() as u64), body: Body::Bytes(body) }
+    }
+
+    fn text(status: u16, text: &str) -> Self {
+        Self::bytes(status, TEXT, format!("{text}\n"))
+    }
+}
+
+/// A progress report of the initrd.
+#[derive(Debug, Deserialize)]
+struct Progress {
+    stage: String,
+    percent: Option<f64>,
+    #[serde(default)]
+    message: String,
+}
+
+/// Answers the requests of one client.
+pub(super) struct Responder<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) local: Ipv4Addr,
+    pub(super) client: Ipv4Addr,
+    pub(super) mac: Option<MacAddr>,
+}
+
+impl Responder<'_> {
+    pub(super) fn respond(&self, request: &RequestHead, body: &[u8]) -> Response {
+        let mut response = match (Route::parse(&request.path), request.method) {
+            (None, _) => Response::text(404, "there is nothing here; boot files are under /artifacts/"),
+            (Some(Route::Progress(mac)), Method::Post) => self.progress(mac, body),
+            (Some(Route::Artifact(name)), Method::Get | Method::Head) => self.artifact(name, request),
+            (Some(Route::Script(mac)), Method::Get | Method::Head) => self.script(mac),
+            (Some(Route::BootConfig(mac)), Method::Get | Method::Head) => self.boot_config(mac, request.method),
+            _ => Response::text(405, "this method is not served here"),
+        };
+        response.head.keep_alive = request.keep_alive;
+        response
+    }
+
+    fn artifact(&self, name: &str, request: &RequestHead) -> Response {
+        let artifact = match self.shared.artifacts.lookup(name) {
+            Lookup::Ready(artifact) => artifact,
+            Lookup::Unknown => return Response::text(404, "the image has no such file"),
+            Lookup::Unavailable(why) => {
+                let mut response = Response::text(503, &why);
+                response.head.retry_after = Some(2);
+                let event = EventKind::Failed { file: name.to_owned(), why };
+                self.shared.record_for(self.mac, self.client, event);
+                return response;
+            }
+        };
+        if request.if_none_match.as_deref().is_some_and(|tags| has_tag(tags, &artifact.sha256)) {
+            let mut response = Response::bytes(304, content_type(name), []);
+            response.head.etag = Some(artifact.sha256.clone());
+            return response;
+        }
+        let response = file_response(artifact, request);
+        if response.head.status != 416 {
+            self.note_request(name, request.method);
+        }
+        response
+    }
+
+    fn note_request(&self, name: &str, method: Method) {
+        if let Some(mac) = self.mac {
+            self.shared.engine().file_requested(self.shared.now(), mac, name);
+        }
+        if method == Method::Get {
+            let event = EventKind::Asked { file: name.to_owned(), via: Transport::Http };
+            self.shared.record_for(self.mac, self.client, event);
+        }
+    }
+
+    fn script(&self, mac: MacAddr) -> Response {
+        let sighting = self.shared.engine().sighting(mac, ClientKind::Ipxe);
+        let config = &self.shared.config;
+        let text = match self.shared.director.decide(&sighting).policy {
+            BootPolicy::Ignore => {
+                let why = "nobody named this machine; `meadow pxe open` or `meadow machine arm` lets it boot";
+                self.shared.record_for(Some(mac), self.client, EventKind::Ignored { why: why.into() });
+                return Response::text(404, why);
+            }
+            BootPolicy::LocalDisk => script::boot_local_disk(),
+            BootPolicy::Image | BootPolicy::Hold => {
+                script::boot_image(self.local, config.ports.http, mac, &config.command_line)
+            }
+        };
+        self.shared.engine().script_requested(self.shared.now(), mac);
+        let event = EventKind::Asked { file: "boot.ipxe".into(), via: Transport::Http };
+        self.shared.record_for(Some(mac), self.client, event);
+        Response::bytes(200, content_type("boot.ipxe"), text)
+    }
+
+    fn boot_config(&self, mac: MacAddr, method: Method) -> Response {
+        self.shared.engine().initrd_started(self.shared.now(), mac);
+        let Some(config) = self.shared.director.boot_config(mac) else {
+            let why = "this machine is not to boot; `meadow pxe open` or `meadow machine arm` lets it";
+            self.shared.record_for(Some(mac), self.client, EventKind::Ignored { why: why.into() });
+            return Response::text(404, why);
+        };
+        if method == Method::Get {
+            let event = EventKind::Asked { file: "boot.json".into(), via: Transport::Http };
+            self.shared.record_for(Some(mac), self.client, event);
+        }
+        Response::bytes(200, "application/json", config.to_string())
+    }
+
+    fn progress(&self, mac: MacAddr, body: &[u8]) -> Response {
+        let progress: Progress = match serde_json::from_slice(body) {
+            Ok(progress) => progress,
+            Err(error) => return Response::text(400, &format!("not a progress report: {error}")),
+        };
+        self.shared.engine().initrd_started(self.shared.now(), mac);
+        let event = EventKind::Progress {
+            stage: printable(progress.stage.as_bytes(), 40),
+            // Saturates: out of range and NaN become 0 or 100.
+            percent: progress.percent.map(|percent| percent.clamp(0.0, 100.0) as u8),
+            message: printable(progress.message.as_bytes(), 300),
+        };
+        self.shared.record_for(Some(mac), self.client, event);
+        Response::bytes(204, TEXT, [])
+    }
+}
+
+/// A whole file, a part of it, or the answer that it has no such part.
+fn file_response(artifact: Arc<Artifact>, request: &RequestHead) -> Response {
+    let size = artifact.size;
+    let whole = ByteRange { start: 0, length: size };
+    let tag = &artifact.sha256;
+    let range = request.range.filter(|_| request.if_range.as_deref().is_none_or(|wanted| has_tag(wanted, tag)));
+    let (status, part) = match range.map(|range| range.resolve(size)) {
+        None => (200, whole),
+        Some(Some(part)) => (206, part),
+        Some(None) => {
+            let mut response = Response::text(416, "the file has no such part");
+            response.head.unsatisfied = Some(size);
+            return response;
+        }
+    };
+    let mut head = ResponseHead::new(status, content_type(&artifact.name), part.length);
+    head.etag = Some(artifact.sha256.clone());
+    head.accept_ranges = true;
+    head.range = (status == 206).then_some((part, size));
+    Response { head, body: Body::File(artifact, part) }
+}
+
+/// Whether a list of entity tags holds this one. Ours are strong; `W/` in front makes no match of
+/// bytes, but nothing else could be meant.
+fn has_tag(tags: &str, wanted: &str) -> bool {
+    tags.split(',')
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .any(|tag| tag == "*" || tag.trim_matches('"') == wanted)
+}

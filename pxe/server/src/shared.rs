@@ -1,0 +1,86 @@
+//! What all tasks of one boot server share.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use meadow_netboot::dhcp::{Policy, ProxyDhcp, ServerConfig};
+use meadow_netboot::{BootDecision, EventKind, MacAddr, Note, Sighting};
+
+use crate::artifacts::ArtifactStore;
+use crate::config::PxeConfig;
+use crate::director::Director;
+use crate::event_log::EventLog;
+use crate::neighbours;
+
+/// Shared state.
+pub(crate) struct Shared {
+    pub(crate) config: PxeConfig,
+    pub(crate) director: Arc<dyn Director>,
+    pub(crate) artifacts: ArtifactStore,
+    pub(crate) log: EventLog,
+    engine: Mutex<ProxyDhcp>,
+    origin: Instant,
+}
+
+impl Shared {
+    pub(crate) fn new(config: PxeConfig, director: Arc<dyn Director>) -> Self {
+        Self {
+            director,
+            artifacts: ArtifactStore::new(config.artifacts.clone()),
+            log: EventLog::default(),
+            engine: Mutex::new(ProxyDhcp::new(ServerConfig { http_port: config.ports.http })),
+            origin: Instant::now(),
+            config,
+        }
+    }
+
+    /// Time since the server started.
+    pub(crate) fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// The proxyDHCP engine and its memory of machines. Never held across an await.
+    pub(crate) fn engine(&self) -> MutexGuard<'_, ProxyDhcp> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records an event and tells the director.
+    pub(crate) fn record(&self, note: Note) {
+        let event = self.log.record(note);
+        self.director.event(&event);
+    }
+
+    /// Records an event of the server itself.
+    pub(crate) fn say(&self, kind: EventKind) {
+        self.record(Note { mac: None, firmware: None, address: None, kind });
+    }
+
+    /// Records an event of a machine, or of an address whose machine is not known.
+    pub(crate) fn record_for(&self, mac: Option<MacAddr>, address: Ipv4Addr, kind: EventKind) {
+        let note = match mac {
+            Some(mac) => {
+                let mut note = self.engine().note_for(mac, kind);
+                note.address = Some(address);
+                note
+            }
+            None => Note { mac: None, firmware: None, address: Some(address), kind },
+        };
+        self.record(note);
+    }
+
+    /// The machine behind an IPv4 address, from the lease it took or the kernel's neighbours.
+    pub(crate) fn mac_of(&self, address: Ipv4Addr) -> Option<MacAddr> {
+        neighbours::mac_of(address, &self.config.interface).or_else(|| self.engine().mac_of(address))
+    }
+}
+
+impl Policy for Shared {
+    fn decide(&self, sighting: &Sighting) -> BootDecision {
+        self.director.decide(sighting)
+    }
+
+    fn is_ready(&self, artifact: &str) -> bool {
+        self.artifacts.is_ready(artifact)
+    }
+}
