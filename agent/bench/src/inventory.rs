@@ -1,0 +1,68 @@
+//! The inventory.
+//!
+//! Every part is a function of a root folder (`/` on a real machine, a tree of fixtures in tests) and, for disks, of
+//! what udev knows; nothing here changes anything.
+
+mod cpu;
+mod disks;
+mod firmware;
+mod nics;
+mod text;
+mod udev_db;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use meadow_host::links::{LinkError, Links};
+use meadow_model::MacAddress;
+use meadow_model::hardware::Hardware;
+
+pub use disks::{UdevProperties, UdevSource};
+pub use udev_db::UdevDatabase;
+
+/// The inventory could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// The interfaces could not be asked for their hardware addresses.
+    #[error(transparent)]
+    Links(#[from] LinkError),
+    /// The thread that read sysfs did not end well.
+    #[error("the inventory was interrupted ({0}); it is made again at the next start")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// Looks at the machine that this runs on.
+///
+/// Waits up to `udev_timeout` until udev has looked at every disk; one that it has not looked at by then is reported
+/// with the signature `unknown`, never as blank.
+///
+/// # Errors
+/// [`InventoryError`]; what single files of sysfs do not tell is left out instead.
+pub async fn inventory(udev_timeout: Duration) -> Result<Hardware, InventoryError> {
+    let links = Links::open()?.list().await?;
+    let permanent = links.into_iter().filter_map(|link| Some((link.name, link.permanent_mac?))).collect();
+    let read = move || {
+        udev_db::wait_until_initialized(udev_timeout);
+        read(Path::new("/"), &UdevDatabase, &permanent)
+    };
+    Ok(tokio::task::spawn_blocking(read).await?)
+}
+
+/// The inventory of the tree at `root`.
+#[must_use]
+pub fn read(root: &Path, udev: &dyn UdevSource, permanent_macs: &BTreeMap<String, MacAddress>) -> Hardware {
+    let smbios = firmware::read_smbios(root);
+    Hardware {
+        vendor: smbios.vendor,
+        product: smbios.product,
+        uuid: smbios.uuid,
+        firmware: firmware::kind(root, std::env::consts::ARCH),
+        secure_boot: firmware::secure_boot(root),
+        tpm: firmware::has_tpm(root),
+        cpu: cpu::read(root),
+        memory_bytes: cpu::memory_bytes(root),
+        disks: disks::read(root, udev),
+        nics: nics::read(root, permanent_macs),
+    }
+}
