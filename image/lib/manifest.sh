@@ -1,0 +1,101 @@
+# shellcheck shell=bash
+# The image: all artifacts in one folder with a signed manifest of them.
+
+BUILD_KEYS=${XDG_CONFIG_HOME:-$HOME/.config}/meadow/keys
+BUILD_KEY=$BUILD_KEYS/build.key
+BUILD_KEY_PUBLIC=$BUILD_KEYS/build.pem
+
+# build_key: makes the build key when there is none. It never leaves this
+# machine; whoever holds it can make images that this machine's nodes boot.
+build_key() { with_lock build-key build_key_if_needed; }
+
+build_key_if_needed() {
+    if [[ ! -e $BUILD_KEY ]]; then
+        (umask 077 && mkdir -p "$BUILD_KEYS")
+        chmod 0700 "$BUILD_KEYS"
+        (umask 077 && openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out "$BUILD_KEY.new")
+        sync "$BUILD_KEY.new"
+        mv "$BUILD_KEY.new" "$BUILD_KEY"
+        say "build key made: $BUILD_KEY"
+    fi
+    if [[ ! -e $BUILD_KEY_PUBLIC || $BUILD_KEY -nt $BUILD_KEY_PUBLIC ]]; then
+        openssl pkey -in "$BUILD_KEY" -pubout -out "$BUILD_KEY_PUBLIC.new"
+        chmod 0644 "$BUILD_KEY_PUBLIC.new"
+        mv "$BUILD_KEY_PUBLIC.new" "$BUILD_KEY_PUBLIC"
+    fi
+}
+
+stage_manifest() { with_lock image manifest_if_needed; }
+
+# The artifacts' names in the image and where each comes from.
+artifact_sources() {
+    local tree
+    tree=$(tools_tree)
+    printf '%s %s\n' \
+        vmlinuz "$(kernel_tree)/boot/vmlinuz-$(kernel_version)" \
+        initrd "$(readlink -f "$CACHE/initrd/current")/initrd" \
+        root.img "$(readlink -f "$CACHE/root/current")/root.img" \
+        ipxe/undionly.kpxe "$tree/usr/lib/ipxe/undionly.kpxe" \
+        ipxe/snponly.efi "$tree/usr/lib/ipxe/snponly.efi" \
+        ipxe/ipxe.efi "$tree/usr/lib/ipxe/ipxe.efi"
+}
+
+# packages_json: everything in the image that came as a package.
+packages_json() {
+    {
+        jq -r '.[] | "\(.name) \(.version)"' "$CACHE/root/current/packages.json"
+        cat "$CACHE/kernel/current/.meadow-kernel-package" "$CACHE/firmware/current/.meadow-firmware-packages"
+        grep -E '^(ipxe|dropbear-bin) ' "$CACHE/tools/current/.meadow-versions"
+    } | LC_ALL=C sort -u | jq -R 'split(" ") | {name: .[0], version: .[1]}' | jq -s .
+}
+
+workspace_version() {
+    sed -n '/^\[workspace\.package\]/,/^\[/ s/^version *= *"\(.*\)"/\1/p' "$CHECKOUT/Cargo.toml"
+}
+
+manifest_if_needed() {
+    local key entry name source artifacts='{}' digest total=0 size version
+    build_key
+    while read -r name source; do
+        digest=$(sha256sum "$source" | cut -c1-64)
+        size=$(stat -Lc %s "$source")
+        total=$((total + size))
+        artifacts=$(jq -c --arg name "$name" --arg sha256 "$digest" --argjson size "$size" \
+            '. + {($name): {size: $size, sha256: $sha256}}' <<<"$artifacts")
+    done < <(artifact_sources)
+    version=$(workspace_version)-$(sha256sum <<<"$artifacts" | cut -c1-12)
+    key=$(printf '%s\n' "$version" "$artifacts" "$(packages_json)" "$(sha256sum <"$BUILD_KEY_PUBLIC")" |
+        cat - <(declare -f manifest_if_needed) | sha256sum | cut -c1-64)
+    if [[ ! -d $(cached image "$key") ]]; then
+        entry=$(new_entry image "$key")
+        mkdir "$entry/ipxe"
+        while read -r name source; do
+            # The caches are on one file system: a second name costs nothing.
+            ln -L "$source" "$entry/$name" 2>/dev/null || cp -L "$source" "$entry/$name"
+        done < <(artifact_sources)
+        jq -S --arg image "$version" --arg kernel "$(kernel_version)" --argjson artifacts "$artifacts" \
+            --argjson packages "$(packages_json)" \
+            '{version: 1, image: $image, kernel: $kernel, artifacts: $artifacts,
+              root: {data_size, root_hash, salt}, packages: $packages}' \
+            "$CACHE/root/current/root.json" >"$entry/manifest.json"
+        openssl dgst -sha256 -sign "$BUILD_KEY" -out "$entry/manifest.json.sig" "$entry/manifest.json"
+        publish image "$key" "$entry"
+    fi
+    use image "$key"
+    say "image $version: kernel and initrd $(kernel_and_initrd_mb) MB, all downloads of a boot $(download_mb) MB"
+    link_out "$(cached image "$key")"
+}
+
+artifact_mb() { du -cb -D "$@" | awk 'END { printf "%.1f", $1 / 1e6 }'; }
+kernel_and_initrd_mb() { artifact_mb "$CACHE"/image/current/{vmlinuz,initrd}; }
+download_mb() { artifact_mb "$CACHE"/image/current/{vmlinuz,initrd,root.img,ipxe/snponly.efi}; }
+
+# link_out FOLDER: OUT becomes a link to the finished image, atomically.
+link_out() {
+    [[ -n $OUT ]] || return 0
+    [[ -L $OUT || ! -e $OUT ]] || die "$OUT exists and is no link: remove it, or name another --out"
+    mkdir -p "$(dirname "$OUT")"
+    ln -sfn -- "$1" "$OUT.new-$$"
+    mv -T -- "$OUT.new-$$" "$OUT"
+    say "image is in $OUT"
+}
