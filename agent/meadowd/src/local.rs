@@ -26,7 +26,7 @@ fn elsewhere() -> Problem {
     Problem::new(ProblemCode::Unavailable, "this computer keeps no state of the cluster; ask a voter")
 }
 
-fn answer<T: Send>(problem: Problem) -> Answer<'static, T> {
+fn answer<T: Send + 'static>(problem: Problem) -> Answer<'static, T> {
     Box::pin(std::future::ready(Err(problem)))
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use meadow_controllers::bootstrap::load_ca;
@@ -28,12 +29,15 @@ use crate::pxe::Pxe;
 use crate::tickets::Tickets;
 use crate::voter_mesh::{VoterMesh, serve_mesh};
 
+/// How long udev may take to know the disks of a machine that has just started; after that they are listed as they are.
+const UDEV: Duration = Duration::from_secs(10);
+
 /// Serves the cluster until something essential fails.
 pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()> {
     let settings = Settings::load(&paths.settings())?;
     let keys = Keys::load_or_make(&paths.state())?;
     let ca = load_ca(&paths.state())?.context("the cluster CA's key is missing; restore ca.key and ca.pem")?;
-    let replica = Replica::open(&paths.raft_dir(), ReplicaConfig { id: 1 })?;
+    let replica = Replica::open(&paths.raft_dir(), ReplicaConfig::new(1))?;
     let me = found(paths, &replica, status).await?;
     show(status, &settings, &ca, &keys, &replica, &me);
 
@@ -89,7 +93,7 @@ async fn propose(replica: &ReplicaHandle, command: Command) -> Result<(), Proble
 
 /// Inventory and first measures of this computer.
 pub(crate) async fn inventory(paths: &Paths) -> anyhow::Result<(Hardware, Measures)> {
-    let hardware = meadow_bench::inventory().await?;
+    let hardware = meadow_bench::inventory(UDEV).await?;
     let state_dir = paths.state_dir();
     let work = move || meadow_bench::measure(&state_dir, meadow_bench::Effort::default(), &SystemClock);
     Ok((hardware, tokio::task::spawn_blocking(work).await?))
