@@ -1,77 +1,26 @@
 //! The proxyDHCP server: datagrams in, datagrams and events out.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use dhcproto::v4::MessageType;
 
+use super::answer::{Answer, Question};
+use super::datagram::{Outcome, Receive, Transmit};
 use super::memory::{Exchange, MachineView, Memory, STAGE_LIFETIME};
 use super::reply::Reply;
+use super::reply_route::ReplyRoute;
 use super::request::{MessageKind, Request, VendorClass};
 use crate::arch::Firmware;
 use crate::event::{EventKind, Note, OfferForm, Transport};
 use crate::mac::MacAddr;
-use crate::policy::{BootDecision, BootPolicy, ClientKind, Sighting};
-use crate::route;
-
-const CLIENT_PORT: u16 = 68;
+use crate::policy::{BootDecision, ClientKind, Sighting};
 
 /// How often it is said that a machine is being ignored.
 const IGNORED_REPEAT: Duration = Duration::from_secs(60);
 
 /// How long a machine has from fetching our boot loader to that loader's own DHCP request.
 const LOADER_START: Duration = Duration::from_secs(120);
-
-/// Which of our ports a datagram came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServerPort {
-    /// UDP 67.
-    Dhcp,
-    /// UDP 4011, the PXE boot server port.
-    BootServer,
-}
-
-impl ServerPort {
-    /// The port's number; replies must come from the port that was asked.
-    #[must_use]
-    pub fn number(self) -> u16 {
-        match self {
-            Self::Dhcp => 67,
-            Self::BootServer => 4011,
-        }
-    }
-}
-
-/// Where a datagram came from and to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receive {
-    /// Our port.
-    pub port: ServerPort,
-    /// Our address on the receiving interface.
-    pub address: Ipv4Addr,
-    /// The sender.
-    pub source: SocketAddrV4,
-}
-
-/// A datagram to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transmit {
-    /// The datagram.
-    pub payload: Vec<u8>,
-    /// The port to send it from.
-    pub source_port: ServerPort,
-    /// Where to; the limited broadcast address goes out of the receiving interface.
-    pub destination: SocketAddrV4,
-}
-
-/// What one datagram leads to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Outcome {
-    /// The reply, if there is one.
-    pub reply: Option<Transmit>,
-    /// What happened, for the event log.
-    pub notes: Vec<Note>,
-}
 
 /// What the boot server must be told from outside. Both are asked often and must be quick.
 pub trait Policy {
@@ -95,13 +44,6 @@ pub struct ProxyDhcp {
     memory: Memory,
 }
 
-/// What a machine is to be given.
-struct Answer {
-    file: String,
-    artifact: Option<&'static str>,
-    form: OfferForm,
-}
-
 impl ProxyDhcp {
     /// Starts without any memory of machines.
     #[must_use]
@@ -116,12 +58,20 @@ impl ProxyDhcp {
         let Ok(request) = Request::parse(bytes) else { return outcome };
         self.learn_address(&request);
         let Some(client) = request.client() else { return outcome };
-        let Some((kind, destination)) = reply_route(&request, rx) else { return outcome };
+        let Some(route) = ReplyRoute::of(&request, rx) else { return outcome };
         self.sight(now, &request, client, &mut outcome.notes);
 
         let sighting = Sighting { mac: request.mac, firmware: request.firmware, client, uuid: request.uuid() };
         let decision = policy.decide(&sighting);
-        let answer = match self.answer(now, rx.address, &sighting, decision) {
+        let question = Question {
+            server: rx.address,
+            http_port: self.config.http_port,
+            sighting: &sighting,
+            decision,
+            wants_loader: self.wants_loader(now, request.mac),
+            pxe_form: self.form_for(request.mac, request.firmware),
+        };
+        let answer = match question.answer() {
             Ok(answer) => answer,
             Err(why) => {
                 self.say_ignored(now, &request, why, &mut outcome.notes);
@@ -136,88 +86,45 @@ impl ProxyDhcp {
             outcome.notes.push(self.note(&request, EventKind::Failed { file: artifact.into(), why }));
             return outcome;
         }
-        self.send(now, rx, &request, answer, kind, destination, &mut outcome);
+        let (reply, event) = self.reply(now, rx, &request, answer, route);
+        outcome.reply = reply;
+        outcome.notes.push(self.note(&request, event));
         outcome
-    }
-
-    /// Chooses what the machine gets, or says why it gets nothing.
-    fn answer(
-        &self,
-        now: Duration,
-        server: Ipv4Addr,
-        sighting: &Sighting,
-        decision: BootDecision,
-    ) -> Result<Answer, &'static str> {
-        let base = route::base_url(server, self.config.http_port);
-        match (decision.policy, sighting.client) {
-            (BootPolicy::Ignore, _) => {
-                return Err("nobody named this machine; `meadow pxe open` or `meadow machine arm` lets it boot");
-            }
-            (BootPolicy::LocalDisk, ClientKind::Initrd) => {}
-            (BootPolicy::LocalDisk, _) => return Err("its policy is to boot from its own disk"),
-            (BootPolicy::Image | BootPolicy::Hold, _) => {}
-        }
-        let firmware = sighting.firmware.unwrap_or(Firmware::Other(u16::MAX));
-        let loader = firmware.loader();
-        match sighting.client {
-            ClientKind::Initrd => Ok(Answer { file: base, artifact: None, form: OfferForm::Initrd }),
-            ClientKind::Ipxe if !(decision.plain_pxe && self.wants_loader(now, sighting.mac)) => Ok(Answer {
-                file: route::script_url(server, self.config.http_port, sighting.mac),
-                artifact: None,
-                form: OfferForm::Ipxe,
-            }),
-            ClientKind::Ipxe => {
-                let loader = loader.ok_or(firmware.unsupported_hint())?;
-                Ok(Answer { file: loader.into(), artifact: Some(loader), form: OfferForm::Ipxe })
-            }
-            ClientKind::HttpBoot => {
-                let loader = loader.ok_or(firmware.unsupported_hint())?;
-                let file = route::artifact_url(server, self.config.http_port, loader);
-                Ok(Answer { file, artifact: Some(loader), form: OfferForm::Http })
-            }
-            ClientKind::Pxe => {
-                let loader = loader.ok_or(firmware.unsupported_hint())?;
-                let form = self.form_for(sighting.mac, firmware);
-                Ok(Answer { file: loader.into(), artifact: Some(loader), form })
-            }
-        }
     }
 
     /// Whether an iPXE that is to be treated as plain PXE still has to fetch our boot loader.
     fn wants_loader(&self, now: Duration, mac: MacAddr) -> bool {
         let sent = self.memory.get(mac).and_then(|machine| machine.loader_sent);
-        !sent.is_some_and(|sent| now.saturating_sub(sent) < LOADER_START)
+        sent.is_none_or(|sent| now.saturating_sub(sent) >= LOADER_START)
     }
 
     /// The form to begin with: the one that this machine took before, else BIOS wants to be told
     /// at once and UEFI before April 2017 only believes a boot server.
-    fn form_for(&self, mac: MacAddr, firmware: Firmware) -> OfferForm {
+    fn form_for(&self, mac: MacAddr, firmware: Option<Firmware>) -> OfferForm {
         let winner = self.memory.get(mac).and_then(|machine| machine.winner);
         match winner {
             Some(form @ (OfferForm::Direct | OfferForm::BootServer)) => form,
-            _ if firmware == Firmware::Bios => OfferForm::Direct,
+            _ if firmware == Some(Firmware::Bios) => OfferForm::Direct,
             _ => OfferForm::BootServer,
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, the parts of one reply")]
-    fn send(
+    /// Builds the reply and remembers what was offered.
+    fn reply(
         &mut self,
         now: Duration,
         rx: &Receive,
         request: &Request,
         mut answer: Answer,
-        kind: MessageType,
-        destination: SocketAddrV4,
-        outcome: &mut Outcome,
-    ) {
+        route: ReplyRoute,
+    ) -> (Option<Transmit>, EventKind) {
         let machine = self.memory.entry(request.mac, now);
         machine.stage_until = Some(now + STAGE_LIFETIME);
         let mut attempt = 1;
-        if kind == MessageType::Offer {
+        if route.kind == MessageType::Offer {
             if let Some(previous) = machine.exchange.filter(|exchange| exchange.xid == request.xid) {
                 attempt = previous.attempts.saturating_add(1);
-                answer.form = alternate(previous.form);
+                answer.form = alternate(previous.form, answer.form);
             }
             machine.exchange = Some(Exchange { xid: request.xid, attempts: attempt, form: answer.form });
         } else {
@@ -229,7 +136,7 @@ impl ProxyDhcp {
         }
         let reply = Reply {
             request,
-            kind,
+            kind: route.kind,
             vendor: request.vendor.unwrap_or(VendorClass::Pxe),
             server: rx.address,
             file: &answer.file,
@@ -237,16 +144,14 @@ impl ProxyDhcp {
         };
         let Some(payload) = reply.encode() else {
             let why = "the boot file's name is too long for DHCP".to_owned();
-            outcome.notes.push(self.note(request, EventKind::Failed { file: answer.file, why }));
-            return;
+            return (None, EventKind::Failed { file: answer.file, why });
         };
-        let event = if kind == MessageType::Offer {
+        let event = if route.kind == MessageType::Offer {
             EventKind::Offered { file: answer.file, form: answer.form, attempt }
         } else {
             EventKind::Asked { file: answer.file, via: Transport::Dhcp }
         };
-        outcome.notes.push(self.note(request, event));
-        outcome.reply = Some(Transmit { payload, source_port: rx.port, destination });
+        (Some(Transmit { payload, source_port: rx.port, destination: route.destination }), event)
     }
 
     /// Remembers the lease that a booting machine takes from the router: TFTP requests show an
@@ -389,56 +294,16 @@ impl ProxyDhcp {
     }
 }
 
-/// The other form for firmware that did not take this one; other programs have one form only.
-fn alternate(form: OfferForm) -> OfferForm {
-    match form {
-        OfferForm::Direct => OfferForm::BootServer,
-        OfferForm::BootServer => OfferForm::Direct,
-        other => other,
+/// The other form for firmware that did not take the previous one; other programs have one only.
+fn alternate(previous: OfferForm, planned: OfferForm) -> OfferForm {
+    match (previous, planned) {
+        (OfferForm::Direct, OfferForm::Direct | OfferForm::BootServer) => OfferForm::BootServer,
+        (OfferForm::BootServer, OfferForm::Direct | OfferForm::BootServer) => OfferForm::Direct,
+        (_, planned) => planned,
     }
 }
 
 /// UUIDs that boards without one of their own send.
 fn is_placeholder(uuid: &[u8; 16]) -> bool {
     *uuid == [0; 16] || *uuid == [0xff; 16]
-}
-
-/// Whether a request is for a boot server, and the reply's type and destination (RFC 2131, 4.1).
-fn reply_route(request: &Request, rx: &Receive) -> Option<(MessageType, SocketAddrV4)> {
-    let kind = match (rx.port, request.kind) {
-        (ServerPort::Dhcp, MessageKind::Discover) => MessageType::Offer,
-        // A REQUEST on port 67 is for the router, unless it names us, or names nobody and asks
-        // for a boot item.
-        (ServerPort::Dhcp, MessageKind::Request) => {
-            let for_us = match request.server_id {
-                Some(server) => server == rx.address,
-                None => request.boot_item,
-            };
-            for_us.then_some(MessageType::Ack)?
-        }
-        (_, MessageKind::Inform) | (ServerPort::BootServer, MessageKind::Request) => MessageType::Ack,
-        (ServerPort::BootServer, MessageKind::Discover) => return None,
-    };
-    let broadcast = SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT);
-    let destination = match rx.port {
-        ServerPort::BootServer if rx.source.ip().is_unspecified() => broadcast,
-        ServerPort::BootServer => rx.source,
-        // A relay speaks for the address it wrote in; anything else would let a stranger point
-        // our replies at third parties.
-        ServerPort::Dhcp if !request.giaddr.is_unspecified() => {
-            let relay = request.giaddr == *rx.source.ip() && is_host(request.giaddr);
-            relay.then_some(SocketAddrV4::new(request.giaddr, 67))?
-        }
-        ServerPort::Dhcp
-            if kind == MessageType::Ack && request.ciaddr == *rx.source.ip() && is_host(request.ciaddr) =>
-        {
-            SocketAddrV4::new(request.ciaddr, CLIENT_PORT)
-        }
-        ServerPort::Dhcp => broadcast,
-    };
-    Some((kind, destination))
-}
-
-fn is_host(address: Ipv4Addr) -> bool {
-    !(address.is_unspecified() || address.is_broadcast() || address.is_multicast() || address.is_loopback())
 }

@@ -1,0 +1,66 @@
+//! What each kind of client is given.
+
+use std::net::Ipv4Addr;
+
+use crate::arch::Firmware;
+use crate::event::OfferForm;
+use crate::policy::{BootDecision, BootPolicy, ClientKind, Sighting};
+use crate::route;
+
+/// What a machine is to be given.
+pub(super) struct Answer {
+    /// File name or URL.
+    pub(super) file: String,
+    /// The artifact that must be there for it.
+    pub(super) artifact: Option<&'static str>,
+    pub(super) form: OfferForm,
+}
+
+/// The facts that an answer depends on.
+pub(super) struct Question<'a> {
+    pub(super) server: Ipv4Addr,
+    pub(super) http_port: u16,
+    pub(super) sighting: &'a Sighting,
+    pub(super) decision: BootDecision,
+    /// Whether an iPXE that is treated as plain PXE still has to fetch our boot loader.
+    pub(super) wants_loader: bool,
+    /// The form of offer to plain PXE firmware.
+    pub(super) pxe_form: OfferForm,
+}
+
+impl Question<'_> {
+    /// Chooses what the machine gets, or says why it gets nothing.
+    pub(super) fn answer(&self) -> Result<Answer, &'static str> {
+        match (self.decision.policy, self.sighting.client) {
+            (BootPolicy::Ignore, _) => {
+                return Err("nobody named this machine; `meadow pxe open` or `meadow machine arm` lets it boot");
+            }
+            (BootPolicy::LocalDisk, ClientKind::Initrd) => {}
+            (BootPolicy::LocalDisk, _) => return Err("its policy is to boot from its own disk"),
+            (BootPolicy::Image | BootPolicy::Hold, _) => {}
+        }
+        match self.sighting.client {
+            ClientKind::Initrd => {
+                let file = route::base_url(self.server, self.http_port);
+                Ok(Answer { file, artifact: None, form: OfferForm::Initrd })
+            }
+            ClientKind::Ipxe if !(self.decision.plain_pxe && self.wants_loader) => {
+                let file = route::script_url(self.server, self.http_port, self.sighting.mac);
+                Ok(Answer { file, artifact: None, form: OfferForm::Ipxe })
+            }
+            ClientKind::Ipxe => self.loader(OfferForm::Ipxe),
+            ClientKind::HttpBoot => self.loader(OfferForm::Http),
+            ClientKind::Pxe => self.loader(self.pxe_form),
+        }
+    }
+
+    fn loader(&self, form: OfferForm) -> Result<Answer, &'static str> {
+        let firmware = self.sighting.firmware.unwrap_or(Firmware::Other(u16::MAX));
+        let loader = firmware.loader().ok_or(firmware.unsupported_hint())?;
+        let file = match form {
+            OfferForm::Http => route::artifact_url(self.server, self.http_port, loader),
+            _ => loader.to_owned(),
+        };
+        Ok(Answer { file, artifact: Some(loader), form })
+    }
+}

@@ -1,0 +1,56 @@
+//! What goes into the engine and what comes out.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use crate::event::Note;
+
+/// Which of our ports a datagram came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerPort {
+    /// UDP 67.
+    Dhcp,
+    /// UDP 4011, the PXE boot server port.
+    BootServer,
+}
+
+impl ServerPort {
+    /// The port's number; replies must come from the port that was asked.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Dhcp => 67,
+            Self::BootServer => 4011,
+        }
+    }
+}
+
+/// Where a datagram came from and to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receive {
+    /// Our port.
+    pub port: ServerPort,
+    /// Our address on the receiving interface.
+    pub address: Ipv4Addr,
+    /// The sender.
+    pub source: SocketAddrV4,
+}
+
+/// A datagram to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// The datagram.
+    pub payload: Vec<u8>,
+    /// The port to send it from.
+    pub source_port: ServerPort,
+    /// Where to; the limited broadcast address goes out of the receiving interface.
+    pub destination: SocketAddrV4,
+}
+
+/// What one datagram leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// The reply, if there is one.
+    pub reply: Option<Transmit>,
+    /// What happened, for the event log.
+    pub notes: Vec<Note>,
+}

@@ -1,0 +1,63 @@
+//! Which requests are for a boot server, and where the reply goes.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use dhcproto::v4::MessageType;
+
+use super::datagram::{Receive, ServerPort};
+use super::request::{MessageKind, Request};
+
+const CLIENT_PORT: u16 = 68;
+
+/// Type and destination of a reply.
+pub(super) struct ReplyRoute {
+    pub(super) kind: MessageType,
+    pub(super) destination: SocketAddrV4,
+}
+
+impl ReplyRoute {
+    /// `None` if the request is not for a boot server.
+    pub(super) fn of(request: &Request, rx: &Receive) -> Option<Self> {
+        let kind = reply_kind(request, rx)?;
+        let destination = reply_destination(request, rx, kind)?;
+        Some(Self { kind, destination })
+    }
+}
+
+fn reply_kind(request: &Request, rx: &Receive) -> Option<MessageType> {
+    match (rx.port, request.kind) {
+        (ServerPort::Dhcp, MessageKind::Discover) => Some(MessageType::Offer),
+        // A REQUEST on port 67 is for the router, unless it names us, or names nobody and asks
+        // for a boot item.
+        (ServerPort::Dhcp, MessageKind::Request) => {
+            let is_for_us = request.server_id.map_or(request.boot_item, |server| server == rx.address);
+            is_for_us.then_some(MessageType::Ack)
+        }
+        (_, MessageKind::Inform) | (ServerPort::BootServer, MessageKind::Request) => Some(MessageType::Ack),
+        (ServerPort::BootServer, MessageKind::Discover) => None,
+    }
+}
+
+/// RFC 2131, 4.1; on port 4011 the sender itself (PXE 2.1, 2.4.3).
+fn reply_destination(request: &Request, rx: &Receive, kind: MessageType) -> Option<SocketAddrV4> {
+    let broadcast = SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT);
+    let source = *rx.source.ip();
+    match rx.port {
+        ServerPort::BootServer if source.is_unspecified() => Some(broadcast),
+        ServerPort::BootServer => Some(rx.source),
+        // A relay speaks for the address it wrote in; anything else would let a stranger point
+        // our replies at third parties.
+        ServerPort::Dhcp if !request.giaddr.is_unspecified() => {
+            let is_relay = request.giaddr == source && is_host(source);
+            is_relay.then_some(SocketAddrV4::new(source, 67))
+        }
+        ServerPort::Dhcp if kind == MessageType::Ack && request.ciaddr == source && is_host(source) => {
+            Some(SocketAddrV4::new(source, CLIENT_PORT))
+        }
+        ServerPort::Dhcp => Some(broadcast),
+    }
+}
+
+fn is_host(address: Ipv4Addr) -> bool {
+    !(address.is_unspecified() || address.is_broadcast() || address.is_multicast() || address.is_loopback())
+}
