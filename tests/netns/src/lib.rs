@@ -1,1 +1,169 @@
-//! `meadow-tests-netns`.
+//! A LAN with a home router, our boot server and a client, each a network namespace.
+
+mod artifacts;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use meadow_rack::boot_server::BootServer;
+use meadow_rack::lan::Lan;
+use meadow_rack::namespace::Namespace;
+use meadow_rack::process::Program;
+use meadow_rack::router::Router;
+use meadow_rack::run_dir::RunDir;
+
+pub use artifacts::{Artifacts, contents};
+
+/// How long a program may take for what usually takes a moment; the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The namespaces.
+#[derive(Debug)]
+pub struct Net {
+    // Dropped from top to bottom: programs first, the folder's lock last.
+    router: Router,
+    server: Namespace,
+    client: Namespace,
+    artifacts: Artifacts,
+    lan: Lan,
+    run: RunDir,
+}
+
+impl Net {
+    /// Builds them; the client has no address, as firmware has none.
+    ///
+    /// # Errors
+    /// When a link or a program fails.
+    pub fn build() -> Result<Self> {
+        let mut run = RunDir::create()?;
+        let lan = Lan::create(&mut run)?;
+        let router = Router::start(&mut run, &lan)?;
+        let server = lan.computer_at(&mut run, "seed", 2)?;
+        let client = lan.computer(&mut run, "client")?;
+        let artifacts = Artifacts::write(&run.file("image"))?;
+        run.keep_logs(false);
+        Ok(Self { router, server, client, artifacts, lan, run })
+    }
+
+    /// The settings of a boot server that knows the client under `policy`.
+    ///
+    /// # Errors
+    /// When the client's hardware address cannot be read.
+    pub fn settings(&self, policy: &str) -> Result<String> {
+        let (artifacts, mac) = (self.artifacts.folder().display(), self.client_mac()?);
+        Ok(format!(
+            "interface = \"eth0\"\nartifacts = \"{artifacts}\"\n[[machine]]\nmac = \"{mac}\"\npolicy = \"{policy}\"\n"
+        ))
+    }
+
+    /// Starts the boot server and waits until it serves the kernel.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn serve(&mut self, policy: &str) -> Result<BootServer> {
+        let settings = self.settings(policy)?;
+        let server = BootServer::start(&mut self.run, &self.server, &settings)?;
+        let url = self.url("artifacts/vmlinuz");
+        meadow_rack::wait::until("the boot server", PATIENCE, || {
+            let output = self.server.command("curl").args(["-sfI", &url]).output().context("cannot run curl")?;
+            Ok(output.status.success().then_some(()))
+        })?;
+        Ok(server)
+    }
+
+    /// A boot server with these settings; nothing is waited for.
+    ///
+    /// # Errors
+    /// When the program is not there.
+    pub fn start_server(&mut self, settings: &str) -> Result<BootServer> {
+        BootServer::start(&mut self.run, &self.server, settings)
+    }
+
+    /// Gives the client a fixed address, for tests of what comes after DHCP.
+    ///
+    /// # Errors
+    /// When ip(8) refuses.
+    pub fn address_client(&self) -> Result<()> {
+        self.client.ip(&["addr", "add", &format!("{}/24", self.lan.subnet().host(3)), "dev", "eth0"])
+    }
+
+    /// Runs a program on the client to its end.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    pub fn on_client(&self, program: &str, arguments: &[&str]) -> Result<Output> {
+        self.client
+            .command(program)
+            .args(arguments)
+            .output()
+            .with_context(|| format!("cannot run {program}; see tests/packages/test.list"))
+    }
+
+    /// Starts a program in the background.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    pub fn start(&mut self, namespace: &Namespace, command: Command, log: &str) -> Result<(Program, PathBuf)> {
+        let log = self.run.file(log);
+        Ok((namespace.start(&mut self.run, command, &log)?, log))
+    }
+
+    /// The client's hardware address.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn client_mac(&self) -> Result<String> {
+        let output = self.on_client("cat", &["/sys/class/net/eth0/address"])?;
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// A URL of the boot server.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}:7480/{path}", self.lan.subnet().host(2))
+    }
+
+    /// The boot server's address.
+    #[must_use]
+    pub fn server_address(&self) -> String {
+        self.lan.subnet().host(2).to_string()
+    }
+
+    /// The router's address.
+    #[must_use]
+    pub fn router_address(&self) -> String {
+        self.lan.subnet().host(1).to_string()
+    }
+
+    /// The home router.
+    #[must_use]
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// The boot server's namespace.
+    #[must_use]
+    pub fn server(&self) -> &Namespace {
+        &self.server
+    }
+
+    /// The client's namespace.
+    #[must_use]
+    pub fn client(&self) -> &Namespace {
+        &self.client
+    }
+
+    /// The image.
+    #[must_use]
+    pub fn artifacts(&self) -> &Artifacts {
+        &self.artifacts
+    }
+
+    /// A file in the run's folder.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.run.file(name)
+    }
+}

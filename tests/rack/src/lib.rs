@@ -4,6 +4,7 @@
 //! is started is written to a ledger first (see [`ledger`]): a rack that was killed is cleaned up by the next one.
 
 pub mod accelerator;
+pub mod boot_server;
 pub mod cluster;
 pub mod firmware;
 pub mod forward;

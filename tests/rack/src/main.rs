@@ -88,7 +88,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Run(options) => up::run(&options.size.rack(), options.approve == Approve::Ask, stays(options.stay)),
         Command::Bare(size) => bare(&size.rack()),
-        Command::Clean => RunDir::create()?.remove(),
+        Command::Clean => RunDir::create().map(|mut run| run.keep_logs(false)),
     }
 }
 

@@ -57,6 +57,7 @@ impl Rack {
                 &Wanted { number, firmware: *firmware, memory_mib: config.memory_mib, accelerator },
             )?);
         }
+        run.keep_logs(false);
         Ok(Self { machines, router, lan, run, accelerator })
     }
 

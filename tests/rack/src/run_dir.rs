@@ -20,6 +20,7 @@ pub struct RunDir {
     id: String,
     path: PathBuf,
     ledger: Ledger,
+    keep: bool,
     _lock: File,
 }
 
@@ -31,6 +32,8 @@ impl RunDir {
     pub fn create() -> Result<Self> {
         let parent = paths::cache().join("rack");
         fs::create_dir_all(&parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        // Racks that begin at the same time must not clean up what another one is just making.
+        let _turn = lock(&parent.join(".lock"), FlockOperation::LockExclusive)?;
         clean_stale(&parent)?;
         loop {
             let mut random = [0; 3];
@@ -41,10 +44,9 @@ impl RunDir {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 other => other.with_context(|| format!("cannot create {}", path.display()))?,
             }
-            let lock = File::create(path.join("lock")).context("cannot create the rack's lock")?;
-            flock(&lock, FlockOperation::NonBlockingLockExclusive).context("cannot lock the rack's folder")?;
+            let lock = lock(&path.join("lock"), FlockOperation::NonBlockingLockExclusive)?;
             let ledger = Ledger::create(&path.join("ledger"))?;
-            return Ok(Self { id, path, ledger, _lock: lock });
+            return Ok(Self { id, path, ledger, keep: true, _lock: lock });
         }
     }
 
@@ -82,12 +84,10 @@ impl RunDir {
         Ledger::undo(&self.file("ledger"))
     }
 
-    /// Removes the folder with everything in it.
-    ///
-    /// # Errors
-    /// When a file cannot be removed.
-    pub fn remove(&self) -> Result<()> {
-        fs::remove_dir_all(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))
+    /// Whether the logs stay when the rack is down. They do until this is called, so that a rack that cannot be built
+    /// leaves them, and always after a panic.
+    pub fn keep_logs(&mut self, keep: bool) {
+        self.keep = keep;
     }
 }
 
@@ -96,8 +96,18 @@ impl Drop for RunDir {
         if let Err(error) = self.undo() {
             eprintln!("the rack {} is not wholly down, the next one finishes it: {error:#}", self.id);
         }
-        remove_disks(&self.path);
+        if self.keep || std::thread::panicking() {
+            remove_disks(&self.path);
+        } else if let Err(error) = fs::remove_dir_all(&self.path) {
+            eprintln!("cannot remove {}: {error}", self.path.display());
+        }
     }
+}
+
+fn lock(path: &Path, operation: FlockOperation) -> Result<File> {
+    let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    flock(&file, operation).with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
 }
 
 /// Takes down what dead racks left behind and removes all but the newest of their folders.

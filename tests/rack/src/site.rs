@@ -38,7 +38,7 @@ impl Site {
             rack.run().path().display()
         ));
         progress.line("seed: meadow init, meadowd");
-        let seed = Seed::start(&mut rack, authorized_keys)?;
+        let seed = Seed::start(&mut rack, authorized_keys).inspect_err(|_| rack.parts().0.keep_logs(true))?;
         progress.line(&format!("seed: the API answers on https://{}", seed.api()));
         Ok(Self { seed, rack })
     }

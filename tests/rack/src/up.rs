@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use meadow_rack::interrupt::Interrupted;
 use meadow_rack::progress::Progress;
 use meadow_rack::{RackConfig, Site, interrupt, paths};
 
@@ -17,6 +18,24 @@ const LIMIT: Duration = Duration::from_secs(900);
 pub(crate) fn run(config: &RackConfig, ask: bool, stay: bool) -> Result<()> {
     let mut progress = Progress::default();
     let mut site = Site::build(config, &[], &mut progress)?;
+    let ready = bring_up(&mut site, config, ask, &mut progress);
+    if let Err(error) = &ready
+        && !error.is::<Interrupted>()
+    {
+        progress.line(&format!("failed; the logs stay in {}", site.rack().run().path().display()));
+        site.rack_mut().parts().0.keep_logs(true);
+    }
+    if ready.is_ok() && stay {
+        progress.line("Ctrl-C takes the rack down");
+        stand(&mut site, &mut progress);
+    }
+    drop(site);
+    progress.line("the rack is down");
+    ready
+}
+
+/// From bare machines to ready nodes and their table.
+fn bring_up(site: &mut Site, config: &RackConfig, ask: bool, progress: &mut Progress) -> Result<()> {
     if !ask {
         site.arm_all()?;
         progress.line("machines: the next boot of each is armed with a ticket");
@@ -24,21 +43,14 @@ pub(crate) fn run(config: &RackConfig, ask: bool, stay: bool) -> Result<()> {
     site.rack_mut().power_on_all()?;
     progress.line("machines: power on");
     if ask {
-        approve_all(&mut site, &mut progress)?;
+        approve_all(site, progress)?;
     }
-    site.wait_ready(LIMIT, &mut progress)?;
+    site.wait_ready(LIMIT, progress)?;
     progress.line(&format!("{} machines became ready nodes and reach each other by name", config.firmware.len()));
     for machine in site.rack().machines().iter().filter(|machine| machine.restarts() > 0) {
         progress.line(&format!("{} hung before its first byte and was started again", machine.name()));
     }
-    show(&site)?;
-    if stay {
-        progress.line("Ctrl-C takes the rack down");
-        stand(&mut site, &mut progress);
-    }
-    drop(site);
-    progress.line("the rack is down");
-    Ok(())
+    show(site)
 }
 
 /// Lets the person decide about each machine that asks to enrol.

@@ -23,7 +23,6 @@ impl Graph {
                 "metadata",
                 "--format-version=1",
                 "--locked",
-                "--offline",
                 "--filter-platform=x86_64-unknown-linux-gnu",
             ])
             .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -1,0 +1,103 @@
+//! Boot files over HTTP, asked for with curl.
+
+use std::process::Output;
+
+use anyhow::Result;
+use meadow_rack::boot_server::BootServer;
+use meadow_tests_netns::Net;
+use serde_json::Value;
+
+fn serving(policy: &str) -> Result<(Net, BootServer)> {
+    let mut net = Net::build()?;
+    net.address_client()?;
+    let server = net.serve(policy)?;
+    Ok((net, server))
+}
+
+fn curl(net: &Net, arguments: &[&str]) -> Output {
+    let output = net.on_client("curl", &[&["-s", "--path-as-is"], arguments].concat()).expect("curl");
+    assert!(output.status.success(), "curl {arguments:?}: {}", output.status);
+    output
+}
+
+fn status(net: &Net, arguments: &[&str]) -> String {
+    let output = curl(net, &[&["-o", "/dev/null", "-w", "%{http_code}"], arguments].concat());
+    String::from_utf8(output.stdout).expect("a number")
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
+}
+
+#[test]
+fn head_get_and_ranges() {
+    let (net, _server) = serving("image").expect("a boot server");
+    let url = net.url("artifacts/vmlinuz");
+    let wanted = net.artifacts().read("vmlinuz").expect("an artifact");
+
+    let head = String::from_utf8(curl(&net, &["-I", &url]).stdout).expect("text");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(header(&head, "content-length"), Some(wanted.len().to_string().as_str()));
+    assert_eq!(header(&head, "accept-ranges"), Some("bytes"));
+    let manifest: Value =
+        serde_json::from_slice(&net.artifacts().read("manifest.json").expect("a manifest")).expect("JSON");
+    let digest = manifest.pointer("/artifacts/vmlinuz/sha256").and_then(Value::as_str).expect("a digest");
+    assert_eq!(header(&head, "etag"), Some(format!("\"{digest}\"").as_str()));
+
+    assert!(curl(&net, &[&url]).stdout == wanted);
+    for (range, slice) in [
+        ("0-0", &wanted[..1]),
+        ("1000-1999", &wanted[1000..2000]),
+        ("3000000-", &wanted[3_000_000..]),
+        ("-5", &wanted[wanted.len() - 5..]),
+        ("2999999-9999999", &wanted[2_999_999..]),
+    ] {
+        assert_eq!(status(&net, &["-r", range, &url]), "206", "{range}");
+        assert!(curl(&net, &["-r", range, &url]).stdout == slice, "{range}");
+    }
+    assert_eq!(status(&net, &["-r", "3000001-", &url]), "416");
+}
+
+#[test]
+fn uefi_is_told_that_it_gets_a_program() {
+    let (net, _server) = serving("image").expect("a boot server");
+    let head = String::from_utf8(curl(&net, &["-I", &net.url("artifacts/ipxe/ipxe.efi")]).stdout).expect("text");
+    assert_eq!(header(&head, "content-type"), Some("application/efi"));
+}
+
+#[test]
+fn a_named_machine_gets_its_script_and_configuration_and_a_stranger_does_not() {
+    let (net, _server) = serving("hold").expect("a boot server");
+    let mac = net.client_mac().expect("a MAC").replace(':', "-");
+    let script = String::from_utf8(curl(&net, &[&net.url(&format!("ipxe/{mac}/boot.ipxe"))]).stdout).expect("text");
+    assert!(script.starts_with("#!ipxe\n"), "{script}");
+    assert!(
+        script.contains(&net.url("artifacts/vmlinuz")) && script.contains(&net.url("artifacts/initrd")),
+        "{script}"
+    );
+    let config: Value =
+        serde_json::from_slice(&curl(&net, &[&net.url(&format!("machine/{mac}/boot.json"))]).stdout).expect("JSON");
+    assert_eq!(config.get("action").and_then(Value::as_str), Some("hold"), "{config}");
+    assert_eq!(status(&net, &[&net.url("machine/02-00-00-00-00-99/boot.json")]), "404");
+}
+
+#[test]
+fn bad_requests_get_an_answer_and_the_server_lives() {
+    let (net, _server) = serving("image").expect("a boot server");
+    for (wanted, arguments) in [
+        ("404", vec!["/artifacts/../meadow-pxe.toml"]),
+        ("404", vec!["/artifacts/none"]),
+        ("404", vec!["/"]),
+        ("405", vec!["/artifacts/vmlinuz", "-X", "DELETE"]),
+    ] {
+        let url = net.url("").trim_end_matches('/').to_owned() + arguments[0];
+        assert_eq!(status(&net, &[&[url.as_str()], &arguments[1..]].concat()), wanted, "{arguments:?}");
+    }
+    let long = "x".repeat(20_000);
+    let code = status(&net, &["-H", &format!("X-Long: {long}"), &net.url("artifacts/vmlinuz")]);
+    assert!(code.starts_with('4'), "{code}");
+    assert_eq!(status(&net, &[&net.url("artifacts/vmlinuz")]), "200");
+}
