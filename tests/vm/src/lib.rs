@@ -1,1 +1,105 @@
-//! `meadow-tests-vm`.
+//! What the machine tests share: how long things may take, and an admin with an SSH key.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use meadow_rack::Machine;
+use meadow_rack::namespace::Namespace;
+
+/// From power-on to a stage of the boot, for three machines at once under emulation on two busy processors. Generous:
+/// it tells a machine that is stuck from one that is slow, and is no measure.
+pub const BOOT: Duration = Duration::from_secs(300);
+
+/// The port of Dropbear in the initramfs.
+const SSH_PORT: &str = "2222";
+
+/// An admin's SSH key pair.
+#[derive(Debug)]
+pub struct Admin {
+    key: PathBuf,
+    known_hosts: PathBuf,
+}
+
+impl Admin {
+    /// Makes a key pair in `folder`.
+    ///
+    /// # Errors
+    /// When ssh-keygen(1) fails.
+    pub fn create(folder: &Path) -> Result<Self> {
+        let key = folder.join("admin");
+        let made =
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "admin", "-f"]).arg(&key).status();
+        ensure!(made.context("cannot run ssh-keygen; see tests/packages/test.list")?.success(), "ssh-keygen failed");
+        Ok(Self { key, known_hosts: folder.join("known_hosts") })
+    }
+
+    /// The public key, as `authorized_keys` has it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn public_key(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.key.with_extension("pub"))?.trim().to_owned())
+    }
+
+    /// Asks the machine at `address` for its host key, remembers it and gives its fingerprint, `SHA256:…`.
+    ///
+    /// # Errors
+    /// When nobody answers there.
+    pub fn fetch_host_key(&self, from: &Namespace, address: IpAddr) -> Result<String> {
+        let address = address.to_string();
+        let keys =
+            from.command("ssh-keyscan").args(["-p", SSH_PORT, "-T", "30", "-t", "ed25519", &address]).output()?;
+        ensure!(!keys.stdout.is_empty(), "no host key from {address}: {}", String::from_utf8_lossy(&keys.stderr));
+        fs::write(&self.known_hosts, keys.stdout)?;
+        let listed = Command::new("ssh-keygen").arg("-lf").arg(&self.known_hosts).output()?;
+        let text = String::from_utf8(listed.stdout)?;
+        text.split_whitespace()
+            .find(|word| word.starts_with("SHA256:"))
+            .map(str::to_owned)
+            .context("ssh-keygen printed no fingerprint")
+    }
+
+    /// Runs a stock ssh to the machine at `address`, trusting only the host key that was fetched.
+    ///
+    /// # Errors
+    /// When ssh cannot be run.
+    pub fn ssh(&self, from: &Namespace, address: IpAddr, command: &[&str]) -> Result<Output> {
+        let mut ssh = from.command("ssh");
+        ssh.args(["-F", "none", "-p", SSH_PORT, "-l", "root", "-i"]).arg(&self.key);
+        ssh.args([
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=yes",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "ConnectTimeout=30",
+            "-o",
+        ]);
+        ssh.arg(format!("UserKnownHostsFile={}", self.known_hosts.display())).arg(address.to_string()).args(command);
+        ssh.output().context("cannot run ssh")
+    }
+}
+
+/// The first milestone of this boot that begins with `prefix`.
+///
+/// # Errors
+/// When the serial log cannot be read.
+pub fn milestone(machine: &Machine, prefix: &str) -> Result<Option<String>> {
+    Ok(machine.milestones()?.into_iter().find(|milestone| milestone.starts_with(prefix)))
+}
+
+/// The IPv4 address in a milestone `network eth0 192.0.2.10/24`.
+///
+/// # Errors
+/// When there is none.
+pub fn address(milestone: &str) -> Result<IpAddr> {
+    let with_prefix = milestone.split_whitespace().nth(2).context("no address")?;
+    let address = with_prefix.split('/').next().unwrap_or(with_prefix);
+    address.parse().with_context(|| format!("no address in `{milestone}`"))
+}
