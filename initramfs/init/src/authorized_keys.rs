@@ -19,8 +19,7 @@ const RESTRICTIONS: &str = "no-pty,no-port-forwarding,no-agent-forwarding,no-X11
 /// are none. A key must be `TYPE BASE64 [COMMENT]`: options of the server are not obeyed.
 #[must_use]
 pub fn render(keys: &[String]) -> (String, usize) {
-    let lines: Vec<String> =
-        keys.iter().take(MOST_KEYS).filter_map(|key| line(key)).collect();
+    let lines: Vec<String> = keys.iter().take(MOST_KEYS).filter_map(|key| line(key)).collect();
     let left_out = keys.len() - lines.len();
     (lines.concat(), left_out)
 }

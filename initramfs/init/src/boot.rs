@@ -230,6 +230,7 @@ impl Boot {
         root::write_handover(&report, self.log.terminals())?;
         self.log.flush();
         self.children.end_all(GRACE);
+        self.network.close();
         Ok(root::switch_root()?)
     }
 }

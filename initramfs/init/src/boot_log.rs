@@ -35,18 +35,27 @@ impl BootLog {
         Self { consoles, poster, inner: Mutex::default() }
     }
 
-    /// A step of the boot was reached: `meadow: STAGE DETAIL`.
+    /// The boot reached a step: `meadow: STAGE DETAIL`.
     pub fn milestone(&self, stage: &str, detail: &str) {
+        {
+            let mut inner = lock(&self.inner);
+            inner.state.stage = stage.to_owned();
+            inner.state.percent = None;
+            inner.state.waiting_for = None;
+            inner.last_wait = None;
+        }
+        self.fact(stage, detail);
+    }
+
+    /// A milestone beside the way: it does not change the stage that the boot is in.
+    pub fn fact(&self, stage: &str, detail: &str) {
         let at = uptime();
         let text = [stage, detail].join(" ").trim_end().to_owned();
         self.consoles.line(&format!("meadow: {text} ({:.1} s)", at.as_secs_f64()));
         self.update(|inner| {
-            inner.state.stage = stage.to_owned();
-            inner.state.waiting_for = None;
             inner.state.remember(at, &text);
             let uptime_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
             inner.milestones.push(Milestone { stage: stage.to_owned(), uptime_ms });
-            inner.last_wait = None;
         });
         self.poster.send(Post { stage: stage.to_owned(), percent: None, message: detail.to_owned() });
     }
@@ -59,12 +68,6 @@ impl BootLog {
             inner.state.stage.clone()
         });
         self.poster.send(Post { stage, percent: None, message: text.to_owned() });
-    }
-
-    /// Something for the last messages only: control characters of others do not reach a screen.
-    pub fn note(&self, text: &str) {
-        let clean: String = text.chars().filter(|character| !character.is_control()).collect();
-        self.update(|inner| inner.state.remember(uptime(), &clean));
     }
 
     /// The boot waits for something; said when it changes, and now and then.
@@ -97,7 +100,8 @@ impl BootLog {
     pub fn progress(&self, stage: &str, percent: u8, message: &str) {
         self.consoles.progress(&format!("meadow: {stage} {percent} % {message}"));
         self.update(|inner| {
-            inner.state.stage = format!("{stage} {percent} %");
+            inner.state.stage = stage.to_owned();
+            inner.state.percent = Some(percent);
             inner.state.waiting_for = None;
         });
         self.poster.send(Post { stage: stage.to_owned(), percent: Some(percent), message: message.to_owned() });

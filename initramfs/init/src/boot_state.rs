@@ -15,6 +15,8 @@ const MESSAGES: usize = 20;
 pub struct BootState {
     /// The last milestone.
     pub stage: String,
+    /// How far the stage is, where that is known.
+    pub percent: Option<u8>,
     /// One line a network card.
     pub network: Vec<String>,
     /// What the boot waits for, if it waits.
@@ -36,7 +38,8 @@ impl BootState {
     pub fn render(&self) -> String {
         let mut text = String::from("This machine is booting Meadow; it has no shell.\n\n");
         let stage = if self.stage.is_empty() { "init" } else { &self.stage };
-        let _ = writeln!(text, "stage:    {stage}");
+        let percent = self.percent.map_or_else(String::new, |percent| format!(" {percent} %"));
+        let _ = writeln!(text, "stage:    {stage}{percent}");
         for (number, line) in self.network.iter().enumerate() {
             let label = if number == 0 { "network: " } else { "         " };
             let _ = writeln!(text, "{label} {line}");
@@ -53,8 +56,8 @@ impl BootState {
 /// Prints the state to standard output: all that a login gets.
 #[must_use]
 pub fn print() -> ExitCode {
-    let text = std::fs::read_to_string(PATH)
-        .unwrap_or_else(|error| format!("the boot state cannot be read: {error}\n"));
+    let text =
+        std::fs::read_to_string(PATH).unwrap_or_else(|error| format!("the boot state cannot be read: {error}\n"));
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
@@ -68,7 +71,8 @@ mod tests {
     #[test]
     fn shows_stage_network_waiting_and_the_last_messages() {
         let mut state = BootState {
-            stage: "hold".to_owned(),
+            stage: "root-download".to_owned(),
+            percent: Some(40),
             network: vec!["eth0 192.0.2.10/24".to_owned(), "eth1 no carrier".to_owned()],
             waiting_for: Some("the boot policy".to_owned()),
             ..BootState::default()
@@ -77,7 +81,7 @@ mod tests {
             state.remember(Duration::from_millis(number * 100), &format!("message {number}"));
         }
         let text = state.render();
-        assert!(text.contains("stage:    hold\nnetwork:  eth0 192.0.2.10/24\n          eth1 no carrier\nwaiting:  the boot policy\n"));
+        assert!(text.contains("stage:    root-download 40 %\nnetwork:  eth0 192.0.2.10/24\n          eth1 no carrier\nwaiting:  the boot policy\n"));
         assert!(!text.contains("message 4\n"));
         assert!(text.contains("    0.500  message 5\n"));
         assert!(text.ends_with("    2.400  message 24\n"));

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::process::{Child, Command};
-use std::sync::{Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use rustix::io::Errno;
@@ -22,10 +22,16 @@ pub struct Children {
 struct Inner {
     /// Somebody waits for these; `None` while they run.
     watched: HashMap<Pid, Option<WaitStatus>>,
-    alive: bool,
+    /// A child was started, and the reaper has not yet found that all are gone.
+    busy: bool,
     /// Nothing is started any more.
     closed: bool,
 }
+
+/// PID 1 is about to become another program and starts nothing.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("PID 1 is about to become another program")]
+pub struct Closed;
 
 impl Children {
     /// Waits for children for ever; to be run by one thread.
@@ -39,33 +45,34 @@ impl Children {
                     }
                     self.changed.notify_all();
                 }
-                Err(Errno::CHILD) => {
-                    let mut inner = lock(&self.inner);
-                    // One may have been born since; `spawn` sets the flag under the same lock.
-                    if std::mem::take(&mut inner.alive) {
-                        continue;
-                    }
-                    self.changed.notify_all();
-                    let woken = self.changed.wait_while(inner, |inner| !inner.alive);
-                    drop(woken.unwrap_or_else(std::sync::PoisonError::into_inner));
-                }
+                Err(Errno::CHILD) => self.wait_for_a_child(),
                 _ => {}
             }
         }
     }
 
+    fn wait_for_a_child(&self) {
+        let mut inner = lock(&self.inner);
+        // One that runs may have been started since wait(2) found none.
+        inner.busy = inner.watched.values().any(Option::is_none);
+        self.changed.notify_all();
+        drop(unpoison(self.changed.wait_while(inner, |inner| !inner.busy)));
+    }
+
     /// Starts a program whose end [`Children::wait`] will tell.
     ///
     /// # Errors
-    /// If it cannot be started, or [`Children::end_all`] was called.
+    /// If it cannot be started; [`Closed`] after [`Children::end_all`].
     pub fn spawn(&self, command: &mut Command) -> anyhow::Result<(Pid, Child)> {
         // Under the lock, so that the reaper cannot meet its end before we know its number.
         let mut inner = lock(&self.inner);
-        anyhow::ensure!(!inner.closed, "PID 1 is about to become another program");
+        if inner.closed {
+            return Err(Closed.into());
+        }
         let child = command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let pid = Pid::from_child(&child);
         inner.watched.insert(pid, None);
-        inner.alive = true;
+        inner.busy = true;
         self.changed.notify_all();
         Ok((pid, child))
     }
@@ -74,28 +81,32 @@ impl Children {
     pub fn wait(&self, pid: Pid) -> Option<WaitStatus> {
         let inner = lock(&self.inner);
         let running = |inner: &mut Inner| matches!(inner.watched.get(&pid), Some(None));
-        let woken = self.changed.wait_while(inner, running);
-        let mut inner = woken.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut inner = unpoison(self.changed.wait_while(inner, running));
         inner.watched.remove(&pid).flatten()
+    }
+
+    /// Whether [`Children::end_all`] was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        lock(&self.inner).closed
     }
 
     /// Ends all other programs: politely, then by force. None starts after that.
     pub fn end_all(&self, grace: Duration) {
         lock(&self.inner).closed = true;
         for signal in [libc::SIGTERM, libc::SIGKILL] {
+            if !lock(&self.inner).busy {
+                return;
+            }
             // SAFETY: kill(2) takes no pointers. From PID 1, -1 means every other process; kernel
             // threads ignore signals.
-            if unsafe { libc::kill(-1, signal) } != 0 {
-                return; // ESRCH: there is none
-            }
-            let deadline = Instant::now() + grace;
-            while Instant::now() < deadline {
-                // SAFETY: as above; signal 0 only asks whether there is one.
-                if unsafe { libc::kill(-1, 0) } != 0 {
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
+            unsafe { libc::kill(-1, signal) };
+            let inner = lock(&self.inner);
+            drop(self.changed.wait_timeout_while(inner, grace, |inner| inner.busy));
         }
     }
+}
+
+fn unpoison(result: LockResult<MutexGuard<'_, Inner>>) -> MutexGuard<'_, Inner> {
+    result.unwrap_or_else(PoisonError::into_inner)
 }

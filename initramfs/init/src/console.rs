@@ -87,9 +87,7 @@ fn uarts() -> Vec<String> {
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| name.starts_with("ttyS"))
-        .filter(|name| {
-            fs::read_to_string(format!("/sys/class/tty/{name}/type")).is_ok_and(|kind| kind.trim() != "0")
-        })
+        .filter(|name| fs::read_to_string(format!("/sys/class/tty/{name}/type")).is_ok_and(|kind| kind.trim() != "0"))
         .collect()
 }
 

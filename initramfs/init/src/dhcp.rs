@@ -20,8 +20,5 @@ pub type Mac = [u8; 6];
 /// Writes a MAC address as `52:54:00:12:34:56`, or with another separator.
 #[must_use]
 pub fn format_mac(mac: Mac, separator: &str) -> String {
-    mac.iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<Vec<_>>()
-        .join(separator)
+    mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(separator)
 }

@@ -1,5 +1,6 @@
 //! SSH into the initramfs: it shows the boot state and does nothing else.
 
+use std::convert::Infallible;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -7,12 +8,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 use crate::authorized_keys;
 use crate::backoff::Backoff;
 use crate::boot_log::BootLog;
-use crate::children::Children;
+use crate::children::{Children, Closed};
 use crate::system::write_private;
 
 /// Not 22: that one belongs to the booted system.
@@ -49,16 +50,39 @@ impl Dropbear {
         if text.is_empty() || self.running {
             return Ok(());
         }
-        let fingerprint = make_host_key(children)?;
-        let (children, log_there) = (Arc::clone(children), Arc::clone(log));
+        let (children, log) = (Arc::clone(children), Arc::clone(log));
+        // Aside: making a host key waits for randomness, and the boot need not.
         thread::Builder::new()
             .name("dropbear".to_owned())
-            .spawn(move || keep_running(&children, &log_there))
+            .spawn(move || keep_running(&children, &log))
             .context("cannot start a thread")?;
         self.running = true;
-        log.milestone("dropbear", &format!("port {PORT} {fingerprint}"));
         Ok(())
     }
+}
+
+/// Makes a host key and runs the server, and again whenever something fails, until PID 1 becomes
+/// another program.
+fn keep_running(children: &Children, log: &BootLog) {
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    let mut known = false;
+    loop {
+        let Err(error) = announce(&mut known, children, log).and_then(|()| serve(children));
+        if error.is::<Closed>() {
+            return;
+        }
+        log.say(&format!("SSH is not there: {error:#}"));
+        thread::sleep(backoff.pause());
+    }
+}
+
+fn announce(known: &mut bool, children: &Children, log: &BootLog) -> anyhow::Result<()> {
+    if !*known {
+        let fingerprint = make_host_key(children)?;
+        log.fact("dropbear", &format!("port {PORT} {fingerprint}"));
+        *known = true;
+    }
+    Ok(())
 }
 
 /// A host key of this boot, in memory only; its fingerprint.
@@ -72,6 +96,8 @@ fn make_host_key(children: &Children) -> anyhow::Result<String> {
         output.take(LONGEST_LINE).read_to_string(&mut text).context("cannot read from dropbearkey")?;
     }
     let status = children.wait(pid);
+    // Ended with all others, not by itself.
+    ensure!(!children.is_closed(), Closed);
     ensure!(status.is_some_and(|status| status.exit_status() == Some(0)), "dropbearkey could not make a host key");
     fingerprint(&text).context("dropbearkey printed no SHA256 fingerprint")
 }
@@ -80,18 +106,7 @@ fn fingerprint(text: &str) -> Option<String> {
     text.split_whitespace().find(|word| word.starts_with("SHA256:")).map(str::to_owned)
 }
 
-/// Starts the server, and again whenever it ends, until PID 1 becomes another program.
-fn keep_running(children: &Children, log: &BootLog) {
-    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-    loop {
-        if let Err(error) = serve(children, log) {
-            log.say(&format!("{error:#}"));
-        }
-        thread::sleep(backoff.pause());
-    }
-}
-
-fn serve(children: &Children, log: &BootLog) -> anyhow::Result<()> {
+fn serve(children: &Children) -> anyhow::Result<Infallible> {
     let mut command = Command::new(PROGRAM);
     command
         .args(["-F", "-E"]) // stay, and log to standard error
@@ -103,23 +118,24 @@ fn serve(children: &Children, log: &BootLog) -> anyhow::Result<()> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let (pid, mut child) = children.spawn(&mut command)?;
-    if let Some(errors) = child.stderr.take() {
-        follow(errors, log);
-    }
+    let last = child.stderr.take().map(last_line).unwrap_or_default();
     children.wait(pid);
-    Ok(())
+    ensure!(!children.is_closed(), Closed);
+    bail!("the server ended: {last}");
 }
 
-/// Dropbear's words go among the messages: who asked is worth knowing.
-fn follow(errors: impl Read, log: &BootLog) {
-    let mut reader = BufReader::new(errors);
+/// Reads to the end; the last words say why the server ended, without control characters, which
+/// a stranger on the network might have put there.
+fn last_line(output: impl Read) -> String {
+    let mut reader = BufReader::new(output);
+    let mut last = String::new();
     loop {
         let mut line = Vec::new();
         match reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => return last,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&line);
-                log.note(text.trim_end());
+                last = text.chars().filter(|character| !character.is_control()).collect();
             }
         }
     }
@@ -135,5 +151,11 @@ mod tests {
                     Public key portion is:\nssh-ed25519 AAAA root@(none)\nFingerprint: SHA256:abc+/\n";
         assert_eq!(fingerprint(text).as_deref(), Some("SHA256:abc+/"));
         assert_eq!(fingerprint("Fingerprint: md5 00:11"), None);
+    }
+
+    #[test]
+    fn keeps_the_last_words_without_control_characters() {
+        assert_eq!(last_line(b"one\nt\x1b[2Jwo\n".as_slice()), "t[2Jwo");
+        assert_eq!(last_line(b"".as_slice()), "");
     }
 }

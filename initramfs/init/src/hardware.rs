@@ -30,7 +30,10 @@ pub const ROOT_MODULES: [&str; 4] = ["loop", "dm_mod", "dm_verity", "erofs"];
 pub fn start(loader: &Arc<Loader>, network: &Arc<Network>, log: &Arc<BootLog>) -> anyhow::Result<()> {
     // Listen first: what appears during the walk is announced.
     let socket = listen().context("cannot hear about new devices")?;
-    let (here, there) = ((Arc::clone(loader), Arc::clone(network), Arc::clone(log)), (Arc::clone(loader), Arc::clone(network), Arc::clone(log)));
+    let (here, there) = (
+        (Arc::clone(loader), Arc::clone(network), Arc::clone(log)),
+        (Arc::clone(loader), Arc::clone(network), Arc::clone(log)),
+    );
     let walk = move || coldplug(&here.0, &here.1, &here.2);
     let follow = move || {
         let (loader, network, log) = there;
@@ -69,8 +72,7 @@ fn hotplug(event: &Uevent, loader: &Loader, network: &Arc<Network>, log: &Arc<Bo
 }
 
 fn listen() -> anyhow::Result<OwnedFd> {
-    let socket =
-        socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(KOBJECT_UEVENT))?;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(KOBJECT_UEVENT))?;
     sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER)?;
     bind(&socket, &SocketAddrNetlink::new(0, KERNEL_GROUP))?;
     Ok(socket)

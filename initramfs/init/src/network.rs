@@ -8,6 +8,8 @@ mod status;
 
 use std::collections::HashMap;
 use std::net::UdpSocket;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -48,6 +50,7 @@ impl Uplink {
 pub struct Network {
     cards: Mutex<HashMap<String, CardStatus>>,
     changed: Condvar,
+    closed: AtomicBool,
 }
 
 impl Network {
@@ -68,23 +71,37 @@ impl Network {
         let network = Arc::clone(self);
         let thread_name = format!("card-{name}");
         let run = move || {
-            while facts::exists(&name, index) {
-                let (network, log) = (&network, &log);
-                let run = std::panic::AssertUnwindSafe(|| card::run(&name, index, mac, network, log));
-                match std::panic::catch_unwind(run) {
-                    Ok(Ok(())) => break,
-                    Ok(Err(error)) => log.say(&format!("{name}: {error:#}; trying again")),
-                    Err(_) => {} // the panic hook told
-                }
-                thread::sleep(RESTART_PAUSE);
+            network.serve_card(&name, index, mac, &log);
+            if !network.is_closed() {
+                lock(&network.cards).remove(&name);
+                log.say(&format!("{name}: the network card is gone"));
             }
-            lock(&network.cards).remove(&name);
-            log.say(&format!("{name}: the network card is gone"));
         };
         if let Err(error) = thread::Builder::new().name(thread_name).spawn(run) {
             // Without it in the table the next device event tries again.
             lock(&self.cards).retain(|_, status| status.mac != mac);
             eprintln!("no thread for a network card: {error}");
+        }
+    }
+
+    /// Runs a card, again after every failure, until it is gone.
+    fn serve_card(&self, name: &str, index: u32, mac: Mac, log: &BootLog) {
+        let mut said = String::new();
+        while !self.is_closed() && facts::exists(name, index) {
+            let run = AssertUnwindSafe(|| card::run(name, index, mac, self, log));
+            match catch_unwind(run) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => {
+                    let text = format!("{name}: {error:#}; trying again");
+                    // A card that never works is said once, not every few seconds.
+                    if text != said {
+                        log.say(&text);
+                        said = text;
+                    }
+                }
+                Err(_) => {} // the panic hook told
+            }
+            thread::sleep(RESTART_PAUSE);
         }
     }
 
@@ -122,6 +139,15 @@ impl Network {
             status.failures = status.failures.saturating_add(1);
             status.search_again = true;
         }
+    }
+
+    /// Lets all cards be as they are: the booted system takes them over.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// Changes what is known of a card and tells all who wait.

@@ -1,7 +1,7 @@
 //! Tells the server how far the boot is (`POST /machine/MAC/progress`).
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 

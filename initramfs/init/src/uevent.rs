@@ -43,10 +43,9 @@ mod tests {
 
     #[test]
     fn reads_a_network_card() {
-        let event = Uevent::parse(
-            b"add@/devices/virtual/net/eth0\0ACTION=add\0SUBSYSTEM=net\0INTERFACE=eth0\0SEQNUM=7\0",
-        )
-        .unwrap();
+        let event =
+            Uevent::parse(b"add@/devices/virtual/net/eth0\0ACTION=add\0SUBSYSTEM=net\0INTERFACE=eth0\0SEQNUM=7\0")
+                .unwrap();
         assert!(event.is_arrival());
         assert_eq!(event.get("INTERFACE"), Some("eth0"));
         assert_eq!(event.get("MODALIAS"), None);

@@ -34,11 +34,7 @@ impl Lease {
     #[must_use]
     pub fn from_reply(reply: &Reply) -> Option<Self> {
         let address = reply.yiaddr;
-        if address.is_unspecified()
-            || address.is_loopback()
-            || address.is_multicast()
-            || address.is_broadcast()
-        {
+        if address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast() {
             return None;
         }
         let secs = reply.lease_secs.unwrap_or(UNNAMED).max(SHORTEST);
@@ -94,11 +90,8 @@ mod tests {
 
     #[test]
     fn timers_out_of_order_are_not_believed() {
-        let lease = lease(
-            [10, 0, 0, 9],
-            &[&[51, 4, 0, 0, 0, 80], &[58, 4, 0, 0, 0, 90], &[59, 4, 0, 0, 0, 10]],
-        )
-        .unwrap();
+        let lease =
+            lease([10, 0, 0, 9], &[&[51, 4, 0, 0, 0, 80], &[58, 4, 0, 0, 0, 90], &[59, 4, 0, 0, 0, 10]]).unwrap();
         assert_eq!(lease.renew, Duration::from_secs(40));
     }
 

@@ -142,9 +142,7 @@ fn read_field(mut field: &[u8], found: &mut BTreeMap<u8, Vec<u8>>) -> Result<(),
             255 => break,
             _ => {
                 let (&len, rest) = rest.split_first().ok_or(ReplyError::Truncated(code))?;
-                let (value, rest) = rest
-                    .split_at_checked(usize::from(len))
-                    .ok_or(ReplyError::Truncated(code))?;
+                let (value, rest) = rest.split_at_checked(usize::from(len)).ok_or(ReplyError::Truncated(code))?;
                 found.entry(code).or_default().extend_from_slice(value);
                 field = rest;
             }
@@ -160,12 +158,9 @@ fn fixed(options: &BTreeMap<u8, Vec<u8>>, code: u8) -> Result<Option<[u8; 4]>, R
         .transpose()
 }
 
-fn first_address(
-    options: &BTreeMap<u8, Vec<u8>>,
-    code: u8,
-) -> Result<Option<Ipv4Addr>, ReplyError> {
+fn first_address(options: &BTreeMap<u8, Vec<u8>>, code: u8) -> Result<Option<Ipv4Addr>, ReplyError> {
     let Some(value) = options.get(&code) else { return Ok(None) };
-    if value.is_empty() || value.len() % 4 != 0 {
+    if value.is_empty() || !value.len().is_multiple_of(4) {
         return Err(ReplyError::Option(code));
     }
     Ok(Some(Ipv4Addr::from(array(&value[..4]))).filter(|address| !address.is_unspecified()))
@@ -249,11 +244,7 @@ pub(super) mod tests {
             9,
             [0; 4],
             MAC,
-            &[
-                &[53, 1, 2, 54, 4, 192, 0, 2, 2],
-                b"\x3c\x08Meadow:1",
-                b"\x43\x17http://192.0.2.2:7480/\0",
-            ],
+            &[&[53, 1, 2, 54, 4, 192, 0, 2, 2], b"\x3c\x08Meadow:1", b"\x43\x17http://192.0.2.2:7480/\0"],
         ))
         .unwrap();
         assert_eq!(reply.vendor_class.as_deref(), Some(b"Meadow:1".as_slice()));

@@ -117,10 +117,8 @@ mod tests {
 
     #[test]
     fn select_names_address_and_server_and_leaves_ciaddr_empty() {
-        let bytes = encoded(RequestKind::Select {
-            address: Ipv4Addr::new(192, 0, 2, 10),
-            server: Ipv4Addr::new(192, 0, 2, 1),
-        });
+        let bytes =
+            encoded(RequestKind::Select { address: Ipv4Addr::new(192, 0, 2, 10), server: Ipv4Addr::new(192, 0, 2, 1) });
         assert_eq!(&bytes[12..16], [0; 4]);
         assert!(bytes.windows(6).any(|w| w == [50, 4, 192, 0, 2, 10]));
         assert!(bytes.windows(6).any(|w| w == [54, 4, 192, 0, 2, 1]));

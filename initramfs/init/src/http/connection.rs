@@ -111,7 +111,8 @@ impl Read for Connection {
         if self.left == Some(0) || buffer.is_empty() {
             return Ok(0);
         }
-        let wanted = self.left.map_or(buffer.len(), |left| usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len()));
+        let wanted =
+            self.left.map_or(buffer.len(), |left| usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len()));
         let buffer = &mut buffer[..wanted];
         let count = if self.early.is_empty() {
             self.stream.read(buffer)?
@@ -190,7 +191,9 @@ mod tests {
     #[test]
     fn a_broken_body_is_an_error() {
         let connection = answered(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello".to_vec()).unwrap();
-        assert!(matches!(connection.body(100), Err(FetchError::Io(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof));
+        assert!(
+            matches!(connection.body(100), Err(FetchError::Io(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof)
+        );
     }
 
     #[test]

@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn reads_length_and_range_whatever_the_case() {
-        let text = "HTTP/1.1 206 Partial Content\r\ncontent-LENGTH: 6\r\nContent-Range: bytes 4-9/10\r\nX: y\r\n\r\nbody";
+        let text =
+            "HTTP/1.1 206 Partial Content\r\ncontent-LENGTH: 6\r\nContent-Range: bytes 4-9/10\r\nX: y\r\n\r\nbody";
         let (head, used) = parsed(text).unwrap().unwrap();
         assert_eq!(head, Head { status: 206, content_length: Some(6), content_range: Some((4, 10)) });
         assert_eq!(&text[used..], "body");

@@ -142,10 +142,7 @@ mod tests {
             index.load_order("virtio_net"),
             ["kernel/net/failover.ko", "kernel/net/net_failover.ko", "kernel/net/virtio_net.ko"]
         );
-        assert_eq!(
-            index.load_order("r8169"),
-            ["kernel/phy/libphy.ko", "kernel/phy/realtek.ko", "kernel/net/r8169.ko"]
-        );
+        assert_eq!(index.load_order("r8169"), ["kernel/phy/libphy.ko", "kernel/phy/realtek.ko", "kernel/net/r8169.ko"]);
         assert!(index.load_order("absent").is_empty());
     }
 

@@ -94,7 +94,5 @@ impl Loader {
 }
 
 fn directories(path: &Path) -> Vec<PathBuf> {
-    fs::read_dir(path)
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_default()
+    fs::read_dir(path).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
 }

@@ -31,14 +31,14 @@ struct Card<'a> {
     log: &'a BootLog,
 }
 
-/// Serves a card until it is unplugged from the machine.
+/// Serves a card until it is unplugged from the machine, or the booted system takes it over.
 pub(super) fn run(name: &str, index: u32, mac: Mac, network: &Network, log: &BootLog) -> anyhow::Result<()> {
     let kernel = Rtnetlink::open()?;
     kernel.set_up(index)?;
     let socket = PacketSocket::open(index).context("cannot open a packet socket")?;
     let client = Client::new(mac, random_seed(), uptime());
     let mut card = Card { name, index, kernel, socket, client, lease: None, carrier: false, network, log };
-    while facts::exists(name, index) {
+    while !network.is_closed() && facts::exists(name, index) {
         card.step()?;
     }
     Ok(())
@@ -89,10 +89,7 @@ impl Card<'_> {
         let limit = if self.carrier { IDLE_STEP } else { CARRIER_STEP };
         let until = self.client.deadline().saturating_sub(uptime());
         let timeout = if self.carrier { until.min(limit) } else { limit };
-        let timeout = Timespec {
-            tv_sec: timeout.as_secs().cast_signed(),
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
+        let timeout = Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: timeout.subsec_nanos().into() };
         let mut descriptors = [PollFd::new(&self.socket, PollFlags::IN)];
         // An interrupted wait is only a shorter one.
         let _ = poll(&mut descriptors, Some(&timeout));
@@ -128,7 +125,7 @@ impl Card<'_> {
         self.kernel.configure(self.index, &lease)?;
         self.lease = Some(lease);
         if !same {
-            self.log.milestone("network", &format!("{} {}/{}", self.name, lease.address, lease.prefix_len));
+            self.log.fact("network", &format!("{} {}/{}", self.name, lease.address, lease.prefix_len));
         }
         self.network.update(self.name, self.log, |status| status.lease = Some(lease));
         Ok(())

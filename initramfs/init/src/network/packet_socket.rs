@@ -163,15 +163,15 @@ fn checksum_ready(header: &libc::msghdr) -> bool {
 /// packet): the rest of a busy network shall not wake us.
 fn filter() -> Vec<libc::sock_filter> {
     [
-        (0x30, 0, 0, 9),       // load the protocol
-        (0x15, 0, 6, 17),      // UDP?
-        (0x28, 0, 0, 6),       // load the fragment offset
-        (0x45, 4, 0, 0x1fff),  // a later fragment?
-        (0xb1, 0, 0, 0),       // X = length of the header
-        (0x48, 0, 0, 2),       // load the destination port
-        (0x15, 0, 1, 68),      // ours?
-        (0x06, 0, 0, 0xffff),  // take it whole
-        (0x06, 0, 0, 0),       // drop it
+        (0x30, 0, 0, 9),      // load the protocol
+        (0x15, 0, 6, 17),     // UDP?
+        (0x28, 0, 0, 6),      // load the fragment offset
+        (0x45, 4, 0, 0x1fff), // a later fragment?
+        (0xb1, 0, 0, 0),      // X = length of the header
+        (0x48, 0, 0, 2),      // load the destination port
+        (0x15, 0, 1, 68),     // ours?
+        (0x06, 0, 0, 0xffff), // take it whole
+        (0x06, 0, 0, 0),      // drop it
     ]
     .into_iter()
     .map(|(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k })

@@ -104,8 +104,7 @@ fn address(kind: u16, index: u32, lease: &Lease) -> Vec<u8> {
     let mut cache_info = [0_u8; 16];
     cache_info[..4].copy_from_slice(&valid.to_ne_bytes());
     cache_info[4..8].copy_from_slice(&valid.to_ne_bytes());
-    let attributes: [(u16, &[u8]); 4] =
-        [(1, &own), (2, &own), (4, &broadcast.to_be_bytes()), (6, &cache_info)];
+    let attributes: [(u16, &[u8]); 4] = [(1, &own), (2, &own), (4, &broadcast.to_be_bytes()), (6, &cache_info)];
     message(kind, flags, &body, &attributes)
 }
 
@@ -113,12 +112,8 @@ fn default_route(index: u32, router: Ipv4Addr, source: Ipv4Addr) -> Vec<u8> {
     let mut body = vec![AF_INET, 0, 0, 0, MAIN_TABLE, MADE_BY_DHCP, 0, UNICAST];
     body.extend_from_slice(&ONLINK.to_ne_bytes());
     let metric = METRIC_BASE.saturating_add(index);
-    let attributes: [(u16, &[u8]); 4] = [
-        (4, &index.to_ne_bytes()),
-        (5, &router.octets()),
-        (6, &metric.to_ne_bytes()),
-        (7, &source.octets()),
-    ];
+    let attributes: [(u16, &[u8]); 4] =
+        [(4, &index.to_ne_bytes()), (5, &router.octets()), (6, &metric.to_ne_bytes()), (7, &source.octets())];
     message(RTM_NEWROUTE, NLM_F_CREATE_REPLACE, &body, &attributes)
 }
 
@@ -169,7 +164,11 @@ mod tests {
 
     #[test]
     fn messages_are_whole_and_aligned() {
-        for bytes in [set_up(3), address(RTM_NEWADDR, 3, &lease()), default_route(3, Ipv4Addr::new(192, 0, 2, 1), lease().address)] {
+        for bytes in [
+            set_up(3),
+            address(RTM_NEWADDR, 3, &lease()),
+            default_route(3, Ipv4Addr::new(192, 0, 2, 1), lease().address),
+        ] {
             assert_eq!(bytes.len() % 4, 0);
             assert_eq!(u32::from_ne_bytes(bytes[..4].try_into().unwrap()) as usize, bytes.len());
         }

@@ -30,15 +30,7 @@ impl CardStatus {
     /// A card about which nothing is known.
     #[must_use]
     pub fn new(mac: Mac) -> Self {
-        Self {
-            mac,
-            carrier: false,
-            lease: None,
-            server: None,
-            ready_since: None,
-            failures: 0,
-            search_again: false,
-        }
+        Self { mac, carrier: false, lease: None, server: None, ready_since: None, failures: 0, search_again: false }
     }
 
     /// Notes since when the card is ready, after a change.
@@ -161,13 +153,22 @@ mod tests {
         for (list, expected) in [
             (vec![], "no wired network card"),
             (vec![("eth0", card(false, false, false, 0))], "plug in a network cable"),
-            (vec![("eth0", card(true, false, false, 0)), ("eth1", card(false, false, false, 0))], "no DHCP server answers"),
+            (
+                vec![("eth0", card(true, false, false, 0)), ("eth1", card(false, false, false, 0))],
+                "no DHCP server answers",
+            ),
             (vec![("eth0", card(true, true, false, 0))], "no Meadow server answers"),
         ] {
             let text = describe_wait(&cards(&list));
             assert!(text.contains(expected), "{text}");
         }
-        let text = describe_wait(&cards(&[("eth1", card(true, true, false, 0)), ("eth0", card(false, false, false, 0))]));
-        assert!(text.starts_with("eth0 (02:00:00:00:00:01): no carrier; eth1 (02:00:00:00:00:01): 192.0.2.10/24, no Meadow"), "{text}");
+        let text =
+            describe_wait(&cards(&[("eth1", card(true, true, false, 0)), ("eth0", card(false, false, false, 0))]));
+        assert!(
+            text.starts_with(
+                "eth0 (02:00:00:00:00:01): no carrier; eth1 (02:00:00:00:00:01): 192.0.2.10/24, no Meadow"
+            ),
+            "{text}"
+        );
     }
 }

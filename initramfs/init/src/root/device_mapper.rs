@@ -27,7 +27,13 @@ pub(super) struct MappedDevice {
 }
 
 /// Makes `/dev/dm-N` with one target over `bytes` bytes.
-pub(super) fn create(name: &str, uuid: &str, target: &str, bytes: u64, parameters: &str) -> anyhow::Result<MappedDevice> {
+pub(super) fn create(
+    name: &str,
+    uuid: &str,
+    target: &str,
+    bytes: u64,
+    parameters: &str,
+) -> anyhow::Result<MappedDevice> {
     let control = OpenOptions::new()
         .read(true)
         .write(true)

@@ -125,7 +125,12 @@ fn check_head(download: &mut Download, spec: &RootSpec, connection: &Connection)
 }
 
 /// Reads the body to its end: the socket on this thread, hash and file on another.
-fn receive(download: &mut Download, spec: &RootSpec, mut connection: Connection, progress: &impl Fn(u8)) -> anyhow::Result<()> {
+fn receive(
+    download: &mut Download,
+    spec: &RootSpec,
+    mut connection: Connection,
+    progress: &impl Fn(u8),
+) -> anyhow::Result<()> {
     let mut arrived = download.arrived;
     thread::scope(|scope| {
         let (chunks, queue) = sync_channel::<Vec<u8>>(CHUNKS);

@@ -50,13 +50,13 @@ impl RootSpec {
         if spec.name.is_empty() || spec.name.starts_with('.') || !spec.name.bytes().all(plain) {
             return Err(SpecError::Field("name"));
         }
-        if spec.size == 0 || spec.size > LARGEST || spec.size % BLOCK != 0 {
+        if spec.size == 0 || spec.size > LARGEST || !spec.size.is_multiple_of(BLOCK) {
             return Err(SpecError::Field("size"));
         }
-        if spec.data_size == 0 || spec.data_size % BLOCK != 0 || spec.data_size > spec.hash_offset {
+        if spec.data_size == 0 || !spec.data_size.is_multiple_of(BLOCK) || spec.data_size > spec.hash_offset {
             return Err(SpecError::Field("data_size"));
         }
-        if spec.hash_offset % BLOCK != 0 || spec.hash_offset >= spec.size {
+        if !spec.hash_offset.is_multiple_of(BLOCK) || spec.hash_offset >= spec.size {
             return Err(SpecError::Field("hash_offset"));
         }
         for (field, value) in [("sha256", &spec.sha256), ("root_hash", &spec.root_hash)] {
@@ -64,7 +64,7 @@ impl RootSpec {
                 return Err(SpecError::Field(field));
             }
         }
-        if spec.salt.len() > LONGEST_SALT || spec.salt.len() % 2 != 0 || !is_hex(&spec.salt) {
+        if spec.salt.len() > LONGEST_SALT || !spec.salt.len().is_multiple_of(2) || !is_hex(&spec.salt) {
             return Err(SpecError::Field("salt"));
         }
         Ok(spec)

@@ -6,7 +6,9 @@ use super::spec::{BLOCK, RootSpec};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerityError {
     /// A superblock is there, but of another version or algorithm.
-    #[error("the root image's dm-verity superblock does not fit /meadow/root.json: its {0} differs; build the image again")]
+    #[error(
+        "the root image's dm-verity superblock does not fit /meadow/root.json: its {0} differs; build the image again"
+    )]
     Superblock(&'static str),
 }
 
@@ -26,10 +28,7 @@ pub fn table(spec: &RootSpec, device: &str, hash_area: &[u8]) -> Result<String, 
         hash_start += 1;
     }
     let salt = if spec.salt.is_empty() { "-" } else { &spec.salt };
-    Ok(format!(
-        "1 {device} {device} {BLOCK} {BLOCK} {blocks} {hash_start} sha256 {} {salt}",
-        spec.root_hash
-    ))
+    Ok(format!("1 {device} {device} {BLOCK} {BLOCK} {blocks} {hash_start} sha256 {} {salt}", spec.root_hash))
 }
 
 /// Fields behind the signature: version, hash type, uuid, algorithm, block sizes, blocks.

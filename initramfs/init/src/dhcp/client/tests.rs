@@ -109,7 +109,11 @@ fn searches_for_the_server_while_the_lease_is_fine() {
     let (destination, message) = sent(&client.tick(now));
     assert_eq!(destination, Destination::Broadcast);
     let search = xid_of(&message);
-    assert_eq!(client.handle(&router(TYPE_OFFER, search), ROUTER_MAC, now), [], "the router's second offer is not needed");
+    assert_eq!(
+        client.handle(&router(TYPE_OFFER, search), ROUTER_MAC, now),
+        [],
+        "the router's second offer is not needed"
+    );
     let out = client.handle(&meadow(search), ROUTER_MAC, now);
     assert!(matches!(out.as_slice(), [Output::Server(_)]));
     assert_eq!(client.deadline(), secs(400));
@@ -214,7 +218,7 @@ proptest! {
         let mut client = Client::new(MAC, seed, secs(0));
         let mut now = secs(0);
         let mut xid = 0;
-        let mut track = |out: &[Output], xid: &mut u32| {
+        let track = |out: &[Output], xid: &mut u32| {
             assert!(out.iter().filter(|o| matches!(o, Output::Send(..))).count() <= 2);
             for output in out {
                 if let Output::Send(_, message) = output { *xid = xid_of(message); }
