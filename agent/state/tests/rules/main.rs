@@ -1,0 +1,13 @@
+//! The rules of the replicated state, each as a table or a short story.
+
+mod approval;
+mod claims;
+mod credentials;
+mod duplicates;
+mod idempotency;
+mod lost_nodes;
+mod machines;
+mod nodes;
+mod snapshots;
+mod support;
+mod tokens;
