@@ -77,6 +77,7 @@ archive_refresh() {
     printf '%s\n' "$sources" >"$state/meadow.sources"
     if run_logged "$LOGS/archive.log" "reading the archive's index" archive_apt apt-get update -o APT::Update::Error-Mode=any; then
         touch "$state/stamp"
+        rm -f "$state"/resolved-*
     elif [[ -e $state/stamp ]]; then
         say "archive: not reachable, going on with the index of $(date -r "$state/stamp" '+%F %R')"
     else
@@ -85,8 +86,17 @@ archive_refresh() {
 }
 
 # archive_resolve PACKAGE...: "name version" of all that an installation of
-# these packages into an empty system would install.
+# these packages into an empty system would install. Kept until the index is
+# read again, apt takes seconds for it.
 archive_resolve() {
-    archive_apt apt-get install --simulate "$@" |
-        sed -nE 's/^Inst ([^ ]+) \(([^ ]+) .*/\1 \2/p' | LC_ALL=C sort
+    local stamp=$CACHE/archive/stamp kept part
+    [[ -e $stamp ]] || die "the archive's index is not there: run image/build archive first"
+    kept=$CACHE/archive/resolved-$(printf '%s\n' "$(stat -c %Y "$stamp")" "$@" | sha256sum | cut -c1-24)
+    if [[ ! -s $kept ]]; then
+        part=$(mktemp "$kept.XXXXXX")
+        archive_apt apt-get install --simulate "$@" |
+            sed -nE 's/^Inst ([^ ]+) \(([^ ]+) .*/\1 \2/p' | LC_ALL=C sort >"$part"
+        mv "$part" "$kept"
+    fi
+    cat "$kept"
 }

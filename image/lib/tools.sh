@@ -7,43 +7,45 @@ tools_tree() { readlink -f "$CACHE/tools/current"; }
 # in_tools OPTION... -- CMD...: a command inside the tools tree, see enter.sh.
 in_tools() { "$BASH" "$IMAGE/lib/enter.sh" "$(tools_tree)" "$@"; }
 
-build_tools_tree() {
-    local entry=$1 log=$2
-    shift 2
-    # The hook's $1 is mmdebstrap's.
-    # shellcheck disable=SC2016
+# make_tree KIND ENTRY SOURCES PACKAGE...
+make_tree() {
+    local kind=$1 entry=$2 sources=$3
+    shift 3
     # No man pages, docs or translations; no fsync, the tree is renamed into
-    # place only when it is complete.
-    run_logged "$log" "tools tree ($(wc -l <"$entry/versions") packages)" \
+    # place only when it is complete. The hook's $1 is mmdebstrap's.
+    # shellcheck disable=SC2016
+    run_logged "$LOGS/$kind.log" "$kind tree ($(wc -l <"$entry/versions") packages)" \
         mmdebstrap --mode=root --variant=apt --format=directory --keyring="$KEYRING" \
         --components=main --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Languages "none"' \
         --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/info/*' --skip=cleanup/apt \
         --customize-hook='rm -rf "$1"/var/cache/apt/archives/*.deb' \
-        --include="$(IFS=,; echo "$*")" "$SUITE" "$entry/tree" "$CACHE/archive/tools.sources"
+        --include="$(IFS=,; echo "$*")" "$SUITE" "$entry/tree" "$sources"
 }
 
-stage_tools() { with_lock tools tools_if_needed; }
+stage_tools() { with_lock tools tree_if_needed tools "$IMAGE/tools.packages"; }
 
-tools_if_needed() {
-    local packages versions key entry
-    mapfile -t packages < <(packages_in "$IMAGE/tools.packages")
-    archive_sources main >"$CACHE/archive/tools.sources"
+# tree_if_needed KIND PACKAGE_LIST...
+tree_if_needed() {
+    local kind=$1 packages versions key entry sources=$CACHE/archive/$1.sources
+    shift
+    mapfile -t packages < <(packages_in "$@")
+    archive_sources main >"$sources"
     versions=$(archive_resolve apt "${packages[@]}")
-    [[ -n $versions ]] || die "the archive does not resolve the packages of image/tools.packages"
-    key=$(printf '%s\n' "$versions" | cat - <(declare -f build_tools_tree) "$CACHE/archive/tools.sources" | sha256sum | cut -c1-64)
-    if [[ -d $(cached tools "$key") ]]; then
-        use tools "$key"
-        say "tools: cached"
+    [[ -n $versions ]] || die "the archive does not resolve the packages of $*"
+    key=$(printf '%s\n' "$versions" | cat - <(declare -f make_tree) "$sources" | sha256sum | cut -c1-64)
+    if [[ -d $(cached "$kind" "$key") ]]; then
+        use "$kind" "$key"
+        say "$kind: cached"
         return
     fi
-    entry=$(new_entry tools "$key")
+    entry=$(new_entry "$kind" "$key")
     printf '%s\n' "$versions" >"$entry/versions"
-    build_tools_tree "$entry" "$LOGS/tools.log" "${packages[@]}"
+    make_tree "$kind" "$entry" "$sources" "${packages[@]}"
     # The tree itself is the cache entry.
     mv "$entry/versions" "$entry/tree/.meadow-versions"
-    publish tools "$key" "$entry/tree"
-    rmdir "$entry"
-    say "tools: $(du -sm "$(cached tools "$key")" | cut -f1) MB"
+    publish "$kind" "$key" "$entry/tree"
+    rm -rf -- "$entry"
+    say "$kind: $(du -sm "$(cached "$kind" "$key")" | cut -f1) MB"
 }
