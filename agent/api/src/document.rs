@@ -1,7 +1,11 @@
 //! The OpenAPI 3.1 document, made from the code.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use meadow_model::Problem;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder,
 };
@@ -9,20 +13,8 @@ use utoipa::openapi::{
 use crate::access::{self, Access};
 use crate::{Role, routes};
 
-/// Names that the generator gives to resources, and the ones that people use.
-const NAMES: &[(&str, &str)] = &[
-    ("List_Resource_MachineSpec_MachineStatus", "MachineList"),
-    ("List_Resource_NodeSpec_NodeStatus", "NodeList"),
-    ("List_Resource_OperationSpec_OperationStatus", "OperationList"),
-    ("List_Resource_TokenSpec_TokenStatus", "TokenList"),
-    ("List_BootEvent", "BootEventList"),
-    ("List_Event", "EventList"),
-    ("Resource_ClusterSpec_ClusterStatus", "Cluster"),
-    ("Resource_MachineSpec_MachineStatus", "Machine"),
-    ("Resource_NodeSpec_NodeStatus", "Node"),
-    ("Resource_OperationSpec_OperationStatus", "Operation"),
-    ("Resource_TokenSpec_TokenStatus", "Token"),
-];
+/// The kinds of resources; each has a spec and a status.
+const RESOURCES: &[&str] = &["Cluster", "Machine", "Node", "Operation", "Token"];
 
 static TEXT: LazyLock<String> = LazyLock::new(render);
 
@@ -43,7 +35,9 @@ pub(crate) fn skeleton() -> OpenApi {
              POST takes an Idempotency-Key.",
         ))
         .build();
-    let components = ComponentsBuilder::new().schema_from::<meadow_model::Problem>().build();
+    let mut parts = Vec::new();
+    Problem::schemas(&mut parts);
+    let components = ComponentsBuilder::new().schema_from::<Problem>().schemas_from_iter(parts).build();
     OpenApiBuilder::new().info(info).components(Some(components)).build()
 }
 
@@ -63,17 +57,67 @@ fn render() -> String {
             let Some(operation) = operation else { continue };
             operation.responses.responses.insert("default".to_owned(), RefOr::T(problem.clone()));
             let needs = needs(access::of_route(&method, path));
+            // The functions are named alike in all modules; together with the tag the ids are unique.
+            let tag = operation.tags.iter().flatten().next().map(String::as_str).unwrap_or_default();
+            operation.operation_id = operation.operation_id.take().map(|id| format!("{tag}_{id}"));
             let text = operation.description.take().unwrap_or_default();
             operation.description = Some(format!("{text}\n\nNeeds: {needs}.").trim().to_owned());
         }
     }
+    // The generator knows the types by their generic form only, and writes what is inside them out again and again.
     let mut text = document.to_pretty_json().unwrap_or_default();
-    for (generated, plain) in NAMES {
-        text = text.replace(&format!("\"{generated}\""), &format!("\"{plain}\""));
-        text = text.replace(&format!("/{generated}\""), &format!("/{plain}\""));
+    for kind in RESOURCES {
+        let generated = format!("Resource_{kind}Spec_{kind}Status");
+        text = text.replace(&format!("List_{generated}\""), &format!("{kind}List\""));
+        text = text.replace(&format!("{generated}\""), &format!("{kind}\""));
     }
+    for (generated, plain) in
+        [("List_BootEvent", "BootEventList"), ("List_Event", "EventList"), ("Secret_String", "Secret")]
+    {
+        text = text.replace(&format!("{generated}\""), &format!("{plain}\""));
+    }
+    let mut document = serde_json::from_str(&text).unwrap_or_default();
+    refer_to_named_schemas(&mut document);
+    let mut text = serde_json::to_string_pretty(&sorted(document)).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// Puts references in place of the resources that the generator wrote out.
+fn refer_to_named_schemas(document: &mut Value) {
+    let reference = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+    let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else { return };
+    for kind in RESOURCES {
+        for part in ["spec", "status"] {
+            let name = format!("{kind}{}{}", part[..1].to_uppercase(), &part[1..]);
+            replace(schemas, &format!("{kind}/properties/{part}"), reference(&name));
+        }
+        replace(schemas, &format!("{kind}List/properties/items/items"), reference(kind));
+    }
+    for kind in ["Event", "BootEvent"] {
+        replace(schemas, &format!("{kind}List/properties/items/items"), reference(kind));
+    }
+    replace(schemas, "NewToken/properties/token", reference("Token"));
+    schemas.remove("Resource");
+}
+
+fn replace(schemas: &mut Map<String, Value>, path: &str, with: Value) {
+    let place = path.split_once('/').and_then(|(name, rest)| schemas.get_mut(name)?.pointer_mut(&format!("/{rest}")));
+    if let Some(place) = place {
+        *place = with;
+    }
+}
+
+/// The same with all keys in order, whatever map another crate's features choose for `serde_json`.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields: BTreeMap<String, Value> = fields.into_iter().collect();
+            Value::Object(fields.into_iter().map(|(name, value)| (name, sorted(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
 }
 
 fn needs(access: Option<Access>) -> &'static str {
@@ -112,6 +156,17 @@ mod tests {
     }
 
     #[test]
+    fn operation_ids_are_unique() {
+        let document: serde_json::Value = serde_json::from_str(text()).expect("JSON");
+        let items = document["paths"].as_object().expect("paths").values();
+        let ids: Vec<&str> = items
+            .flat_map(|item| item.as_object().expect("item").values())
+            .map(|operation| operation["operationId"].as_str().expect("an id"))
+            .collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
+    }
+
+    #[test]
     fn every_reference_has_its_schema_and_a_name_for_people() {
         let document: serde_json::Value = serde_json::from_str(text()).expect("JSON");
         let schemas = document["components"]["schemas"].as_object().expect("schemas");
@@ -119,7 +174,7 @@ mod tests {
             assert!(schemas.contains_key(reference), "{reference} is missing");
         }
         for name in schemas.keys() {
-            assert!(!name.contains('_'), "give {name} a name in NAMES");
+            assert!(!name.contains('_'), "{name} is the generator's name");
         }
     }
 }

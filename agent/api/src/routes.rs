@@ -91,7 +91,7 @@ fn shown(path: &str) -> String {
 /// Who proposes what this request asks for.
 fn author(caller: &Caller, headers: &http::HeaderMap) -> Reply<Author> {
     let actor = caller.identity.actor();
-    let idempotency_key = precondition::idempotency_key(headers, &actor)?;
+    let idempotency_key = precondition::idempotency_key(headers)?;
     Ok(Author { actor, idempotency_key })
 }
 
@@ -99,6 +99,7 @@ fn author(caller: &Caller, headers: &http::HeaderMap) -> Reply<Author> {
 async fn change(backend: &dyn Backend, author: Author, command: Command) -> Reply<(Applied, Arc<State>)> {
     let Author { actor, idempotency_key } = author;
     let applied = backend.propose(Proposal { at: backend.now(), actor, idempotency_key, command }).await?;
+    let applied = applied.into_result()?;
     Ok((applied, backend.state()?))
 }
 

@@ -60,10 +60,14 @@ pub(super) async fn create(
 ) -> Reply<Response> {
     let author = author(&caller, &headers)?;
     let machine = MachineRef::Mac(new.mac);
-    let known = backend.state()?.machine(&machine).map(|m| m.metadata.name.clone());
-    // With an idempotency key the state machine tells a repetition from a second request.
-    if let Some(name) = known.filter(|_| author.idempotency_key.is_none()) {
-        return Err(Failure::new(ProblemCode::AlreadyExists, format!("{} is the machine {name}", new.mac)));
+    let state = backend.state()?;
+    if let Some(known) = state.machine(&machine) {
+        // A repetition under its key is welcome as long as it says what is there.
+        let same = known.spec.boot == new.boot && known.spec.plain_pxe == new.plain_pxe;
+        if !same || author.idempotency_key.is_none() {
+            let detail = format!("{} is the machine {}", new.mac, known.metadata.name);
+            return Err(Failure::new(ProblemCode::AlreadyExists, detail));
+        }
     }
     let command = Command::SetBoot { machine, boot: new.boot, plain_pxe: new.plain_pxe, if_match: None };
     let (applied, state) = change(&*backend, author, command).await?;

@@ -1,0 +1,204 @@
+//! A backend over the real state machine, in memory.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use meadow_api::wire::Health;
+use meadow_api::{Answer, Arm, Author, Backend};
+use meadow_model::boot::{BootEvent, PxeStatus};
+use meadow_model::code::VerificationCode;
+use meadow_model::console::{SelfState, SelfView};
+use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
+use meadow_model::hardware::Hardware;
+use meadow_model::mesh::{MeshView, WireGuardKey};
+use meadow_model::node::{Node, NodeReport, NodeStatus};
+use meadow_model::token::NewToken;
+use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Secret, Timestamp};
+use meadow_state::command::{Bootstrap, ClaimRecord, Command, Credential, FirstNode, Proposal};
+use meadow_state::{Applied, Outcome, State};
+
+/// The agent, without its sockets and its disk.
+pub(crate) struct Memory {
+    state: Mutex<Arc<State>>,
+    health: Mutex<Health>,
+}
+
+/// The clock stands still.
+pub(crate) const NOW: i64 = 1_800_000_000_000;
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).expect("a valid name")
+}
+
+impl Memory {
+    /// A cluster named `home` with its first node `seed`.
+    pub(crate) fn with_cluster() -> Arc<Self> {
+        let health = Health { ok: true, why: Vec::new(), version: "test".to_owned() };
+        let memory = Self { state: Mutex::default(), health: Mutex::new(health) };
+        memory.apply(Command::Bootstrap(Box::new(Bootstrap {
+            cluster: name("home"),
+            ca_fingerprint: Fingerprint([7; 32]),
+            authorized_keys: Vec::new(),
+            node: FirstNode {
+                name: name("seed"),
+                fingerprint: Fingerprint([8; 32]),
+                wireguard: WireGuardKey([8; 32]),
+                endpoint: None,
+                hardware: None,
+                measures: None,
+            },
+            pxe_open_until: None,
+        })));
+        Arc::new(memory)
+    }
+
+    /// A cluster with a machine that waits for a person.
+    pub(crate) fn with_pending_machine() -> (Arc<Self>, Name) {
+        let memory = Self::with_cluster();
+        let applied = memory.apply(Command::Claim(Box::new(ClaimRecord {
+            fingerprint: Fingerprint([9; 32]),
+            code: VerificationCode::compute(&Fingerprint([7; 32]), &Fingerprint([9; 32]), &[1; 32], &[2; 32]),
+            credential: Credential::None,
+            address: "192.0.2.9".parse().expect("an address"),
+            wireguard: WireGuardKey([9; 32]),
+            mac: Some(MacAddress([0x52, 0x54, 0, 0, 0, 9])),
+            hardware: Hardware::default(),
+            measures: None,
+            ephemeral: true,
+            wanted_name: None,
+        })));
+        let Outcome::Claimed { machine, .. } = applied.outcome else { panic!("a claim") };
+        (memory, machine)
+    }
+
+    pub(crate) fn apply(&self, command: Command) -> Applied {
+        self.propose_now(&Proposal { at: self.now(), actor: "test".to_owned(), idempotency_key: None, command })
+            .expect("accepted")
+    }
+
+    fn propose_now(&self, proposal: &Proposal) -> Result<Applied, Problem> {
+        let mut state = self.state.lock().expect("not poisoned");
+        let index = state.revision() + 1;
+        Arc::make_mut(&mut state).apply(index, proposal)
+    }
+
+    fn author(&self, author: Author, command: Command) -> Result<Applied, Problem> {
+        let Author { actor, idempotency_key } = author;
+        self.propose_now(&Proposal { at: self.now(), actor, idempotency_key, command })
+    }
+
+    pub(crate) fn set_ill(&self, why: &str) {
+        let mut health = self.health.lock().expect("not poisoned");
+        health.ok = false;
+        health.why.push(why.to_owned());
+    }
+}
+
+fn ready<'a, T: Send + 'a>(result: Result<T, Problem>) -> Answer<'a, T> {
+    Box::pin(std::future::ready(result))
+}
+
+fn not_here<'a, T: Send + 'a>(key: Fingerprint) -> Answer<'a, T> {
+    ready(Err(Problem::new(ProblemCode::NotFound, format!("{key} has no claim"))))
+}
+
+impl Backend for Memory {
+    fn state(&self) -> Result<Arc<State>, Problem> {
+        Ok(Arc::clone(&self.state.lock().expect("not poisoned")))
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(NOW)
+    }
+
+    fn propose(&self, proposal: Proposal) -> Answer<'_, Applied> {
+        ready(self.propose_now(&proposal))
+    }
+
+    fn node_status(&self, node: &Node) -> NodeStatus {
+        node.status.clone().judged(self.now())
+    }
+
+    fn leader(&self) -> Option<Name> {
+        Some(name("seed"))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn health(&self) -> Health {
+        self.health.lock().expect("not poisoned").clone()
+    }
+
+    fn create_token(&self, expires: Timestamp, uses: u32, author: Author) -> Answer<'_, NewToken> {
+        let (id, key) = (name(&format!("t{}", self.state().map_or(0, |s| s.revision()))), Secret::new([5; 32]));
+        let command = Command::CreateToken { id: id.clone(), key, expires, uses };
+        ready(self.author(author, command).and_then(|_| {
+            let token = self.state()?.tokens().get(&id).cloned();
+            let token = token.ok_or_else(|| Problem::new(ProblemCode::Conflict, "a token is shown only once"))?;
+            Ok(NewToken { token, text: Secret::new("meadow-join-example".to_owned()) })
+        }))
+    }
+
+    fn arm(&self, arm: Arm, author: Author) -> Answer<'_, Applied> {
+        let Arm { machine, expires, node, replaces, if_match } = arm;
+        let command = Command::Arm { machine, ticket_hash: [3; 32], expires, node, replaces, if_match };
+        ready(self.author(author, command))
+    }
+
+    fn record_report(&self, node: &Name, _: NodeReport, _: SocketAddr) -> Answer<'_, MeshView> {
+        let view = self.state().map(|state| state.mesh_view(node));
+        ready(view.and_then(|view| view.ok_or_else(|| Problem::new(ProblemCode::NotFound, "no such node"))))
+    }
+
+    fn hello(&self, key: Fingerprint, _: Hello, _: SocketAddr) -> Answer<'_, HelloReply> {
+        not_here(key)
+    }
+
+    fn claim(&self, key: Fingerprint, _: Claim, _: SocketAddr) -> Answer<'_, ClaimReply> {
+        not_here(key)
+    }
+
+    fn claim_state(&self, key: Fingerprint) -> Answer<'_, ClaimReply> {
+        not_here(key)
+    }
+
+    fn pxe_status(&self) -> PxeStatus {
+        let cluster = self.state().ok().and_then(|state| state.cluster().cloned());
+        PxeStatus {
+            serving: true,
+            interface: Some("lan0".to_owned()),
+            base_url: None,
+            open_until: cluster.and_then(|cluster| cluster.spec.pxe_open_until),
+            problems: Vec::new(),
+        }
+    }
+
+    fn pxe_events(&self, mac: Option<MacAddress>, since: u64) -> Vec<BootEvent> {
+        let event = |seq: u64| BootEvent {
+            seq,
+            time: self.now(),
+            mac: Some(MacAddress([0x52, 0x54, 0, 0, 0, u8::try_from(seq % 2).unwrap_or(0)])),
+            code: "offered".to_owned(),
+            message: String::new(),
+        };
+        (1..=4).map(event).filter(|e| e.seq > since && (mac.is_none() || mac == e.mac)).collect()
+    }
+
+    fn self_view(&self) -> SelfView {
+        SelfView {
+            name: Some(name("seed")),
+            state: SelfState::Ready,
+            detail: String::new(),
+            cluster: None,
+            ca_fingerprint: None,
+            fingerprint: None,
+            code: None,
+            addresses: Vec::new(),
+            api: Vec::new(),
+            events: Vec::new(),
+            version: "test".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `meadow status`, `meadow operation`, `meadow event`.
+
+use clap::{Args, Subcommand};
+use meadow_model::Name;
+
+use super::{ListArgs, OutputArgs};
+
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperationCommand {
+    /// List operations.
+    #[command(visible_alias = "list")]
+    Ls {
+        #[command(flatten)]
+        list: ListArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Show one with its steps.
+    Show {
+        /// Name of the operation.
+        name: Name,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventCommand {
+    /// List events, oldest first.
+    #[command(visible_alias = "list")]
+    Ls {
+        /// Only what came after the event with this number.
+        #[arg(long, default_value_t = 0)]
+        since: u64,
+        #[command(flatten)]
+        list: ListArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}

@@ -1,0 +1,54 @@
+//! What many commands share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::output::Format;
+
+/// Which cluster to talk to.
+#[derive(Args, Debug)]
+pub(crate) struct Connection {
+    /// Name of a context, or path of its file, as in MEADOW_CONTEXT; not needed where there is only one.
+    #[arg(long, global = true, value_name = "NAME|FILE")]
+    pub(crate) context: Option<String>,
+    /// Talk to the agent of this computer through its Unix socket, as root.
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "context")]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+/// In which form to print.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct OutputArgs {
+    /// table, wide, json, yaml, name, csv, or jsonpath=EXPRESSION such as jsonpath={.items[*].metadata.name}.
+    #[arg(short, long, default_value = "table", value_name = "FORM", value_parser = Format::parse)]
+    pub(crate) output: Format,
+}
+
+/// Which items of a list.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ListArgs {
+    /// Only those of which all of these hold: field=value, with commas between.
+    #[arg(long)]
+    pub(crate) filter: Option<String>,
+    /// The field to sort by; descending with a minus before it.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) sort: Option<String>,
+}
+
+/// How a person says that a destructive command is meant.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Risk {
+    /// Do not ask; needs --accept-risk too.
+    #[arg(long, requires = "accept_risk")]
+    pub(crate) yes: bool,
+    /// The code of the risk, as the question names it.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) accept_risk: Option<String>,
+}
+
+impl From<ListArgs> for meadow_client::ListAll {
+    fn from(args: ListArgs) -> Self {
+        Self { filter: args.filter, sort: args.sort }
+    }
+}

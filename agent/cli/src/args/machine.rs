@@ -1,0 +1,128 @@
+//! `meadow machine`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use meadow_model::Name;
+use meadow_model::boot::BootPolicy;
+
+use super::{ListArgs, OutputArgs, Risk};
+use crate::duration;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MachineCommand {
+    /// List machines.
+    #[command(visible_alias = "list")]
+    Ls {
+        #[command(flatten)]
+        list: ListArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Show one with its hardware, fingerprint and code.
+    Show {
+        /// Name or MAC address of the machine.
+        machine: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Let a machine become a node, after comparing its fingerprint and code with its console.
+    Approve(ApproveArgs),
+    /// Turn a machine away.
+    Reject(RejectArgs),
+    /// Arm the next boot of a machine: the first key that comes with its ticket is approved by itself.
+    ///
+    /// This trusts the LAN: the ticket travels over plain HTTP, and MAC addresses can be forged.
+    Arm(ArmArgs),
+    /// Set what the PXE server does with a machine.
+    Boot(BootArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ApproveArgs {
+    /// Name or MAC address of the machine.
+    pub(crate) machine: String,
+    /// The name of the node; chosen by the cluster where absent.
+    #[arg(long, value_name = "NAME", conflicts_with = "replaces")]
+    pub(crate) node: Option<Name>,
+    /// The lost node whose name and address it takes over.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) replaces: Option<Name>,
+    /// The code on the machine's console; approves without asking if it matches.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) code: Option<String>,
+    /// Do not ask; you have compared the fingerprint yourself.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Do not wait until the node has joined; print the operation.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// How long to wait.
+    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) timeout: u32,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RejectArgs {
+    /// Name or MAC address of the machine.
+    pub(crate) machine: String,
+    #[command(flatten)]
+    pub(crate) risk: Risk,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ArmArgs {
+    /// Name of the machine, or a MAC address that may be unknown so far.
+    pub(crate) machine: String,
+    /// The name of the node; chosen by the cluster where absent.
+    #[arg(long, value_name = "NAME", conflicts_with = "replaces")]
+    pub(crate) node: Option<Name>,
+    /// The lost node whose name and address it takes over.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) replaces: Option<Name>,
+    /// How long the ticket is valid.
+    #[arg(long = "for", default_value = "1h", value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) ttl: u32,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BootArgs {
+    /// Name of the machine, or a MAC address that may be unknown so far.
+    pub(crate) machine: String,
+    /// What the PXE server does with it from its next boot on.
+    #[arg(required_unless_present = "plain_pxe")]
+    pub(crate) policy: Option<Policy>,
+    /// Treat an iPXE in the machine's ROM as if it were plain PXE.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) plain_pxe: Option<bool>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What the PXE server does with a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Policy {
+    /// Leave it alone: its own disk boots.
+    Ignore,
+    /// Boot our image.
+    Image,
+    /// Tell it to boot its own disk.
+    LocalDisk,
+    /// Boot our initramfs and stay there, reachable over SSH.
+    Hold,
+}
+
+impl From<Policy> for BootPolicy {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Ignore => Self::Ignore,
+            Policy::Image => Self::Image,
+            Policy::LocalDisk => Self::LocalDisk,
+            Policy::Hold => Self::Hold,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `meadow init`: the bootstrap configurator.
+
+mod defaults;
+mod questions;
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use meadow_controllers::bootstrap::{self, InitConfig, InitReport};
+use meadow_host::files;
+use toml::Table;
+
+use super::Context;
+use crate::args::InitArgs;
+use crate::exit::Failure;
+use crate::output::{put, say};
+
+/// Largest file of answers, in bytes.
+const MAX_FILE: u64 = 256 * 1024;
+
+pub(super) async fn run(context: &Context, args: &InitArgs) -> anyhow::Result<()> {
+    let mut config = defaults::config().await;
+    if let Some(root) = &args.root {
+        config.root.clone_from(root);
+    }
+    match &args.file {
+        Some(file) => config = with_answers(&config, file)?,
+        None if context.prompt.is_allowed() => questions::ask(context.prompt, &mut config).await?,
+        None if args.dump => {}
+        None => {
+            let message = "there is nobody to ask; write the answers into a file: meadow init --dump > FILE, look at it, then meadow init --file FILE";
+            return Err(Failure::usage(message).into());
+        }
+    }
+    if args.dump {
+        return put(&toml::to_string(&config)?);
+    }
+    let report = bootstrap::init(&config)?;
+    tell(&config, &report);
+    Ok(())
+}
+
+/// The defaults with what the file says in their place.
+fn with_answers(defaults: &InitConfig, file: &Path) -> anyhow::Result<InitConfig> {
+    let text = String::from_utf8(files::read(file, MAX_FILE)?).map_err(|_| not_answers(file, "it is not text"))?;
+    let answers: Table = text.parse().map_err(|error: toml::de::Error| not_answers(file, &error.to_string()))?;
+    let mut all = Table::try_from(defaults).context("the defaults cannot be written as TOML")?;
+    all.extend(answers);
+    all.try_into().map_err(|error: toml::de::Error| not_answers(file, error.message()).into())
+}
+
+fn not_answers(file: &Path, why: &str) -> Failure {
+    Failure::usage(format!("{}: {why}\n`meadow init --dump` shows the form", file.display()))
+}
+
+fn tell(config: &InitConfig, report: &InitReport) {
+    let cluster = &config.cluster;
+    if report.existed {
+        say(&format!("The cluster {cluster} is there already; the context of {} was made anew.", config.admin));
+    } else {
+        say(&format!("The cluster {cluster} is made, with this computer as its node {}.", config.node));
+    }
+    say(&format!("  CA fingerprint  {}", report.ca_fingerprint));
+    say(&format!("  Context         {} (holds a private key: keep it to yourself)", report.context.display()));
+    say(&format!("  Settings        {}", report.settings.display()));
+    say("Next:");
+    say("  systemctl enable --now meadowd   # start the agent");
+    say("  meadow status                    # see how it is");
+    if config.pxe_interface.is_some() {
+        if config.pxe_open_s.is_none() {
+            say(
+                "  meadow pxe open --for 1h         # boot every machine that asks, or name one: meadow machine arm MAC",
+            );
+        }
+        say("  meadow machine ls                # see the machines that booted, and approve them");
+    } else {
+        say("  meadow token create --out FILE   # let another computer join with `meadow join`");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(text: &str) -> anyhow::Result<InitConfig> {
+        let file =
+            std::env::temp_dir().join(format!("meadow-init-{}-{:?}", std::process::id(), std::thread::current().id()));
+        files::replace(&file, text.as_bytes(), files::Access::Private)?;
+        let config = with_answers(&defaults::config().await, &file);
+        std::fs::remove_file(&file)?;
+        config
+    }
+
+    #[tokio::test]
+    async fn a_file_needs_to_say_only_what_differs() {
+        let config = read("cluster = \"lab\"\npxe_open_s = 60\n").await.expect("read");
+        assert_eq!((config.cluster.as_str(), config.pxe_open_s), ("lab", Some(60)));
+        assert_eq!(config.image_dir, Path::new("/usr/share/meadow/image"));
+    }
+
+    #[tokio::test]
+    async fn what_is_dumped_is_read_as_the_same() {
+        let config = defaults::config().await;
+        assert_eq!(read(&toml::to_string(&config).expect("TOML")).await.expect("read"), config);
+    }
+
+    #[tokio::test]
+    async fn slips_are_told_with_the_file() {
+        for bad in ["cluser = \"lab\"\n", "cluster = \"NOT A NAME\"\n", "cluster = \n", "pxe_open_s = -1\n"] {
+            let error = read(bad).await.expect_err("refused").to_string();
+            assert!(error.contains("meadow-init-") && error.contains("--dump"), "{error}");
+        }
+    }
+}

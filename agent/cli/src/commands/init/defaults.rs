@@ -1,0 +1,140 @@
+//! What `meadow init` proposes, from what this computer tells of itself.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use meadow_client::API_PORT;
+use meadow_controllers::bootstrap::InitConfig;
+use meadow_host::files;
+use meadow_host::links::{Link, Links};
+use meadow_model::Name;
+
+/// Where `make install` puts the image.
+const IMAGE_DIR: &str = "/usr/share/meadow/image";
+/// Most public keys that are looked at.
+const MAX_KEY_FILES: usize = 100;
+
+/// The answers where nobody says otherwise.
+pub(super) async fn config() -> InitConfig {
+    let links = links().await;
+    let pxe_interface = links.iter().find(|link| serves_pxe(link)).map(|link| link.name.clone());
+    InitConfig {
+        cluster: name("home"),
+        node: host_name(),
+        admin: admin_name(),
+        api_addresses: api_addresses(&links, pxe_interface.as_deref()),
+        pxe_interface,
+        api_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, API_PORT)),
+        authorized_keys: read_keys(&key_files()),
+        // Nothing is captured that nobody named.
+        pxe_open_s: None,
+        image_dir: PathBuf::from(IMAGE_DIR),
+        root: PathBuf::from("/"),
+        context_dir: crate::session::contexts(),
+    }
+}
+
+/// The interfaces of this computer; none where the kernel does not tell.
+pub(super) async fn links() -> Vec<Link> {
+    let Ok(links) = Links::open() else { return Vec::new() };
+    let all = links.list().await.unwrap_or_default();
+    all.into_iter().filter(|link| !link.loopback).collect()
+}
+
+/// Whether machines on this interface could boot from here: it has an IPv4 address that they can reach.
+pub(super) fn serves_pxe(link: &Link) -> bool {
+    // Real cards, and bridges over them; the rest (VPNs, containers) has no machines behind it.
+    let wired = link.kind.as_deref().is_none_or(|kind| matches!(kind, "bridge" | "bond" | "vlan" | "veth"));
+    let reachable = link.routable_addresses().any(|cidr| cidr.address().is_ipv4());
+    link.up && wired && reachable && !link.name.starts_with("docker") && !link.name.starts_with("virbr")
+}
+
+/// Where others reach the API: the addresses of the interface that serves PXE, else all of them.
+pub(super) fn api_addresses(links: &[Link], pxe_interface: Option<&str>) -> Vec<SocketAddr> {
+    let of_interest = links.iter().filter(|link| match pxe_interface {
+        Some(name) => link.name == name,
+        None => link.up,
+    });
+    let addresses =
+        of_interest.flat_map(|link| link.routable_addresses().map(|cidr| cidr.address()).collect::<Vec<_>>());
+    let mut addresses: Vec<SocketAddr> = addresses.map(|address| SocketAddr::new(address, API_PORT)).collect();
+    // IPv4 first: it is what the boot server speaks, and temporary IPv6 addresses change.
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    if addresses.iter().any(SocketAddr::is_ipv4) {
+        addresses.retain(SocketAddr::is_ipv4);
+    }
+    addresses
+}
+
+/// The user's public keys, also those of the user behind sudo.
+pub(super) fn key_files() -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let sudo_user = std::env::var("SUDO_USER").ok().filter(|user| user.parse::<Name>().is_ok());
+    let homes = home.into_iter().chain(sudo_user.map(|user| Path::new("/home").join(user)));
+    let mut found = Vec::new();
+    for folder in homes.map(|home| home.join(".ssh")) {
+        let names = files::list(&folder, MAX_KEY_FILES).unwrap_or_default();
+        found.extend(names.iter().filter(|name| name.ends_with(".pub")).map(|name| folder.join(name)));
+    }
+    found
+}
+
+/// The keys in these files in OpenSSH form; what cannot be read is left out.
+pub(super) fn read_keys(paths: &[PathBuf]) -> Vec<String> {
+    let texts = paths.iter().filter_map(|path| String::from_utf8(files::read(path, 64 * 1024).ok()?).ok());
+    let keys = texts.flat_map(|text| text.lines().map(str::trim).map(ToOwned::to_owned).collect::<Vec<_>>());
+    let mut keys: Vec<String> = keys.filter(|line| is_public_key(line)).collect();
+    keys.dedup();
+    keys
+}
+
+/// Whether a line is a public key as ssh-keygen(1) writes it: type, base64, comment.
+fn is_public_key(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let kind = words.next().unwrap_or_default();
+    let known = kind.starts_with("ssh-") || kind.starts_with("ecdsa-sha2-") || kind.starts_with("sk-");
+    known && words.next().is_some_and(|key| key.starts_with("AAAA"))
+}
+
+fn host_name() -> Name {
+    let text = files::read(Path::new("/proc/sys/kernel/hostname"), 256).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).to_lowercase();
+    let label = text.trim().split('.').next().unwrap_or_default();
+    label.parse().unwrap_or_else(|_| name("seed"))
+}
+
+fn admin_name() -> Name {
+    let users = ["SUDO_USER", "USER"].into_iter().filter_map(|variable| std::env::var(variable).ok());
+    users.filter_map(|user| user.to_lowercase().parse().ok()).next().unwrap_or_else(|| name("admin"))
+}
+
+/// A name that is known to be one.
+fn name(text: &'static str) -> Name {
+    Name::new(text).unwrap_or_else(|_| unreachable!("{text} is a name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_told_from_other_lines() {
+        for key in
+            ["ssh-ed25519 AAAAC3Nz ann@home", "ecdsa-sha2-nistp256 AAAAE2Vj", "sk-ssh-ed25519@openssh.com AAAAGnNr x"]
+        {
+            assert!(is_public_key(key), "{key}");
+        }
+        for other in
+            ["", "# comment", "ssh-ed25519", "-----BEGIN OPENSSH PRIVATE KEY-----", "command=\"x\" ssh-rsa AAAA"]
+        {
+            assert!(!is_public_key(other), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_computer_has_defaults() {
+        let config = config().await;
+        assert_eq!(config.cluster.as_str(), "home");
+        assert_eq!(config.pxe_open_s, None);
+    }
+}

@@ -1,0 +1,96 @@
+//! `meadow machine`.
+
+use meadow_api::wire::{ArmRequest, MachinePatch, MachineSpecPatch, NewMachine};
+use meadow_model::MacAddress;
+use meadow_model::boot::BootPolicy;
+use meadow_model::machine::Machine;
+
+use super::{Context, approve, confirm_risk};
+use crate::args::{ArmArgs, BootArgs, ListArgs, MachineCommand, OutputArgs, RejectArgs};
+use crate::exit::{Exit, Failure};
+use crate::output::{print_changed, print_list, print_one, say};
+use crate::reference;
+
+pub(super) async fn run(context: &Context, command: MachineCommand) -> anyhow::Result<()> {
+    match command {
+        MachineCommand::Ls { list, output } => ls(context, list, &output).await,
+        MachineCommand::Show { machine, output } => {
+            print_one(&output.output, &reference::machine(&context.connect()?, &machine).await?)
+        }
+        MachineCommand::Approve(args) => approve::run(context, &args).await,
+        MachineCommand::Reject(args) => reject(context, &args).await,
+        MachineCommand::Arm(args) => arm(context, args).await,
+        MachineCommand::Boot(args) => boot(context, &args).await,
+    }
+}
+
+pub(super) async fn ls(context: &Context, list: ListArgs, output: &OutputArgs) -> anyhow::Result<()> {
+    let machines = context.connect()?.machines(&list.into()).await?;
+    if machines.items.is_empty() && output.output.is_for_people() {
+        say(
+            "No machine was seen. Open the window with `meadow pxe open --for 1h`, or name one with `meadow machine arm MAC`.",
+        );
+        return Ok(());
+    }
+    print_list(&output.output, &machines)
+}
+
+async fn reject(context: &Context, args: &RejectArgs) -> anyhow::Result<()> {
+    let client = context.connect()?;
+    let machine = reference::machine(&client, &args.machine).await?;
+    let name = &machine.metadata.name;
+    let consequence = format!("{name} will be turned away whenever it asks to enrol.");
+    confirm_risk(context, &args.risk, "reject-machine", name.as_str(), &consequence)?;
+    let rejected = client.reject(name, Some(machine.metadata.revision)).await?;
+    say(&format!("{name} is rejected. If that was a mistake: meadow machine approve {name}"));
+    print_changed(&args.output.output, &rejected)
+}
+
+async fn arm(context: &Context, args: ArmArgs) -> anyhow::Result<()> {
+    let client = context.connect()?;
+    // A name must exist, so that a slip of the finger is told with what may have been meant.
+    let machine = match args.machine.parse::<MacAddress>() {
+        Ok(mac) => mac.to_string(),
+        Err(_) => reference::machine(&client, &args.machine).await?.metadata.name.to_string(),
+    };
+    let request = ArmRequest { machine, node: args.node, replaces: args.replaces, ttl_s: Some(args.ttl) };
+    let armed = client.arm(&request).await?;
+    let name = &armed.metadata.name;
+    let until = armed.spec.armed.as_ref().map(|armed| armed.expires.to_string()).unwrap_or_default();
+    say(&format!("{name} is armed until {until}: switch it on, and follow it with `meadow pxe events`."));
+    print_changed(&args.output.output, &armed)
+}
+
+async fn boot(context: &Context, args: &BootArgs) -> anyhow::Result<()> {
+    let client = context.connect()?;
+    let policy: Option<BootPolicy> = args.policy.map(Into::into);
+    let spec = MachineSpecPatch { boot: policy, plain_pxe: args.plain_pxe };
+    let machine: Machine = match (reference::machine(&client, &args.machine).await, args.machine.parse::<MacAddress>())
+    {
+        (Ok(machine), _) => {
+            let revision = machine.metadata.revision;
+            client.patch_machine(&machine.metadata.name, &MachinePatch { spec }, revision).await?
+        }
+        (Err(error), Ok(mac)) if is_missing(&error) => {
+            let plain_pxe = args.plain_pxe.unwrap_or_default();
+            client.create_machine(&NewMachine { mac, boot: policy.unwrap_or_default(), plain_pxe }).await?
+        }
+        (Err(error), _) => return Err(error),
+    };
+    let name = &machine.metadata.name;
+    say(&match machine.spec.boot {
+        BootPolicy::Ignore => format!("{name} is left alone from its next boot on."),
+        BootPolicy::Image => {
+            format!("{name} boots the image from its next boot on; follow it with `meadow pxe events`.")
+        }
+        BootPolicy::LocalDisk => format!("{name} boots its own disk from its next boot on."),
+        BootPolicy::Hold => {
+            format!("{name} stays in the initramfs from its next boot on; its console shows how to reach it by ssh.")
+        }
+    });
+    print_changed(&args.output.output, &machine)
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(|failure| failure.exit == Exit::NotFound)
+}

@@ -1,0 +1,31 @@
+//! `meadow node`.
+
+use super::{Context, confirm_risk};
+use crate::args::{ListArgs, NodeCommand, OutputArgs, RemoveArgs};
+use crate::output::{print_changed, print_list, print_one, say};
+use crate::reference;
+
+pub(super) async fn run(context: &Context, command: NodeCommand) -> anyhow::Result<()> {
+    match command {
+        NodeCommand::Ls { list, output } => ls(context, list, &output).await,
+        NodeCommand::Show { name, output } => {
+            print_one(&output.output, &reference::node(&context.connect()?, &name).await?)
+        }
+        NodeCommand::Remove(args) => remove(context, &args).await,
+    }
+}
+
+pub(super) async fn ls(context: &Context, list: ListArgs, output: &OutputArgs) -> anyhow::Result<()> {
+    print_list(&output.output, &context.connect()?.nodes(&list.into()).await?)
+}
+
+async fn remove(context: &Context, args: &RemoveArgs) -> anyhow::Result<()> {
+    let client = context.connect()?;
+    let node = reference::node(&client, &args.name).await?;
+    let name = &node.metadata.name;
+    let consequence = format!("{name} leaves the mesh, its key is refused for ever, and what it runs is out of reach.");
+    confirm_risk(context, &args.risk, "remove-node", name.as_str(), &consequence)?;
+    client.remove_node(name, node.metadata.revision).await?;
+    say(&format!("{name} is no node any more. Its computer comes back as a new machine if it boots the image again."));
+    print_changed(&args.output.output, &node)
+}

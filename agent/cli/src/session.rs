@@ -1,0 +1,46 @@
+//! Which cluster the command line talks to.
+
+use std::path::{Path, PathBuf};
+
+use meadow_client::{Client, ClientError, Context, ContextError, LOCAL_SOCKET, context_folder};
+
+use crate::args::Connection;
+
+/// The folder of this user's contexts.
+pub(crate) fn contexts() -> PathBuf {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    context_folder(variable("XDG_CONFIG_HOME").as_deref(), variable("HOME").as_deref())
+}
+
+/// A client of the cluster that is meant: the socket or context that was named, else the only context, else the agent
+/// of this computer.
+///
+/// # Errors
+/// Where there is none, or it cannot be used.
+pub(crate) fn connect(connection: &Connection) -> anyhow::Result<Client> {
+    if let Some(socket) = &connection.socket {
+        return Ok(Client::unix(socket));
+    }
+    let folder = contexts();
+    let named_in_environment = || std::env::var("MEADOW_CONTEXT").ok();
+    let name = connection.context.clone().or_else(named_in_environment).filter(|name| !name.is_empty());
+    let context = match name {
+        Some(name) => named(&folder, &name)?,
+        None => match Context::only(&folder) {
+            Err(ContextError::None(_)) if Path::new(LOCAL_SOCKET).exists() => return Ok(Client::unix(LOCAL_SOCKET)),
+            other => other.map_err(ClientError::from)?,
+        },
+    };
+    Ok(Client::of_context(&context)?)
+}
+
+fn named(folder: &Path, name: &str) -> anyhow::Result<Context> {
+    let path = Context::path(folder, name);
+    if path.exists() || name.contains('/') {
+        return Ok(Context::load(&path)?);
+    }
+    let names = Context::names(folder)?;
+    let nearest = crate::suggest::nearest(name, names.iter().map(String::as_str));
+    let hint = nearest.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    Err(anyhow::anyhow!("there is no context \"{name}\" in {}{hint}", folder.display()))
+}
