@@ -6,6 +6,10 @@ stage_initrd() { with_lock initrd initrd_if_needed; }
 initrd_if_needed() {
     local key entry kernel root firmware tree initramfs=$CHECKOUT/initramfs
     [[ -x $INIT ]] || die "$INIT is missing: build it first (make build), or name it with --init"
+    # Where a program that needs shared libraries names their loader.
+    if head -c 4096 "$INIT" | grep -qa ld-linux; then
+        die "$INIT is not linked statically, the initrd has no C library for it: build meadow-init with --target x86_64-unknown-linux-gnu and -C target-feature=+crt-static"
+    fi
     kernel=$(kernel_tree)
     root=$(readlink -f "$CACHE/root/current")
     firmware=$(readlink -f "$CACHE/firmware/current")
