@@ -5,8 +5,8 @@ use std::sync::Arc;
 use meadow_netboot::EventKind;
 use meadow_netboot::dhcp::{Receive, ServerPort};
 
-use crate::server::PAUSE_AFTER_ERROR;
 use crate::shared::Shared;
+use crate::supervisor::PAUSE_AFTER_ERROR;
 use crate::udp::UdpPort;
 
 /// Larger than any request on Ethernet; what is longer is cut and does not parse.

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use meadow_netboot::{BootDecision, EventKind, Firmware, MacAddr, Sighting};
 use serde::Serialize;
 
-/// Decides which machine boots what. Called from the packet path: answer from memory, never block.
+/// Decides which machine boots what. Called from the packet path: answer from memory, never block,
+/// and never call the server's [handle](crate::PxeHandle) from inside (its lock is held).
 pub trait Director: Send + Sync + 'static {
     /// What to do with a machine that asks to be booted.
     fn decide(&self, sighting: &Sighting) -> BootDecision;

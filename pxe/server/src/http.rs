@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::interface::Link;
-use crate::server::PAUSE_AFTER_ERROR;
 use crate::shared::Shared;
+use crate::supervisor::PAUSE_AFTER_ERROR;
 
 /// Connections at once, of all clients and of one.
 const MAX_CONNECTIONS: usize = 512;

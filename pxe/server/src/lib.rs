@@ -12,9 +12,11 @@ mod event_log;
 mod http;
 mod interface;
 mod neighbours;
+mod problem;
 mod router_advertisement;
 mod server;
 mod shared;
+mod supervisor;
 mod tftp;
 mod udp;
 
@@ -22,4 +24,5 @@ pub use artifacts::{ArtifactState, ArtifactStatus};
 pub use config::{ConfigError, DEFAULT_COMMAND_LINE, Ports, PxeConfig};
 pub use director::{BootEvent, Director};
 pub use meadow_netboot as netboot;
-pub use server::{MachineStatus, Problem, PxeHandle, PxeServer};
+pub use problem::Problem;
+pub use server::{MachineStatus, PxeHandle, PxeServer};

@@ -13,8 +13,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use crate::interface::Link;
-use crate::server::PAUSE_AFTER_ERROR;
 use crate::shared::Shared;
+use crate::supervisor::PAUSE_AFTER_ERROR;
 
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 

@@ -1,54 +1,22 @@
-//! Starts, supervises and stops the services of one interface.
+//! The running boot server, as its owner sees it.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use meadow_netboot::dhcp::ServerPort;
+use meadow_netboot::dhcp::MachineView;
 use meadow_netboot::event::OfferForm;
-use meadow_netboot::{EventKind, Firmware, MacAddr};
+use meadow_netboot::{Firmware, MacAddr};
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use crate::artifacts::ArtifactStatus;
 use crate::config::{ConfigError, PxeConfig};
-use crate::culprit::{self, Protocol};
 use crate::director::{BootEvent, Director};
-use crate::interface::{self, Link, NotReady};
+use crate::problem::Problem;
 use crate::shared::Shared;
-use crate::udp::UdpPort;
-use crate::{dhcp, http, router_advertisement, tftp};
-
-/// Pause of a receive loop after an error, so that a dead interface does not take a whole core.
-pub(crate) const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(200);
-
-/// How often the interface, the missing ports and the artifacts are looked at again.
-const SUPERVISE: Duration = Duration::from_secs(2);
-
-/// One of the server's sockets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Service {
-    Dhcp,
-    BootServer,
-    Tftp,
-    Http,
-    RouterSolicitations,
-}
-
-const SERVICES: [Service; 5] =
-    [Service::Dhcp, Service::BootServer, Service::Tftp, Service::Http, Service::RouterSolicitations];
-
-/// Something that is not served now, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// Stable code: `pxe.port-taken`, `pxe.socket`, `pxe.interface`.
-    pub code: &'static str,
-    /// Reason and next step.
-    pub text: String,
-}
+use crate::supervisor::Supervisor;
 
 /// A machine as the boot server knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -136,7 +104,7 @@ impl PxeHandle {
         let now = self.shared.now();
         let wall = Timestamp::now();
         let views = self.shared.engine().machines(now);
-        let status = |view: meadow_netboot::dhcp::MachineView| MachineStatus {
+        let status = |view: MachineView| MachineStatus {
             mac: view.mac,
             firmware: view.firmware,
             address: view.address,
@@ -155,188 +123,5 @@ impl PxeHandle {
         self.stop.send_replace(true);
         // The task ends by itself; it can only fail by a panic, which was reported when it happened.
         let _ = self.task.await;
-    }
-}
-
-struct Supervisor {
-    shared: Arc<Shared>,
-    address: watch::Sender<Option<Ipv4Addr>>,
-    problems: Arc<Mutex<Vec<Problem>>>,
-}
-
-impl Supervisor {
-    async fn run(self, mut stopped: watch::Receiver<bool>) {
-        let serve = async {
-            loop {
-                let link = self.wait_for_interface().await;
-                self.serve_link(&link).await;
-            }
-        };
-        tokio::select! {
-            () = serve => {}
-            // An error means that the handle is gone without stop(): nobody can stop it then.
-            () = wait_until_true(&mut stopped) => {}
-        }
-        self.address.send_replace(None);
-    }
-
-    async fn wait_for_interface(&self) -> Link {
-        let mut said: Option<NotReady> = None;
-        loop {
-            match interface::find(&self.shared.config.interface) {
-                Ok(link) => return link,
-                Err(reason) => {
-                    if said.as_ref() != Some(&reason) {
-                        let text = format!("{reason}; waiting for it (`ip addr` shows what there is)");
-                        self.set_problems(vec![Problem { code: "pxe.interface", text: text.clone() }]);
-                        self.shared.say(EventKind::Server { message: text });
-                        said = Some(reason);
-                    }
-                    self.refresh_artifacts();
-                    tokio::time::sleep(SUPERVISE).await;
-                }
-            }
-        }
-    }
-
-    /// Serves until the interface changes.
-    async fn serve_link(&self, link: &Link) {
-        // Dropped at the end of this function, which closes all sockets.
-        let mut tasks = JoinSet::new();
-        let mut missing = SERVICES.to_vec();
-        let mut said = Vec::new();
-        loop {
-            let mut problems = Vec::new();
-            let mut still = Vec::new();
-            for service in missing {
-                match self.start_service(service, link, &mut tasks).await {
-                    Ok(()) => {}
-                    Err(problem) => {
-                        still.push(service);
-                        problems.push(problem);
-                    }
-                }
-            }
-            missing = still;
-            self.say_changes(&said, &problems, link);
-            if self.address.borrow().is_none() {
-                self.address.send_replace(Some(link.address));
-                let message = format!("serving {} from {}", link.name, link.address);
-                self.shared.say(EventKind::Server { message });
-            }
-            said.clone_from(&problems);
-            self.set_problems(problems);
-            self.refresh_artifacts();
-            tokio::time::sleep(SUPERVISE).await;
-            match interface::find(&link.name) {
-                Ok(now) if now == *link => {}
-                changed => {
-                    let what = match changed {
-                        Ok(now) => format!("its address is {} now", now.address),
-                        Err(reason) => reason.to_string(),
-                    };
-                    let message = format!("interface {} changed: {what}; starting anew", link.name);
-                    self.shared.say(EventKind::Server { message });
-                    self.address.send_replace(None);
-                    return;
-                }
-            }
-        }
-    }
-
-    async fn start_service(&self, service: Service, link: &Link, tasks: &mut JoinSet<()>) -> Result<(), Problem> {
-        let shared = self.shared.clone();
-        let ports = shared.config.ports;
-        let bind = |port| UdpPort::bind(link, port).map_err(|error| port_problem(Protocol::Udp, port, &error));
-        match service {
-            Service::Dhcp => {
-                tasks.spawn(dhcp::serve(shared, bind(ports.dhcp)?, ServerPort::Dhcp));
-            }
-            Service::BootServer => {
-                tasks.spawn(dhcp::serve(shared, bind(ports.boot_server)?, ServerPort::BootServer));
-            }
-            Service::Tftp => {
-                tasks.spawn(tftp::serve(shared, bind(ports.tftp)?, link.clone()));
-            }
-            Service::Http => {
-                let listener = http::bind(link, ports.http).await;
-                let listener = listener.map_err(|error| port_problem(Protocol::Tcp, ports.http, &error))?;
-                tasks.spawn(http::serve(shared, listener, link.address));
-            }
-            Service::RouterSolicitations => {
-                let socket = router_advertisement::bind(link).map_err(|error| Problem {
-                    code: "pxe.socket",
-                    text: format!(
-                        "IPv6 router solicitations on {} cannot be answered ({error}), so machines start up to 16 s \
-                         later; turn on IPv6 on it: `sysctl net.ipv6.conf.{}.disable_ipv6=0`",
-                        link.name, link.name
-                    ),
-                })?;
-                tasks.spawn(router_advertisement::serve(shared, socket));
-            }
-        }
-        Ok(())
-    }
-
-    fn say_changes(&self, before: &[Problem], now: &[Problem], link: &Link) {
-        for problem in now.iter().filter(|problem| !before.contains(problem)) {
-            let what = problem.text.clone();
-            self.shared.say(EventKind::Conflict { what });
-        }
-        if !before.is_empty() && now.is_empty() {
-            let message = format!("all ports on {} are served now", link.name);
-            self.shared.say(EventKind::Server { message });
-        }
-    }
-
-    fn set_problems(&self, problems: Vec<Problem>) {
-        *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
-    }
-
-    fn refresh_artifacts(&self) {
-        if self.shared.artifacts.is_stale() {
-            let shared = self.shared.clone();
-            tokio::task::spawn_blocking(move || shared.artifacts.refresh(&|kind| shared.say(kind)));
-        }
-    }
-}
-
-async fn wait_until_true(stopped: &mut watch::Receiver<bool>) {
-    if stopped.wait_for(|stopped| *stopped).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Says which port, who holds it and what to do.
-fn port_problem(protocol: Protocol, port: u16, error: &std::io::Error) -> Problem {
-    let name = match protocol {
-        Protocol::Udp => format!("UDP port {port}"),
-        Protocol::Tcp => format!("TCP port {port}"),
-    };
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            let text = match culprit::holder(protocol, port) {
-                Some(holder) => format!(
-                    "{name} is taken by {} (pid {}): stop it (`systemctl status {}` shows its unit), or serve another interface; \
-                     it is tried again every 2 s",
-                    holder.name, holder.pid, holder.pid
-                ),
-                None => format!(
-                    "{name} is taken by another program: `ss -lnp 'sport = {port}'` run by root shows which; \
-                     it is tried again every 2 s"
-                ),
-            };
-            Problem { code: "pxe.port-taken", text }
-        }
-        std::io::ErrorKind::PermissionDenied => Problem {
-            code: "pxe.socket",
-            text: format!(
-                "{name} needs the capabilities CAP_NET_BIND_SERVICE and CAP_NET_RAW: run this program as root"
-            ),
-        },
-        _ => Problem {
-            code: "pxe.socket",
-            text: format!("{name} cannot be bound: {error}; it is tried again every 2 s"),
-        },
     }
 }

@@ -13,12 +13,15 @@ use tokio::task::JoinSet;
 
 use crate::artifacts::{Artifact, Lookup};
 use crate::interface::Link;
-use crate::server::PAUSE_AFTER_ERROR;
 use crate::shared::Shared;
+use crate::supervisor::PAUSE_AFTER_ERROR;
 use crate::udp::{self, UdpPort};
 
 /// Transfers at once. Further requests are dropped: a client repeats its request after a second.
 const MAX_TRANSFERS: usize = 256;
+
+/// iPXE looks for a script of this name beside itself, and goes on by DHCP where there is none.
+const OPTIONAL_SCRIPT: &str = "autoexec.ipxe";
 
 /// Answers requests until the task is aborted, which ends all transfers too.
 pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpPort, link: Link) {
@@ -85,8 +88,10 @@ fn prepare(
         Lookup::Unavailable(why) => why,
     };
     let packet = error_packet(ErrorCode::NotFound, &why);
-    let mac = shared.mac_of(*client.ip());
-    shared.record_for(mac, *client.ip(), EventKind::Failed { file: request.name, why });
+    if request.name != OPTIONAL_SCRIPT {
+        let mac = shared.mac_of(*client.ip());
+        shared.record_for(mac, *client.ip(), EventKind::Failed { file: request.name, why });
+    }
     Err(Some(packet))
 }
 

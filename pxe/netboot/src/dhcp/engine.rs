@@ -208,7 +208,7 @@ impl ProxyDhcp {
         let machine = self.memory.get(request.mac);
         Note {
             mac: Some(request.mac),
-            firmware: request.firmware.or(machine.and_then(|machine| machine.firmware)),
+            firmware: machine.and_then(|machine| machine.firmware).or(request.firmware),
             address: machine.and_then(|machine| machine.address),
             kind,
         }

@@ -1,0 +1,28 @@
+//! TFTP and ICMPv6 packets of real firmware.
+
+#[path = "support/packets.rs"]
+#[allow(dead_code, reason = "this test needs the captures only")]
+mod packets;
+
+use meadow_netboot::MacAddr;
+use meadow_netboot::icmpv6::solicitation_sender;
+use meadow_netboot::tftp::{ReadRequest, RequestedOptions};
+use packets::captured;
+
+#[test]
+fn ovmf_asks_for_the_size_then_for_the_file() {
+    for (packet, size) in [("ovmf-tftp-size", true), ("ovmf-tftp-read", false)] {
+        let request = ReadRequest::parse(&captured(packet)).expect("a read request");
+        assert_eq!(request.name, "ipxe/snponly.efi");
+        let wanted = RequestedOptions { block_size: Some(1468), window: Some(4), timeout: None, size };
+        assert_eq!(request.options, wanted, "{packet}");
+    }
+}
+
+#[test]
+fn ipxe_tells_its_address_in_its_solicitation() {
+    let message = captured("ipxe-rom-router-solicitation");
+    let source = "fe80::5054:ff:fe00:3".parse().expect("an address");
+    let mac = MacAddr([0x52, 0x54, 0, 0, 0, 3]);
+    assert_eq!(solicitation_sender(&message, source, 255), Some(mac));
+}

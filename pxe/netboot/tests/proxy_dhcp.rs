@@ -1,0 +1,339 @@
+//! The proxyDHCP engine against packets of real firmware.
+
+#[path = "support/packets.rs"]
+mod packets;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use meadow_netboot::dhcp::{MAX_REPLY, Outcome, ProxyDhcp, Receive, ServerConfig, ServerPort};
+use meadow_netboot::{BootDecision, BootPolicy, MacAddr};
+use packets::{Everyone, SERVER, captured, on_67, on_4011, option, options, request};
+use proptest::prelude::*;
+
+const NOW: Duration = Duration::from_secs(1000);
+const BIOS: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 3]);
+const UEFI: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 2]);
+const DISCOVER: (u8, &[u8]) = (53, &[1]);
+const PXE_BIOS: (u8, &[u8]) = (60, b"PXEClient:Arch:00000:UNDI:002001");
+const ARCH_BIOS: (u8, &[u8]) = (93, &[0, 0]);
+
+fn engine() -> ProxyDhcp {
+    ProxyDhcp::new(ServerConfig { http_port: 7480 })
+}
+
+fn image() -> Everyone {
+    Everyone::gets(BootPolicy::Image)
+}
+
+/// Lets a fresh engine handle one packet.
+fn handle(rx: &Receive, bytes: &[u8], policy: &Everyone) -> Outcome {
+    engine().handle(NOW, rx, bytes, policy)
+}
+
+fn reply(outcome: &Outcome) -> &[u8] {
+    &outcome.reply.as_ref().expect("a reply").payload
+}
+
+fn codes(outcome: &Outcome) -> Vec<&'static str> {
+    outcome.notes.iter().map(|note| note.kind.code()).collect()
+}
+
+fn text(value: Option<Vec<u8>>) -> String {
+    String::from_utf8(value.expect("the option")).expect("text")
+}
+
+fn nul_terminated(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&b| b == 0).next().unwrap_or_default()
+}
+
+#[test]
+fn real_firmware_gets_the_form_that_it_needs() {
+    let script = "http://10.77.0.2:7480/ipxe/52-54-00-00-00-0";
+    for (packet, vendor, file, has_43) in [
+        ("ipxe-rom-bios-discover", "PXEClient", format!("{script}3/boot.ipxe\0"), false),
+        ("ipxe-snponly-discover", "PXEClient", format!("{script}2/boot.ipxe\0"), false),
+        ("ovmf-pxe-discover", "PXEClient", "ipxe/snponly.efi\0".to_owned(), false),
+        ("ovmf-http-discover", "HTTPClient", "http://10.77.0.2:7480/artifacts/ipxe/ipxe.efi\0".to_owned(), false),
+    ] {
+        let sent = captured(packet);
+        let outcome = handle(&on_67(), &sent, &image());
+        let offer = reply(&outcome);
+        assert_eq!(text(option(offer, 60)), vendor, "{packet}");
+        assert_eq!(text(option(offer, 67)), file, "{packet}");
+        assert_eq!(nul_terminated(&offer[108..236]), file.trim_end_matches('\0').as_bytes(), "{packet}");
+        assert_eq!(option(offer, 53), Some(vec![2]), "{packet}");
+        assert_eq!(option(offer, 54), Some(SERVER.octets().to_vec()), "{packet}");
+        assert_eq!(option(offer, 43).is_some(), has_43, "{packet}");
+        assert_eq!(option(offer, 97), option(&sent, 97), "{packet}: UUID echoed");
+        assert_eq!(option(offer, 52), None, "{packet}: no overload");
+        assert_eq!(offer[..4], [2, 1, 6, 0], "{packet}");
+        assert_eq!(offer[4..8], sent[4..8], "{packet}: transaction id");
+        assert_eq!(offer[10..12], sent[10..12], "{packet}: flags");
+        assert_eq!(offer[16..20], [0; 4], "{packet}: no address is given out");
+        assert_eq!(offer[20..24], SERVER.octets(), "{packet}: next server");
+        assert_eq!(offer[28..44], sent[28..44], "{packet}: hardware address");
+        assert_eq!(codes(&outcome), ["pxe.seen", "pxe.offered"], "{packet}");
+        let transmit = outcome.reply.as_ref().unwrap();
+        assert_eq!(transmit.source_port, ServerPort::Dhcp);
+        assert_eq!(transmit.destination, SocketAddrV4::new(Ipv4Addr::BROADCAST, 68));
+    }
+}
+
+#[test]
+fn plain_bios_gets_the_file_in_the_offer() {
+    let outcome = handle(&on_67(), &request(&[DISCOVER, PXE_BIOS, ARCH_BIOS]), &image());
+    let offer = reply(&outcome);
+    assert_eq!(option(offer, 43), Some(vec![6, 1, 8, 255]));
+    assert_eq!(text(option(offer, 67)), "ipxe/undionly.kpxe\0");
+    assert_eq!(text(option(offer, 66)), "10.77.0.2");
+    assert_eq!(option(offer, 97), None, "absent UUID is accepted and not invented");
+    let order: Vec<_> = options(offer).iter().map(|(code, _)| *code).collect();
+    assert_eq!(order, [53, 54, 60, 66, 67, 43]);
+}
+
+#[test]
+fn boot_server_request_is_answered_from_port_4011_to_the_sender() {
+    let mut engine = engine();
+    engine.handle(NOW, &on_67(), &captured("ovmf-pxe-discover"), &image());
+    let outcome = engine.handle(NOW, &on_4011(), &captured("ovmf-pxe-boot-server-request"), &image());
+    let ack = reply(&outcome);
+    assert_eq!(option(ack, 53), Some(vec![5]));
+    assert_eq!(text(option(ack, 67)), "ipxe/snponly.efi\0");
+    assert_eq!(option(ack, 43), None);
+    let transmit = outcome.reply.as_ref().unwrap();
+    assert_eq!(transmit.source_port, ServerPort::BootServer);
+    assert_eq!(transmit.destination, on_4011().source);
+    assert_eq!(codes(&outcome), ["pxe.asked"]);
+}
+
+#[test]
+fn requests_to_the_router_are_left_to_the_router_and_teach_the_lease() {
+    let mut engine = engine();
+    for (discover, lease) in
+        [("ipxe-rom-bios-discover", "ipxe-rom-bios-request"), ("ovmf-pxe-discover", "ovmf-pxe-request")]
+    {
+        engine.handle(NOW, &on_67(), &captured(discover), &image());
+        let outcome = engine.handle(NOW, &on_67(), &captured(lease), &image());
+        assert_eq!(outcome, Outcome::default(), "{lease}");
+    }
+    assert_eq!(engine.mac_of(Ipv4Addr::new(10, 77, 0, 87)), Some(BIOS));
+    assert_eq!(engine.mac_of(Ipv4Addr::new(10, 77, 0, 86)), Some(UEFI));
+}
+
+#[test]
+fn our_initrd_gets_the_base_url() {
+    let outcome = handle(&on_67(), &request(&[DISCOVER, (60, b"Meadow:1")]), &image());
+    let offer = reply(&outcome);
+    assert_eq!(text(option(offer, 60)), "Meadow:1");
+    assert_eq!(text(option(offer, 67)), "http://10.77.0.2:7480/");
+    assert_eq!(offer[16..20], [0; 4], "the lease comes from the router");
+}
+
+#[test]
+fn only_clients_that_want_to_boot_are_answered() {
+    let class = |class: &'static [u8]| request(&[DISCOVER, (60, class), ARCH_BIOS]);
+    let mut reply_packet = request(&[DISCOVER, PXE_BIOS, ARCH_BIOS]);
+    reply_packet[0] = 2;
+    let mut group_address = request(&[DISCOVER, PXE_BIOS, ARCH_BIOS]);
+    group_address[28] = 3;
+    for (name, bytes) in [
+        ("an ordinary client", request(&[DISCOVER])),
+        ("another vendor class", class(b"MSFT 5.0")),
+        ("a later initrd", class(b"Meadow:2")),
+        ("PXE without architecture", request(&[DISCOVER, PXE_BIOS])),
+        ("no message type", request(&[PXE_BIOS, ARCH_BIOS])),
+        ("DHCPDECLINE", request(&[(53, &[4]), PXE_BIOS, ARCH_BIOS])),
+        ("a reply", reply_packet),
+        ("a group address", group_address),
+        ("a request that names another server", request(&[(53, &[3]), PXE_BIOS, ARCH_BIOS, (54, &[10, 77, 0, 1])])),
+    ] {
+        assert_eq!(handle(&on_67(), &bytes, &image()), Outcome::default(), "{name}");
+    }
+}
+
+#[test]
+fn user_class_of_ipxe_is_read_raw_and_with_its_length() {
+    for class in [&b"iPXE"[..], b"\x04iPXE"] {
+        let outcome = handle(&on_67(), &request(&[DISCOVER, PXE_BIOS, ARCH_BIOS, (77, class)]), &image());
+        assert!(text(option(reply(&outcome), 67)).ends_with("/boot.ipxe\0"));
+    }
+}
+
+#[test]
+fn nobody_is_captured_unasked() {
+    let mut engine = engine();
+    let ignore = Everyone::gets(BootPolicy::Ignore);
+    let discover = captured("ovmf-pxe-discover");
+    let outcome = engine.handle(NOW, &on_67(), &discover, &ignore);
+    assert!(outcome.reply.is_none());
+    assert_eq!(codes(&outcome), ["pxe.seen", "pxe.ignored"]);
+    let again = engine.handle(NOW + Duration::from_secs(4), &on_67(), &discover, &ignore);
+    assert_eq!(again, Outcome::default(), "said once");
+    assert!(!engine.is_booting(NOW, UEFI), "no router advertisement for it either");
+    assert_eq!(engine.machines(NOW).len(), 1, "but it is listed");
+}
+
+#[test]
+fn policies_differ_by_who_asks() {
+    let initrd = request(&[DISCOVER, (60, b"Meadow:1")]);
+    let firmware = captured("ovmf-pxe-discover");
+    for (policy, firmware_boots, initrd_answered) in [
+        (BootPolicy::Ignore, false, false),
+        (BootPolicy::LocalDisk, false, true),
+        (BootPolicy::Image, true, true),
+        (BootPolicy::Hold, true, true),
+    ] {
+        let everyone = Everyone::gets(policy);
+        assert_eq!(handle(&on_67(), &firmware, &everyone).reply.is_some(), firmware_boots, "{policy}");
+        assert_eq!(handle(&on_67(), &initrd, &everyone).reply.is_some(), initrd_answered, "{policy}");
+    }
+}
+
+#[test]
+fn architectures_without_a_loader_are_named_and_left_alone() {
+    let pi = {
+        let mut bytes = request(&[DISCOVER, PXE_BIOS, ARCH_BIOS]);
+        bytes[28..31].copy_from_slice(&[0xdc, 0xa6, 0x32]);
+        bytes
+    };
+    let arch = |code: u8| request(&[DISCOVER, (60, b"PXEClient"), (93, &[0, code])]);
+    for (bytes, part) in [
+        (pi, "Raspberry Pi"),
+        (arch(6), "32-bit UEFI"),
+        (arch(11), "ARM64"),
+        (arch(41), "Raspberry Pi"),
+        (arch(99), "USB"),
+    ] {
+        let outcome = handle(&on_67(), &bytes, &image());
+        assert!(outcome.reply.is_none(), "{part}");
+        let said = outcome.notes.last().unwrap().kind.to_string();
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn nothing_is_offered_that_cannot_be_sent() {
+    let policy = Everyone { missing: Some("ipxe/snponly.efi"), ..image() };
+    let outcome = handle(&on_67(), &captured("ovmf-pxe-discover"), &policy);
+    assert!(outcome.reply.is_none());
+    let said = outcome.notes.last().unwrap().kind.to_string();
+    assert!(said.contains("ipxe/snponly.efi") && said.contains("make image"), "{said}");
+}
+
+#[test]
+fn retries_alternate_the_form_and_the_winner_is_remembered() {
+    let mut engine = engine();
+    let discover = captured("ovmf-pxe-discover");
+    let with_43 = |engine: &mut ProxyDhcp, bytes: &[u8]| {
+        let outcome = engine.handle(NOW, &on_67(), bytes, &image());
+        option(reply(&outcome), 43).is_some()
+    };
+    let forms: Vec<_> = (0..4).map(|_| with_43(&mut engine, &discover)).collect();
+    assert_eq!(forms, [false, true, false, true]);
+    engine.file_requested(NOW, UEFI, "ipxe/snponly.efi");
+    let mut next_boot = discover;
+    next_boot[4..8].copy_from_slice(&[9; 4]);
+    assert!(with_43(&mut engine, &next_boot), "it came for the form with option 43");
+    let form = engine.machines(NOW)[0].form.unwrap();
+    assert_eq!(form.to_string(), "direct");
+}
+
+#[test]
+fn ipxe_treated_as_plain_pxe_gets_the_loader_then_the_script() {
+    let mut engine = engine();
+    let policy = Everyone { decision: BootDecision { policy: BootPolicy::Image, plain_pxe: true }, missing: None };
+    let discover = captured("ipxe-rom-bios-discover");
+    let offer =
+        |engine: &mut ProxyDhcp, now| text(option(reply(&engine.handle(now, &on_67(), &discover, &policy)), 67));
+    assert_eq!(offer(&mut engine, NOW), "ipxe/undionly.kpxe\0");
+    assert_eq!(offer(&mut engine, NOW), "ipxe/undionly.kpxe\0", "a retry is still the ROM");
+    engine.file_requested(NOW, BIOS, "ipxe/undionly.kpxe");
+    assert!(offer(&mut engine, NOW).ends_with("/boot.ipxe\0"));
+    engine.script_requested(NOW, BIOS);
+    assert_eq!(offer(&mut engine, NOW), "ipxe/undionly.kpxe\0", "the next power-on begins with the ROM");
+    engine.file_requested(NOW, BIOS, "ipxe/undionly.kpxe");
+    let later = NOW + Duration::from_secs(121);
+    assert_eq!(offer(&mut engine, later), "ipxe/undionly.kpxe\0", "the loader never came up");
+}
+
+#[test]
+fn pxe_stage_begins_with_our_answer_and_ends_with_the_initrd() {
+    let mut engine = engine();
+    assert!(!engine.is_booting(NOW, BIOS));
+    engine.handle(NOW, &on_67(), &captured("ipxe-rom-bios-discover"), &image());
+    assert!(engine.is_booting(NOW + Duration::from_secs(89), BIOS));
+    assert!(!engine.is_booting(NOW + Duration::from_secs(90), BIOS));
+    engine.initrd_started(NOW, BIOS);
+    assert!(!engine.is_booting(NOW, BIOS));
+}
+
+#[test]
+fn relays_are_answered_by_unicast_and_only_themselves() {
+    let mut bytes = request(&[DISCOVER, PXE_BIOS, ARCH_BIOS]);
+    bytes[24..28].copy_from_slice(&[10, 78, 0, 1]);
+    let from = |source: [u8; 4]| Receive { source: SocketAddrV4::new(source.into(), 67), ..on_67() };
+    let outcome = handle(&from([10, 78, 0, 1]), &bytes, &image());
+    assert_eq!(outcome.reply.unwrap().destination, SocketAddrV4::new([10, 78, 0, 1].into(), 67));
+    for stranger in [[10, 78, 0, 2], [0; 4]] {
+        assert!(handle(&from(stranger), &bytes, &image()).reply.is_none(), "{stranger:?}");
+    }
+}
+
+#[test]
+fn two_machines_with_one_mac_are_told_apart() {
+    let mut engine = engine();
+    let with_uuid = |uuid: u8| {
+        let mut id = [uuid; 17];
+        id[0] = 0;
+        request(&[DISCOVER, PXE_BIOS, ARCH_BIOS, (97, &id)])
+    };
+    for (uuid, conflict) in [(0x11, false), (0x11, false), (0xff, false), (0x22, true)] {
+        let outcome = engine.handle(NOW, &on_67(), &with_uuid(uuid), &image());
+        assert_eq!(codes(&outcome).contains(&"pxe.conflict"), conflict, "{uuid:x}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic_nor_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
+        prop_assert!(handle(&on_67(), &bytes, &image()).reply.is_none());
+        prop_assert!(handle(&on_4011(), &bytes, &image()).reply.is_none());
+    }
+
+    #[test]
+    fn mutated_packets_never_panic_and_replies_keep_their_bounds(
+        which in 0_usize..4,
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+        cut in any::<prop::sample::Index>(),
+        is_cut in any::<bool>(),
+    ) {
+        let names = ["ipxe-rom-bios-discover", "ovmf-pxe-discover", "ovmf-http-discover", "ovmf-pxe-boot-server-request"];
+        let mut bytes = captured(names[which]);
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if is_cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        for rx in [on_67(), on_4011()] {
+            let Some(reply) = handle(&rx, &bytes, &image()).reply else { continue };
+            prop_assert!((300..=MAX_REPLY).contains(&reply.payload.len()));
+            prop_assert_eq!(&reply.payload[16..20], &[0; 4][..]);
+            prop_assert!(!options(&reply.payload).is_empty());
+            prop_assert_eq!(reply.source_port, rx.port);
+        }
+    }
+
+    #[test]
+    fn made_up_options_are_answered_only_if_eligible(
+        list in proptest::collection::vec((1_u8..255, proptest::collection::vec(any::<u8>(), 0..40)), 0..12),
+    ) {
+        let list: Vec<_> = list.iter().map(|(code, value)| (*code, value.as_slice())).collect();
+        let has = |wanted: u8| list.iter().any(|(code, _)| *code == wanted);
+        if handle(&on_67(), &request(&list), &image()).reply.is_some() {
+            prop_assert!(has(53) && has(60));
+        }
+    }
+}
