@@ -56,7 +56,8 @@ impl Reporter {
                 tokio::time::sleep(PERIOD).await;
                 continue;
             };
-            let report = report(&view, &self.peers.borrow().clone(), probe(&view).await, &self.version);
+            let findings = probe(&view).await;
+            let report = report(&view, &self.peers.borrow().clone(), findings, &self.version);
             match self.send(&view, &report).await {
                 Ok(newer) => {
                     failures = 0;

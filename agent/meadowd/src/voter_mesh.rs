@@ -61,7 +61,8 @@ impl VoterMesh {
                     *old = Some(view.clone());
                     changed
                 });
-                self.look(&state, &view, &peers.borrow().clone()).await;
+                let seen = peers.borrow().clone();
+                self.look(&state, &view, &seen).await;
             }
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
