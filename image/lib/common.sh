@@ -16,14 +16,16 @@ die() {
 # digest_files FILE...: one digest over names and contents, in the given order.
 digest_files() { sha256sum -- "$@" | sha256sum | cut -c1-64; }
 
-# digest_tree DIR...: one digest over all files and links below the folders.
+# digest_tree DIR...: one digest over all files and links below the folders. Of
+# the modes only whether a file may be run: that is what git keeps.
 digest_tree() {
     local dir
     for dir in "$@"; do
         (
             cd "$dir" || exit
             find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum --
-            find . -printf '%P %y %m %l\n' | LC_ALL=C sort
+            find . -printf '%P %y %l\n' | LC_ALL=C sort
+            find . -type f -perm /100 -printf '%P\n' | LC_ALL=C sort
         )
     done | sha256sum | cut -c1-64
 }
