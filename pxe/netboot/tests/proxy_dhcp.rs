@@ -146,6 +146,7 @@ fn only_clients_that_want_to_boot_are_answered() {
         ("DHCPDECLINE", request(&[(53, &[4]), PXE_BIOS, ARCH_BIOS])),
         ("a reply", reply_packet),
         ("a group address", group_address),
+        ("a lease taken from us by mistake", request(&[(53, &[3]), PXE_BIOS, ARCH_BIOS, (54, &[10, 77, 0, 2])])),
         ("a request that names another server", request(&[(53, &[3]), PXE_BIOS, ARCH_BIOS, (54, &[10, 77, 0, 1])])),
     ] {
         assert_eq!(handle(&on_67(), &bytes, &image()), Outcome::default(), "{name}");
@@ -237,6 +238,27 @@ fn retries_alternate_the_form_and_the_winner_is_remembered() {
     assert!(with_43(&mut engine, &next_boot), "it came for the form with option 43");
     let form = engine.machines(NOW)[0].form.unwrap();
     assert_eq!(form.to_string(), "direct");
+}
+
+#[test]
+fn what_one_firmware_took_says_nothing_of_another_in_the_same_machine() {
+    let mut engine = engine();
+    let discover = |code: u8| request(&[DISCOVER, (60, b"PXEClient"), (93, &[0, code])]);
+    let bios = engine.handle(NOW, &on_67(), &discover(0), &image());
+    assert!(option(reply(&bios), 43).is_some());
+    engine.file_requested(NOW, MacAddr([2, 0, 0, 0, 0, 9]), "ipxe/undionly.kpxe");
+    let mut uefi = discover(7);
+    uefi[4..8].copy_from_slice(&[9; 4]);
+    let uefi = engine.handle(NOW, &on_67(), &uefi, &image());
+    assert_eq!(option(reply(&uefi), 43), None, "the setup was changed from legacy boot to UEFI");
+}
+
+#[test]
+fn boot_items_are_asked_for_on_port_67_too() {
+    let item: (u8, &[u8]) = (43, &[71, 4, 0, 0, 0, 0, 255]);
+    let bytes = request(&[(53, &[3]), PXE_BIOS, ARCH_BIOS, item]);
+    let outcome = handle(&on_67(), &bytes, &image());
+    assert_eq!(option(reply(&outcome), 53), Some(vec![5]));
 }
 
 #[test]

@@ -132,7 +132,9 @@ impl ProxyDhcp {
             if answer.form == OfferForm::Direct {
                 answer.form = OfferForm::BootServer;
             }
-            machine.winner = machine.exchange.map(|exchange| exchange.form).or(machine.winner);
+            if answer.form == OfferForm::BootServer {
+                machine.winner = Some(OfferForm::BootServer);
+            }
         }
         let reply = Reply {
             request,
@@ -175,6 +177,9 @@ impl ProxyDhcp {
         machine.last_seen = now;
         // iPXE says 0 or 7 whatever started it: keep what the firmware itself said.
         if client != ClientKind::Ipxe || machine.firmware.is_none() || is_new {
+            if machine.firmware != request.firmware {
+                machine.winner = None;
+            }
             machine.firmware = request.firmware;
         }
         let uuid = request.uuid().filter(|uuid| !is_placeholder(uuid));

@@ -27,10 +27,10 @@ impl ReplyRoute {
 fn reply_kind(request: &Request, rx: &Receive) -> Option<MessageType> {
     match (rx.port, request.kind) {
         (ServerPort::Dhcp, MessageKind::Discover) => Some(MessageType::Offer),
-        // A REQUEST on port 67 is for the router, unless it names us, or names nobody and asks
-        // for a boot item.
+        // A REQUEST on port 67 is for the router, even if a client took our offer for a lease: there
+        // is nothing to acknowledge. The one exception asks for a boot item (PXE 2.1, 2.2.3).
         (ServerPort::Dhcp, MessageKind::Request) => {
-            let is_for_us = request.server_id.map_or(request.boot_item, |server| server == rx.address);
+            let is_for_us = request.boot_item && request.server_id.is_none_or(|server| server == rx.address);
             is_for_us.then_some(MessageType::Ack)
         }
         (_, MessageKind::Inform) | (ServerPort::BootServer, MessageKind::Request) => Some(MessageType::Ack),

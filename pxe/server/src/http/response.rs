@@ -130,6 +130,14 @@ impl Responder<'_> {
             self.shared.record_for(Some(mac), self.client, EventKind::Ignored { why: why.into() });
             return Response::text(404, why);
         };
+        if let Some(other) = self.mac.filter(|other| *other != mac) {
+            // Said, not refused: with two cards in one network Linux may answer ARP with either.
+            let what = format!(
+                "boot.json of this machine was fetched by {other}; unless both cards are in one machine, \
+                 somebody poses as it: check its fingerprint before you approve it"
+            );
+            self.shared.record_for(Some(mac), self.client, EventKind::Conflict { what });
+        }
         if method == Method::Get {
             let event = EventKind::Asked { file: "boot.json".into(), via: Transport::Http };
             self.shared.record_for(Some(mac), self.client, event);
