@@ -16,8 +16,8 @@ use crate::boot_log::BootLog;
 use crate::children::Children;
 use crate::console::Consoles;
 use crate::dhcp::format_mac;
-use crate::dropbear::Dropbear;
-use crate::hardware::{self, ROOT_MODULES};
+use crate::dropbear::{self, Dropbear};
+use crate::hardware::{Hardware, ROOT_MODULES};
 use crate::http;
 use crate::modules::Loader;
 use crate::network::{Network, Uplink, occupy_dhcp_port};
@@ -127,7 +127,8 @@ impl Boot {
             Ok(loader) => {
                 let loader = Arc::new(loader);
                 self.loader = Some(Arc::clone(&loader));
-                self.complain(hardware::start(&loader, &self.network, &self.log));
+                let (network, log) = (Arc::clone(&self.network), Arc::clone(&self.log));
+                self.complain(Hardware { loader, network, log }.start());
             }
             Err(error) => self.log.say(&format!("{error:#}")),
         }
@@ -231,6 +232,7 @@ impl Boot {
         self.log.flush();
         self.children.end_all(GRACE);
         self.network.close();
+        dropbear::forget_host_key();
         Ok(root::switch_root()?)
     }
 }

@@ -110,3 +110,29 @@ impl Children {
 fn unpoison(result: LockResult<MutexGuard<'_, Inner>>) -> MutexGuard<'_, Inner> {
     result.unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn every_end_reaches_who_waits_for_it() {
+        let children = Arc::new(Children::default());
+        let reaper = Arc::clone(&children);
+        std::thread::spawn(move || reaper.reap());
+        // Twice, since between them the reaper finds no child at all and has to be woken.
+        for _ in 0..2 {
+            let codes: Vec<_> = [3, 0, 7]
+                .map(|code| children.spawn(Command::new("sh").args(["-c", &format!("exit {code}")])).unwrap().0)
+                .map(|pid| children.wait(pid).and_then(WaitStatus::exit_status))
+                .into();
+            assert_eq!(codes, [Some(3), Some(0), Some(7)]);
+        }
+        assert!(children.spawn(&mut Command::new("/does/not/exist")).is_err());
+        lock(&children.inner).closed = true;
+        let refused = children.spawn(&mut Command::new("sh")).unwrap_err();
+        assert!(refused.is::<Closed>());
+    }
+}

@@ -85,9 +85,17 @@ fn announce(known: &mut bool, children: &Children, log: &BootLog) -> anyhow::Res
     Ok(())
 }
 
+/// Removes the host key: the booted system has no use for it, and `/run` goes on.
+pub fn forget_host_key() {
+    for path in [HOST_KEY, "/run/meadow/dropbear-host-key.pub"] {
+        // There is none where no key was allowed.
+        let _ = fs::remove_file(path);
+    }
+}
+
 /// A host key of this boot, in memory only; its fingerprint.
 fn make_host_key(children: &Children) -> anyhow::Result<String> {
-    let _ = fs::remove_file(HOST_KEY); // of an attempt before; dropbearkey overwrites nothing
+    forget_host_key(); // of an attempt before; dropbearkey overwrites nothing
     let mut command = Command::new("/usr/bin/dropbearkey");
     command.args(["-t", "ed25519", "-f", HOST_KEY]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let (pid, mut child) = children.spawn(&mut command)?;

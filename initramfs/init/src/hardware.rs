@@ -23,51 +23,66 @@ const LARGEST_MESSAGE: usize = 8192;
 /// What the root needs, whatever the hardware: loaded while the network comes up.
 pub const ROOT_MODULES: [&str; 4] = ["loop", "dm_mod", "dm_verity", "erofs"];
 
-/// Loads drivers for all devices and keeps doing so, and tells the network about every card.
-///
-/// # Errors
-/// If the kernel's announcements cannot be heard.
-pub fn start(loader: &Arc<Loader>, network: &Arc<Network>, log: &Arc<BootLog>) -> anyhow::Result<()> {
-    // Listen first: what appears during the walk is announced.
-    let socket = listen().context("cannot hear about new devices")?;
-    let (here, there) = (
-        (Arc::clone(loader), Arc::clone(network), Arc::clone(log)),
-        (Arc::clone(loader), Arc::clone(network), Arc::clone(log)),
-    );
-    let walk = move || coldplug(&here.0, &here.1, &here.2);
-    let follow = move || {
-        let (loader, network, log) = there;
+/// Loads drivers and tells the network about every card.
+#[derive(Clone, Debug)]
+pub struct Hardware {
+    /// The modules at hand.
+    pub loader: Arc<Loader>,
+    /// Takes up the cards.
+    pub network: Arc<Network>,
+    /// Hears what fails.
+    pub log: Arc<BootLog>,
+}
+
+impl Hardware {
+    /// Brings up what is there and what comes, on threads of its own.
+    ///
+    /// # Errors
+    /// If the kernel's announcements cannot be heard.
+    pub fn start(self) -> anyhow::Result<()> {
+        // Listen first: what appears during the walk is announced.
+        let socket = listen().context("cannot hear about new devices")?;
+        let walker = self.clone();
+        // Beside each other: a card is taken up at once, while drivers of other devices still load.
+        thread::Builder::new()
+            .name("hotplug".to_owned())
+            .spawn(move || self.follow(&socket))
+            .context("cannot start a thread")?;
+        thread::Builder::new()
+            .name("coldplug".to_owned())
+            .spawn(move || walker.coldplug())
+            .context("cannot start a thread")?;
+        Ok(())
+    }
+
+    fn follow(&self, socket: &OwnedFd) {
         loop {
-            match next(&socket) {
-                Ok(event) => hotplug(&event, &loader, &network, &log),
+            match next(socket) {
+                Ok(event) => self.hotplug(&event),
                 // Announcements were lost: look at everything.
-                Err(Errno::NOBUFS) => coldplug(&loader, &network, &log),
+                Err(Errno::NOBUFS) => self.coldplug(),
                 Err(_) => {}
             }
         }
-    };
-    // Beside each other: a card is taken up at once, while drivers of other devices still load.
-    thread::Builder::new().name("hotplug".to_owned()).spawn(follow).context("cannot start a thread")?;
-    thread::Builder::new().name("coldplug".to_owned()).spawn(walk).context("cannot start a thread")?;
-    Ok(())
-}
-
-fn coldplug(loader: &Loader, network: &Arc<Network>, log: &Arc<BootLog>) {
-    loader.load_for_devices(|problem| log.say(&problem));
-    network.take_up(log);
-}
-
-fn hotplug(event: &Uevent, loader: &Loader, network: &Arc<Network>, log: &Arc<BootLog>) {
-    if !event.is_arrival() {
-        return;
     }
-    if let Some(alias) = event.get("MODALIAS")
-        && let Err(error) = loader.load(alias)
-    {
-        log.say(&format!("{error:#}"));
+
+    fn coldplug(&self) {
+        self.loader.load_for_devices(|problem| self.log.say(&problem));
+        self.network.take_up(&self.log);
     }
-    if event.get("SUBSYSTEM") == Some("net") {
-        network.take_up(log);
+
+    fn hotplug(&self, event: &Uevent) {
+        if !event.is_arrival() {
+            return;
+        }
+        if let Some(alias) = event.get("MODALIAS")
+            && let Err(error) = self.loader.load(alias)
+        {
+            self.log.say(&format!("{error:#}"));
+        }
+        if event.get("SUBSYSTEM") == Some("net") {
+            self.network.take_up(&self.log);
+        }
     }
 }
 

@@ -50,7 +50,11 @@ impl Download {
             .context("cannot make the file of the root image")?;
         // The open file keeps its memory; no name is left to the booted system.
         rustix::mount::unmount(DIRECTORY, UnmountFlags::DETACH).context("cannot detach the image's tmpfs")?;
-        Ok(Self { file, arrived: 0, hash: Sha256::new(), verified: false })
+        Ok(Self::new(file))
+    }
+
+    fn new(file: File) -> Self {
+        Self { file, arrived: 0, hash: Sha256::new(), verified: false }
     }
 
     /// The image, once it was verified.
@@ -199,15 +203,4 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percents() {
-        assert_eq!(percent(0, 10), 0);
-        assert_eq!(percent(9, 10), 90);
-        assert_eq!(percent(10, 10), 100);
-        assert_eq!(percent(11, 10), 100);
-        assert_eq!(percent(0, 0), 100);
-    }
-}
+mod tests;
