@@ -4,6 +4,7 @@
 //! Everything above it is given values and hands back decisions; what is here carries them out, says exactly which
 //! call failed, and can be run again at any time with the same result.
 
+mod background;
 pub mod cidr;
 pub mod clock;
 pub mod echo;

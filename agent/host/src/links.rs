@@ -6,13 +6,12 @@ mod wait;
 use std::net::IpAddr;
 use std::path::Path;
 
+use crate::Cidr;
+use crate::background::Background;
 use futures_util::TryStreamExt;
 use meadow_model::MacAddress;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
-use tokio::task::AbortHandle;
-
-use crate::Cidr;
 
 /// A call to the kernel's routing socket failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +34,9 @@ pub enum LinkError {
     /// There is no such interface.
     #[error("there is no network interface {0}; `ip link` lists those there are")]
     NoInterface(String),
+    /// An interface that was given up does not go.
+    #[error("the network interface {0} is still held by something; remove it with `ip link delete {0}`")]
+    StillThere(String),
     /// What was waited for did not come.
     #[error("no {what} on {interface} within {seconds} s; check the cable and whether the router gives out addresses")]
     TimedOut {
@@ -54,7 +56,7 @@ impl LinkError {
         match self {
             Self::Refused { errno, .. } => *errno,
             Self::Socket(error) => error.raw_os_error(),
-            Self::NoInterface(_) | Self::TimedOut { .. } => None,
+            Self::NoInterface(_) | Self::StillThere(_) | Self::TimedOut { .. } => None,
         }
     }
 
@@ -111,21 +113,34 @@ impl Link {
     }
 }
 
-/// A connection to the kernel's routing socket, in the network namespace of the thread that opened it.
-#[derive(Debug)]
-pub struct Links {
+/// The kernel's routing socket, in the network namespace of the thread that asks.
+///
+/// Every question has a socket of its own: the kernel answers one list at a time on each, so that questions at the same
+/// time, or one that was dropped half-way by a timeout, would make the next fail (`EBUSY`).
+#[derive(Clone, Copy, Debug)]
+pub struct Links(());
+
+/// A socket and the task that serves it.
+struct Connection {
     handle: rtnetlink::Handle,
-    connection: AbortHandle,
+    _background: Background,
+}
+
+impl Connection {
+    fn open() -> Result<Self, LinkError> {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        Ok(Self { handle, _background: Background::spawn(connection) })
+    }
 }
 
 impl Links {
-    /// Opens the socket; must be called within a tokio runtime.
+    /// Checks that the kernel answers; must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`LinkError::Socket`]
     pub fn open() -> Result<Self, LinkError> {
-        let (connection, handle, _) = rtnetlink::new_connection()?;
-        Ok(Self { handle, connection: tokio::spawn(connection).abort_handle() })
+        Connection::open()?;
+        Ok(Self(()))
     }
 
     /// All interfaces, by index.
@@ -134,9 +149,10 @@ impl Links {
     /// [`LinkError::Refused`]
     pub async fn list(&self) -> Result<Vec<Link>, LinkError> {
         let refused = || LinkError::refused("list the network interfaces".into());
-        let messages: Vec<_> = self.handle.link().get().execute().try_collect().await.map_err(refused())?;
+        let connection = Connection::open()?;
+        let messages: Vec<_> = connection.handle.link().get().execute().try_collect().await.map_err(refused())?;
         let mut links: Vec<Link> = messages.into_iter().map(link_of).collect();
-        let mut addresses = self.handle.address().get().execute();
+        let mut addresses = connection.handle.address().get().execute();
         while let Some(message) = addresses.try_next().await.map_err(refused())? {
             let cidr = address_of(&message.attributes).and_then(|a| Cidr::new(a, message.header.prefix_len).ok());
             let link = links.iter_mut().find(|link| link.index == message.header.index);
@@ -158,12 +174,6 @@ impl Links {
     pub async fn find(&self, name: &str) -> Result<Link, LinkError> {
         let link = self.list().await?.into_iter().find(|link| link.name == name);
         link.ok_or_else(|| LinkError::NoInterface(name.to_owned()))
-    }
-}
-
-impl Drop for Links {
-    fn drop(&mut self) {
-        self.connection.abort();
     }
 }
 

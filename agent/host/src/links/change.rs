@@ -7,7 +7,7 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol};
 use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
-use super::{Link, LinkError, Links};
+use super::{Connection, Link, LinkError, Links};
 use crate::Cidr;
 
 impl Links {
@@ -16,7 +16,7 @@ impl Links {
     /// # Errors
     /// [`LinkError`]
     pub async fn add_address(&self, link: &Link, cidr: Cidr) -> Result<(), LinkError> {
-        let added = self.handle.address().add(link.index, cidr.address(), cidr.length()).execute().await;
+        let added = Connection::open()?.handle.address().add(link.index, cidr.address(), cidr.length()).execute().await;
         unless(added.map_err(LinkError::refused(format!("add {cidr} to {}", link.name))), &[libc::EEXIST])
     }
 
@@ -33,7 +33,7 @@ impl Links {
                 AddressMessageBuilder::<Ipv6Addr>::new().index(link.index).address(address, cidr.length()).build()
             }
         };
-        let removed = self.handle.address().del(message).execute().await;
+        let removed = Connection::open()?.handle.address().del(message).execute().await;
         let removed = removed.map_err(LinkError::refused(format!("remove {cidr} from {}", link.name)));
         unless(removed, &[libc::EADDRNOTAVAIL, libc::ENODEV])
     }
@@ -43,7 +43,7 @@ impl Links {
     /// # Errors
     /// [`LinkError`]
     pub async fn add_route(&self, link: &Link, network: Cidr) -> Result<(), LinkError> {
-        let added = self.handle.route().add(route(link.index, network)).execute().await;
+        let added = Connection::open()?.handle.route().add(route(link.index, network)).execute().await;
         let added = added.map_err(LinkError::refused(format!("add a route to {network} through {}", link.name)));
         unless(added, &[libc::EEXIST])
     }
@@ -53,7 +53,7 @@ impl Links {
     /// # Errors
     /// [`LinkError`]
     pub async fn remove_route(&self, link: &Link, network: Cidr) -> Result<(), LinkError> {
-        let removed = self.handle.route().del(route(link.index, network)).execute().await;
+        let removed = Connection::open()?.handle.route().del(route(link.index, network)).execute().await;
         let removed =
             removed.map_err(LinkError::refused(format!("remove the route to {network} through {}", link.name)));
         unless(removed, &[libc::ESRCH, libc::ENODEV])
@@ -66,7 +66,8 @@ impl Links {
     pub async fn routes(&self, link: &Link) -> Result<Vec<Cidr>, LinkError> {
         let mut networks = Vec::new();
         for query in [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()] {
-            let mut routes = self.handle.route().get(query).execute();
+            let connection = Connection::open()?;
+            let mut routes = connection.handle.route().get(query).execute();
             let refused = || LinkError::refused("list the routes".into());
             while let Some(route) = routes.try_next().await.map_err(refused())? {
                 networks.extend(own_route(&route, link.index));
@@ -84,7 +85,7 @@ impl Links {
             return Ok(());
         }
         let message = LinkUnspec::new_with_index(link.index).mtu(mtu).up().build();
-        let set = self.handle.link().set(message).execute().await;
+        let set = Connection::open()?.handle.link().set(message).execute().await;
         set.map_err(LinkError::refused(format!("set {} up with MTU {mtu}", link.name)))
     }
 
@@ -118,7 +119,7 @@ impl Links {
     /// # Errors
     /// [`LinkError::Refused`] with `EOPNOTSUPP` where the kernel has no WireGuard, `EEXIST` where the name is taken.
     pub(crate) async fn add_wireguard(&self, name: &str) -> Result<(), LinkError> {
-        let added = self.handle.link().add(rtnetlink::LinkWireguard::new(name).build()).execute().await;
+        let added = Connection::open()?.handle.link().add(rtnetlink::LinkWireguard::new(name).build()).execute().await;
         added.map_err(LinkError::refused(format!("make the WireGuard interface {name}")))
     }
 
@@ -131,7 +132,7 @@ impl Links {
             Err(LinkError::NoInterface(_)) => return Ok(()),
             found => found?,
         };
-        let removed = self.handle.link().del(link.index).execute().await;
+        let removed = Connection::open()?.handle.link().del(link.index).execute().await;
         unless(removed.map_err(LinkError::refused(format!("remove the interface {name}"))), &[libc::ENODEV])
     }
 }

@@ -7,6 +7,7 @@ use rtnetlink::MulticastGroup;
 
 use super::{Link, LinkError, Links};
 use crate::Cidr;
+use crate::background::Background;
 
 impl Links {
     /// Waits until an interface has an address that others can reach, and gives both.
@@ -39,29 +40,30 @@ impl Links {
         }
     }
 
+    /// Waits until there is no interface of this number any more.
+    ///
+    /// # Errors
+    /// [`LinkError::TimedOut`], or what the kernel refused.
+    pub(crate) async fn wait_until_gone(&self, link: (&str, u32), timeout: Duration) -> Result<(), LinkError> {
+        let (name, index) = link;
+        let gone = self.wait_until(|links| links.iter().all(|link| link.index != index).then_some(()));
+        let timed_out = |_| LinkError::StillThere(name.to_owned());
+        tokio::time::timeout(timeout, gone).await.map_err(timed_out)?
+    }
+
     /// Looks at the interfaces now and after every change of a link or an address, until `check` gives a value.
     async fn wait_until<T>(&self, check: impl Fn(&[Link]) -> Option<T>) -> Result<T, LinkError> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
         let (connection, _handle, mut events) = rtnetlink::new_multicast_connection(&groups)?;
-        let listener = AbortOnDrop(tokio::spawn(connection).abort_handle());
+        let _background = Background::spawn(connection);
         loop {
             // After the subscription, so that a change between the look and the wait is not missed.
             if let Some(value) = check(&self.list().await?) {
-                drop(listener);
                 return Ok(value);
             }
             if events.next().await.is_none() {
                 return Err(LinkError::Socket(std::io::Error::from(std::io::ErrorKind::BrokenPipe)));
             }
         }
-    }
-}
-
-/// Ends a background task with the future that needs it, also when that is dropped by a timeout.
-struct AbortOnDrop(tokio::task::AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

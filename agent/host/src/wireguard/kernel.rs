@@ -4,15 +4,14 @@ mod message;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use genetlink::GenetlinkHandle;
 use meadow_model::mesh::WireGuardKey;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_generic::GenlMessage;
 use netlink_packet_wireguard::{WireguardAttribute, WireguardCmd, WireguardMessage};
-use tokio::task::AbortHandle;
 
 use super::diff::{self, Endpoints};
 use super::{Backend, DeviceConfig, PeerStatus, WireGuard, WireGuardError};
+use crate::background::Background;
 use crate::clock::{Clock, SystemClock};
 use crate::links::{LinkError, Links};
 
@@ -22,8 +21,6 @@ use crate::links::{LinkError, Links};
 pub struct Kernel {
     interface: String,
     links: Links,
-    handle: GenetlinkHandle,
-    connection: AbortHandle,
     asked: Endpoints,
 }
 
@@ -44,9 +41,7 @@ impl Kernel {
     pub async fn open(interface: &str) -> Result<Self, WireGuardError> {
         let links = Links::open()?;
         ensure_interface(&links, interface).await?;
-        let (connection, handle, _) = genetlink::new_connection().map_err(LinkError::Socket)?;
-        let connection = tokio::spawn(connection).abort_handle();
-        Ok(Self { interface: interface.to_owned(), links, handle, connection, asked: Endpoints::new() })
+        Ok(Self { interface: interface.to_owned(), links, asked: Endpoints::new() })
     }
 
     async fn apply_now(&mut self, desired: &DeviceConfig) -> Result<(), WireGuardError> {
@@ -58,7 +53,7 @@ impl Kernel {
         let port = (present.listen_port != desired.listen_port).then_some(desired.listen_port);
         let port_taken = |error: WireGuardError| error.or_port_taken(desired.listen_port);
         for message in message::set_device(&self.interface, key, port, &changes) {
-            self.request("set up WireGuard", message, NLM_F_ACK).await.map_err(port_taken)?;
+            request("set up WireGuard", message, NLM_F_ACK).await.map_err(port_taken)?;
         }
         self.asked = diff::endpoints(&desired.peers);
         let link = self.links.find(&self.interface).await?;
@@ -67,41 +62,43 @@ impl Kernel {
         Ok(self.links.set_addressing(&link, desired.address, &desired.networks()).await?)
     }
 
-    async fn device(&mut self) -> Result<Device, WireGuardError> {
+    async fn device(&self) -> Result<Device, WireGuardError> {
         let attributes = vec![WireguardAttribute::IfName(self.interface.clone())];
         let query = WireguardMessage { cmd: WireguardCmd::GetDevice, attributes };
-        let answers = self.request("read the state of WireGuard", query, NLM_F_DUMP).await?;
+        let answers = request("read the state of WireGuard", query, NLM_F_DUMP).await?;
         Ok(message::parse_device(answers, SystemClock.wall()))
     }
+}
 
-    /// Sends one message and gathers what comes back until the kernel says that it is done.
-    async fn request(
-        &mut self,
-        action: &'static str,
-        message: WireguardMessage,
-        flags: u16,
-    ) -> Result<Vec<WireguardMessage>, WireGuardError> {
-        let failed = |message: String| WireGuardError::Netlink { action, message, errno: None };
-        let mut message = NetlinkMessage::from(GenlMessage::from_payload(message));
-        message.header.flags = NLM_F_REQUEST | flags;
-        let mut answers = self.handle.request(message).await.map_err(|error| failed(error.to_string()))?;
-        let mut messages = Vec::new();
-        while let Some(answer) = answers.next().await {
-            match answer.map_err(|error| failed(error.to_string()))?.payload {
-                NetlinkPayload::InnerMessage(message) => messages.push(message.payload),
-                NetlinkPayload::Error(error) if error.code.is_some() => {
-                    let error = error.to_io();
-                    return Err(WireGuardError::Netlink {
-                        action,
-                        message: error.to_string(),
-                        errno: error.raw_os_error(),
-                    });
-                }
-                _ => {}
+/// Sends one message, on a socket of its own as [`Links`] does, and gathers what comes back until the kernel says that
+/// it is done.
+async fn request(
+    action: &'static str,
+    message: WireguardMessage,
+    flags: u16,
+) -> Result<Vec<WireguardMessage>, WireGuardError> {
+    let failed = |message: String| WireGuardError::Netlink { action, message, errno: None };
+    let (connection, mut handle, _) = genetlink::new_connection().map_err(LinkError::Socket)?;
+    let _background = Background::spawn(connection);
+    let mut message = NetlinkMessage::from(GenlMessage::from_payload(message));
+    message.header.flags = NLM_F_REQUEST | flags;
+    let mut answers = handle.request(message).await.map_err(|error| failed(error.to_string()))?;
+    let mut messages = Vec::new();
+    while let Some(answer) = answers.next().await {
+        match answer.map_err(|error| failed(error.to_string()))?.payload {
+            NetlinkPayload::InnerMessage(message) => messages.push(message.payload),
+            NetlinkPayload::Error(error) if error.code.is_some() => {
+                let error = error.to_io();
+                return Err(WireGuardError::Netlink {
+                    action,
+                    message: error.to_string(),
+                    errno: error.raw_os_error(),
+                });
             }
+            _ => {}
         }
-        Ok(messages)
     }
+    Ok(messages)
 }
 
 /// Makes the interface where it is missing; refuses one of another kind.
@@ -141,11 +138,5 @@ impl WireGuard for Kernel {
             self.asked.clear();
             Ok(self.links.remove(&self.interface).await?)
         })
-    }
-}
-
-impl Drop for Kernel {
-    fn drop(&mut self) {
-        self.connection.abort();
     }
 }

@@ -24,6 +24,9 @@ const INITIAL_MTU: u16 = 1420;
 /// How long a call of [`WireGuard::apply`] lets the first packets to silent peers be sent.
 const HANDSHAKE_KICK: Duration = Duration::from_millis(100);
 
+/// How long the device's tasks may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
 type TunDevice = Device<(UdpSocketFactory, Tun, Tun)>;
 
 /// A WireGuard interface of this process. It goes with the process.
@@ -73,11 +76,14 @@ impl UserSpace {
         Ok(Running { device, index: self.links.find(&self.interface).await?.index })
     }
 
-    async fn stop(&mut self) {
+    async fn stop(&mut self) -> Result<(), WireGuardError> {
+        self.asked.clear();
         if let Some(running) = self.running.take() {
             running.device.stop().await;
+            // The interface goes with the last of the device's tasks, which may still be on their way out.
+            self.links.wait_until_gone((&self.interface, running.index), STOP_TIMEOUT).await?;
         }
-        self.asked.clear();
+        Ok(())
     }
 
     async fn apply_now(&mut self, desired: &DeviceConfig) -> Result<(), WireGuardError> {
@@ -92,7 +98,7 @@ impl UserSpace {
         if let Err(error) = configure(&running.device, desired, &changes).await {
             // A device whose socket could not be bound has the new port in its settings already and would never try
             // again: begin anew the next time.
-            self.stop().await;
+            self.stop().await?;
             return Err(bind_failed(error, desired.listen_port));
         }
         self.asked = diff::endpoints(&desired.peers);
@@ -113,7 +119,7 @@ impl UserSpace {
         if self.running.as_ref().is_some_and(|running| Some(running.index) == index) {
             return Ok(());
         }
-        self.stop().await;
+        self.stop().await?;
         self.running = Some(self.start().await?);
         Ok(())
     }
@@ -232,9 +238,6 @@ impl WireGuard for UserSpace {
     }
 
     fn remove(&mut self) -> BoxFuture<'_, Result<(), WireGuardError>> {
-        Box::pin(async {
-            self.stop().await;
-            Ok(())
-        })
+        Box::pin(self.stop())
     }
 }

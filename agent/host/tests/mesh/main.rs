@@ -1,4 +1,5 @@
-//! WireGuard in user space between two network namespaces of this test's own, with the system's `ping` and `ip`.
+//! WireGuard between two network namespaces of this test's own, with the system's `ping` and `ip`: in the kernel where
+//! it has it, else in user space.
 //!
 //! Needs root. Each node is a thread with a namespace of its own, which is gone with the thread.
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use meadow_host::Cidr;
 use meadow_host::links::Links;
-use meadow_host::wireguard::{DeviceConfig, PeerConfig, PrivateKey, WireGuard, WireGuardError};
+use meadow_host::wireguard::{Backend, DeviceConfig, PeerConfig, PrivateKey, WireGuard, WireGuardError};
 use meadow_host::{Entropy, SystemEntropy};
 use meadow_model::mesh::{MESH_INTERFACE, WireGuardKey};
 
@@ -156,7 +157,8 @@ fn a_removed_interface_comes_back_and_addresses_are_exact() {
 
             w.apply(&second).await.expect("applied with another address");
             let link = links.find(MESH_INTERFACE).await.expect("found");
-            assert_eq!((link.up, link.mtu, link.kind.as_deref()), (true, 1420, Some("tun")));
+            let kind = if w.backend() == Backend::Kernel { "wireguard" } else { "tun" };
+            assert_eq!((link.up, link.mtu, link.kind.as_deref()), (true, 1420, Some(kind)));
             assert_eq!(link.routable_addresses().collect::<Vec<_>>(), ["fd00:6d::9/64".parse().expect("valid")]);
             assert_eq!(links.routes(&link).await.expect("routes"), ["fd00:beef::/64".parse().expect("valid")]);
             w.apply(&first).await.expect("applied with the first address");
@@ -186,6 +188,25 @@ fn an_address_is_waited_for() {
             let (found, ()) = tokio::join!(wait, add);
             let (link, cidr) = found.expect("an address");
             assert_eq!((link.name.as_str(), cidr), ("eth0", "192.0.2.7/24".parse().expect("valid")));
+        })
+    });
+}
+
+#[test]
+fn questions_at_the_same_time_and_dropped_ones_do_not_disturb() {
+    let node = Node::start("asking");
+    node.run(|w| {
+        Box::pin(async move {
+            let links = Links::open().expect("netlink");
+            let (one, two) = tokio::join!(links.list(), links.list());
+            assert_eq!(one.expect("listed"), two.expect("listed"));
+            for _ in 0..20 {
+                // Polled once, so that the question is under way when it is dropped.
+                let _ = tokio::time::timeout(Duration::ZERO, links.list()).await;
+                let _ = tokio::time::timeout(Duration::ZERO, w.status()).await;
+                links.list().await.expect("listed after a dropped question");
+                w.status().await.expect("status after a dropped question");
+            }
         })
     });
 }

@@ -4,14 +4,14 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 
 use futures_util::future::BoxFuture;
-use meadow_host::wireguard::{UserSpace, WireGuard};
+use meadow_host::wireguard::{self, WireGuard};
 use meadow_model::mesh::MESH_INTERFACE;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use tokio::sync::mpsc;
 
 type Job = Box<dyn for<'a> FnOnce(&'a mut dyn WireGuard) -> BoxFuture<'a, ()> + Send>;
 
-/// A namespace with a WireGuard device in user space.
+/// A namespace with a WireGuard device.
 pub(crate) struct Node {
     jobs: Option<mpsc::UnboundedSender<(Job, std_mpsc::Sender<()>)>>,
     tid: i32,
@@ -29,10 +29,11 @@ impl Node {
                 .expect("this test makes network namespaces: run it as root");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
             runtime.block_on(async {
-                let mut wireguard = UserSpace::open(MESH_INTERFACE).await.expect("TUN device");
+                let mut wireguard = wireguard::open(MESH_INTERFACE).await.expect("WireGuard in the kernel, or TUN");
+                println!("WireGuard: {}", wireguard.backend());
                 ready.send(rustix::thread::gettid().as_raw_nonzero().get()).expect("the test waits");
                 while let Some((job, done)) = inbox.recv().await {
-                    job(&mut wireguard).await;
+                    job(wireguard.as_mut()).await;
                     // The test may be gone after a failed assertion elsewhere.
                     let _ = done.send(());
                 }
