@@ -21,10 +21,11 @@ export MEADOW_BIN := $(CARGO_TARGET_DIR)/release
 KEEP := HOME='$(HOME)' PATH="$$PATH" MEADOW_CACHE='$(MEADOW_CACHE)' MEADOW_BIN='$(MEADOW_BIN)'
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo env $(KEEP))
 STAGE := tests/make/stage
-# The folder of programs that image/build lays into the image.
-IMAGE_BIN := $(CARGO_TARGET_DIR)/image
 STATIC := x86_64-unknown-linux-gnu
-IMAGES := $(MEADOW_CACHE)/images
+INIT := $(CARGO_TARGET_DIR)/$(STATIC)/release/meadow-init
+# The image's programs must not need a newer C library than Debian 13's: where the host's is newer, image/build runs
+# cargo inside its tools tree.
+CARGO := $(if $(shell printf '%s\n2.41\n' "$$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)" | sort -VC && echo old),cargo,$(ROOT) image/build cargo)
 
 .PHONY: help run image build test verify fix bench soak install uninstall clean prerequisites packages programs image-base
 
@@ -38,10 +39,9 @@ run: image ## Boot blank virtual machines over the network until they are nodes
 
 image: packages ## Build the image that machines boot, into target/image
 	@$(MAKE) -j2 build image-base
-	@$(STAGE) image $(ROOT) image/build all --out '$(IMAGES)' --bin-dir '$(IMAGE_BIN)'
-	@mkdir -p target && ln -sfn '$(IMAGES)' target/image
+	@$(STAGE) image $(ROOT) image/build all --bin-dir '$(MEADOW_BIN)' --init '$(INIT)' --out target/image
 
-# What of the image does not depend on our programs, beside their build.
+# What of the image needs no program of ours, beside their build.
 image-base: packages
 	@$(STAGE) image-base $(ROOT) image/build base
 
@@ -49,10 +49,8 @@ build: packages ## Build the programs
 	@$(STAGE) programs $(MAKE) programs
 
 programs:
-	@cargo build --release --locked --bins
-	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked -p meadow-init --target $(STATIC)
-	@install -D -t '$(IMAGE_BIN)' '$(MEADOW_BIN)'/{meadow,meadowd,meadow-console} \
-	  '$(CARGO_TARGET_DIR)/$(STATIC)/release/meadow-init'
+	@$(CARGO) build --release --locked --bins
+	@$(CARGO) rustc --release --locked -p meadow-init --bin meadow-init --target $(STATIC) -- -C target-feature=+crt-static
 
 test: packages ## Run all tests, quick ones first
 	@tests/packages/install-packages test.list

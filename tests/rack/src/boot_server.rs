@@ -20,17 +20,26 @@ pub struct BootServer {
 }
 
 impl BootServer {
-    /// Starts it in `namespace`; `settings` is its TOML file.
+    /// Starts it in `namespace`; `settings` is its TOML file. Its log begins anew.
     ///
     /// # Errors
     /// When the program is not there.
     pub fn start(run: &mut RunDir, namespace: &Namespace, settings: &str) -> Result<Self> {
         let (file, log) = (run.file("meadow-pxe.toml"), run.file("meadow-pxe.log"));
         fs::write(&file, settings).context("cannot write the boot server's settings")?;
+        fs::write(&log, "").context("cannot begin the boot server's log")?;
         let mut command = namespace.command(paths::programs().join("meadow-pxe"));
         command.arg("--config").arg(&file);
         let program = namespace.start(run, command, &log)?;
         Ok(Self { program, log })
+    }
+
+    /// Kills it with SIGKILL.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn kill(&mut self) -> Result<()> {
+        self.program.kill().context("cannot kill meadow-pxe")
     }
 
     /// What it has printed, a line for each event.

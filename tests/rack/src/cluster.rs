@@ -22,6 +22,10 @@ pub struct NodeRow {
     pub name: String,
     /// `Ready`, `NotReady` or `Lost`.
     pub state: String,
+    /// Its identity.
+    pub fingerprint: String,
+    /// Its address in the mesh.
+    pub address: String,
     /// Why it is not ready.
     pub reason: Option<String>,
     /// The nodes that it reaches by name over the mesh.
@@ -130,6 +134,8 @@ fn node_row(item: &Value) -> Option<NodeRow> {
     Some(NodeRow {
         name: text(item, "/metadata/name")?,
         state: text(item, "/status/state")?,
+        fingerprint: text(item, "/spec/fingerprint")?,
+        address: text(item, "/spec/address")?,
         reason: text(item, "/status/reason"),
         reachable: texts(item, "/status/reachable"),
     })
@@ -163,7 +169,8 @@ mod tests {
 
     #[test]
     fn rows_out_of_resources() {
-        let node = json!({"metadata": {"name": "node-1"}, "status": {"state": "Ready", "reason": null, "reachable": ["seed"]}});
+        let spec = json!({"fingerprint": "SHA256:x", "address": "fd00::2"});
+        let node = json!({"metadata": {"name": "node-1"}, "spec": spec, "status": {"state": "Ready", "reason": null, "reachable": ["seed"]}});
         let row = node_row(&node).expect("a row");
         assert!(row.is_ready());
         assert_eq!((row.name.as_str(), row.reason, row.reachable), ("node-1", None, vec!["seed".to_owned()]));

@@ -195,6 +195,8 @@ mod tests {
         let node = |state: &str, reachable: &[&str]| NodeRow {
             name: "node-1".to_owned(),
             state: state.to_owned(),
+            fingerprint: "SHA256:x".to_owned(),
+            address: "fd00::2".to_owned(),
             reason: (state != "Ready").then(|| "no report".to_owned()),
             reachable: reachable.iter().map(|name| (*name).to_owned()).collect(),
         };

@@ -19,12 +19,7 @@ struct Graph(BTreeMap<String, BTreeSet<String>>);
 impl Graph {
     fn of_workspace() -> Self {
         let output = Command::new(env!("CARGO"))
-            .args([
-                "metadata",
-                "--format-version=1",
-                "--locked",
-                "--filter-platform=x86_64-unknown-linux-gnu",
-            ])
+            .args(["metadata", "--format-version=1", "--locked", "--filter-platform=x86_64-unknown-linux-gnu"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .expect("cargo runs");

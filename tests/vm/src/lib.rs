@@ -1,5 +1,7 @@
 //! What the machine tests share: how long things may take, and an admin with an SSH key.
 
+pub mod disk;
+
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,79 @@
+//! Blank machines become ready nodes, leave that state when they die, and come back as what they are.
+//!
+//! One test, one rack: each step needs the one before, and each boot costs time.
+
+use std::time::Duration;
+
+use meadow_rack::cluster::{MachineRow, NodeRow};
+use meadow_rack::progress::Progress;
+use meadow_rack::{Firmware, RackConfig, Site};
+use meadow_tests_vm::{BOOT, disk};
+
+/// Three kinds of firmware.
+const FIRMWARE: [Firmware; 3] = [Firmware::BiosPxe, Firmware::UefiPxe, Firmware::UefiHttp];
+/// The promise: a machine that is killed leaves `Ready` within this time.
+const LEAVES_READY: Duration = Duration::from_secs(30);
+/// For what takes a few seconds when nothing is wrong.
+const SOON: Duration = Duration::from_secs(60);
+
+fn node(site: &Site, name: &str) -> NodeRow {
+    let nodes = site.cluster().nodes().expect("the cluster answers");
+    nodes.into_iter().find(|node| node.name == name).unwrap_or_else(|| panic!("no node {name}"))
+}
+
+fn wait_state(site: &mut Site, name: &str, state: &str, limit: Duration) {
+    let result =
+        site.until(&format!("{name} {state}"), limit, |site| Ok((node(site, name).state == state).then_some(())));
+    result.unwrap_or_else(|error| panic!("{error:#}; it is {:?}", node(site, name)));
+}
+
+/// The machine that asks to enrol and waits for a person.
+fn wait_pending(site: &mut Site) -> MachineRow {
+    let pending =
+        |site: &mut Site| Ok(site.cluster().machines()?.into_iter().find(|machine| machine.phase == "Pending"));
+    site.until("a machine that waits for approval", BOOT, pending).expect("it comes back as a machine")
+}
+
+fn digests(site: &Site) -> Vec<String> {
+    site.rack().machines().iter().map(|machine| disk::digest(&machine.hardware().disk).expect("a digest")).collect()
+}
+
+#[test]
+fn from_bare_machines_to_nodes_and_back_again() {
+    let mut progress = Progress::default();
+    let mut site = Site::build(&RackConfig::cycled(3, &FIRMWARE), &[], &mut progress).expect("a site");
+    disk::put_foreign_data(&site.rack().machines()[0].hardware().disk).expect("data");
+    let before = digests(&site);
+
+    site.arm_all().expect("armed");
+    site.rack_mut().power_on_all().expect("power");
+    site.wait_ready(BOOT, &mut progress).expect("ready nodes that reach each other by name");
+
+    progress.line("the seed's agent is killed and comes back");
+    site.restart_agent().expect("it comes back");
+    site.wait_ready(SOON, &mut progress).expect("ready again, without a new enrolment");
+
+    progress.line("node-2 is killed");
+    site.rack_mut().machine(2).expect("there").power_off().expect("killed");
+    wait_state(&mut site, "node-2", "NotReady", LEAVES_READY);
+
+    progress.line("node-1 reboots: its key was in RAM");
+    let old = node(&site, "node-1");
+    site.rack_mut().machine(1).expect("there").reset().expect("reset");
+    let machine = wait_pending(&mut site);
+    assert!(machine.hints.iter().any(|hint| hint.contains("looks like node-1")), "{machine:?}");
+    wait_state(&mut site, "node-1", "Lost", SOON);
+
+    progress.line("a person lets it take over the lost node's name");
+    let code = machine.code.expect("a code");
+    let approve =
+        ["--no-input", "machine", "approve", &machine.name, "--replaces", "node-1", "--code", &code, "--no-wait"];
+    site.cluster().run(&approve).expect("approved");
+    wait_state(&mut site, "node-1", "Ready", SOON);
+    assert_ne!(node(&site, "node-1").fingerprint, old.fingerprint);
+    assert_eq!(node(&site, "node-1").address, old.address);
+
+    site.rack_mut().machine(1).expect("there").power_off().expect("off");
+    site.rack_mut().machine(3).expect("there").power_off().expect("off");
+    assert_eq!(digests(&site), before, "somebody wrote to a machine's disk");
+}
