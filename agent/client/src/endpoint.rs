@@ -32,9 +32,11 @@ impl FromStr for Endpoint {
         }
         let authority: http::uri::Authority = authority.parse().map_err(|_| invalid())?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = match authority.port() {
-            Some(port) => port.as_str().parse().map_err(|_| invalid())?,
-            None => API_PORT,
+        // Not `port()`, which takes a number that is too large for none.
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") => API_PORT,
+            Some(rest) => rest.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or_else(invalid)?,
+            None => return Err(invalid()),
         };
         let user_info = authority.as_str().contains('@');
         if host.is_empty() || user_info || port == 0 {

@@ -74,6 +74,9 @@ impl Caller {
     }
 }
 
+/// Method, path, headers, body, and the code of the problem.
+type Case<'a> = (Method, &'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+
 #[tokio::test]
 async fn every_refusal_is_problem_json_with_a_next_step_and_the_request_id() {
     let (memory, machine) = Memory::with_pending_machine();
@@ -81,7 +84,7 @@ async fn every_refusal_is_problem_json_with_a_next_step_and_the_request_id() {
     let path = format!("/v1/machines/{machine}");
     let json = ("content-type", "application/json");
     let huge = "x".repeat((1 << 20) + 1);
-    let cases: [(Method, &str, &[(&str, &str)], &str, &str); 13] = [
+    let cases: [Case<'_>; 13] = [
         (Method::GET, "/v1/nothing", &[], "", "not-found"),
         (Method::GET, "/", &[], "", "not-found"),
         (Method::GET, "/v1/machines/none", &[], "", "not-found"),

@@ -40,11 +40,12 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> anyhow::Result<()
     Ok(())
 }
 
-/// The defaults with what the file says in their place.
+/// The defaults with what the file says in their place. What opens something up must stand in the file.
 fn with_answers(defaults: &InitConfig, file: &Path) -> anyhow::Result<InitConfig> {
+    let defaults = InitConfig { pxe_interface: None, authorized_keys: Vec::new(), ..defaults.clone() };
     let text = String::from_utf8(files::read(file, MAX_FILE)?).map_err(|_| not_answers(file, "it is not text"))?;
     let answers: Table = text.parse().map_err(|error: toml::de::Error| not_answers(file, &error.to_string()))?;
-    let mut all = Table::try_from(defaults).context("the defaults cannot be written as TOML")?;
+    let mut all = Table::try_from(&defaults).context("the defaults cannot be written as TOML")?;
     all.extend(answers);
     all.try_into().map_err(|error: toml::de::Error| not_answers(file, error.message()).into())
 }
@@ -95,6 +96,7 @@ mod tests {
     async fn a_file_needs_to_say_only_what_differs() {
         let config = read("cluster = \"lab\"\npxe_open_s = 60\n").await.expect("read");
         assert_eq!((config.cluster.as_str(), config.pxe_open_s), ("lab", Some(60)));
+        assert_eq!(config.pxe_interface, None, "an interface that nobody named serves no machines");
         assert_eq!(config.image_dir, Path::new("/usr/share/meadow/image"));
     }
 
