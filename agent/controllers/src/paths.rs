@@ -61,6 +61,12 @@ impl Paths {
         self.run_dir().join("boot-report.json")
     }
 
+    /// Made by the image once udev has looked at all hardware.
+    #[must_use]
+    pub fn coldplug_done(&self) -> PathBuf {
+        self.run_dir().join("coldplug-done")
+    }
+
     /// The replicated state, on voters.
     #[must_use]
     pub fn raft_dir(&self) -> PathBuf {

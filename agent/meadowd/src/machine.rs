@@ -30,6 +30,10 @@ use crate::local::Onlooker;
 /// How often a computer that belongs nowhere looks for a wish to join.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long udev may take to load all drivers; a disk controller may need half a minute to find its disks.
+const COLDPLUG: Duration = Duration::from_secs(120);
+const COLDPLUG_POLL: Duration = Duration::from_millis(100);
+
 /// Whom to enrol with, and what to show.
 struct Invitation {
     cluster: BootCluster,
@@ -122,6 +126,9 @@ async fn accept(paths: &Paths, status: &SelfStatus, invitation: &Invitation) -> 
         view.ca_fingerprint = Some(invitation.cluster.ca_fingerprint);
         view.api.clone_from(&invitation.cluster.api);
     });
+    if invitation.ephemeral {
+        wait_for_coldplug(paths, status).await;
+    }
     status.set(SelfState::Starting, "taking the first measures of the hardware");
     let (hardware, measures) = crate::seed::inventory(paths).await?;
     let candidate = Candidate {
@@ -154,6 +161,19 @@ async fn accept(paths: &Paths, status: &SelfStatus, invitation: &Invitation) -> 
     }
     info!(node = %membership.node, "enrolled");
     Ok(membership)
+}
+
+/// The agent of the image starts before the drivers of disks are loaded; an inventory without them would be wrong.
+async fn wait_for_coldplug(paths: &Paths, status: &SelfStatus) {
+    status.set(SelfState::Starting, "waiting for udev to find all hardware");
+    let found = async {
+        while !paths.coldplug_done().exists() {
+            tokio::time::sleep(COLDPLUG_POLL).await;
+        }
+    };
+    if tokio::time::timeout(COLDPLUG, found).await.is_err() {
+        status.event("udev did not find all hardware in time; the inventory may lack disks");
+    }
 }
 
 /// An ordinary host has a name already; a netbooted machine gets one from the cluster.
