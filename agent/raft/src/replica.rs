@@ -188,13 +188,14 @@ impl Replica {
         let text = error.to_string();
         let StoreError::Full { certain, .. } = error else {
             self.condition = Condition::Failed(text);
+            self.publish();
             let detail = "the disk failed while the change was written; a restart shows whether it is there";
             self.refuse_waiting(ProblemCode::StorageFailed, detail);
-            self.publish();
             return;
         };
         self.condition = Condition::Full(Instant::now(), text.clone());
         self.reopen();
+        self.publish();
         match &mut self.condition {
             // What the store has not got was never written.
             Condition::Serving(_) => self.refuse_waiting(ProblemCode::StorageFull, &text),
@@ -204,7 +205,6 @@ impl Replica {
                 self.refuse_waiting(ProblemCode::Unavailable, &detail);
             }
         }
-        self.publish();
     }
 
     /// Begins again from what is on disk; answers whoever waits for an entry that is there.

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition};
 
 use crate::StoreError;
 use crate::backend::AllocatedFile;
 use crate::record::{self, Kind, RecordError, SnapshotMeta};
+
+#[cfg(test)]
+mod power_cut;
 
 /// The file of the state, in the folder given to [`crate::Replica::open`].
 pub const FILE_NAME: &str = "state.redb";
@@ -37,7 +40,17 @@ impl LogStore {
     /// with. Reads and checks every record.
     pub(crate) fn open(dir: &Path, id: u64, empty: &[u8]) -> Result<Self, StoreError> {
         let file = dir.join(FILE_NAME);
-        let database = open_database(dir, &file)?;
+        let backend = open_file(dir, &file)?;
+        Self::open_on(backend, file, id, empty)
+    }
+
+    /// As [`LogStore::open`], on any storage; `file` is what errors call it.
+    fn open_on(backend: impl StorageBackend, file: PathBuf, id: u64, empty: &[u8]) -> Result<Self, StoreError> {
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .set_check_integrity_on_open(true)
+            .create_with_backend(backend)
+            .map_err(|e| StoreError::from_redb(&file, e.into()))?;
         let mut store =
             Self { database, file, hard_state: HardState::default(), snapshot: SnapshotMeta::default(), last_index: 0 };
         if store.is_new()? {
@@ -245,18 +258,14 @@ fn put(table: &mut redb::Table<'_, u64, &[u8]>, kind: Kind, payload: &[u8]) -> r
     table.insert(kind as u64, record.as_slice()).map(|_| ())
 }
 
-fn open_database(dir: &Path, path: &Path) -> Result<Database, StoreError> {
+fn open_file(dir: &Path, path: &Path) -> Result<AllocatedFile, StoreError> {
     let io = |error| StoreError::from_io(path.to_owned(), error);
     // The log holds the keys of join tokens.
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io)?;
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)?;
-    Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .set_check_integrity_on_open(true)
-        .create_with_backend(AllocatedFile::new(file))
-        .map_err(|e| StoreError::from_redb(path, e.into()))
+    Ok(AllocatedFile::new(file))
 }
 
 impl Storage for LogStore {
