@@ -45,6 +45,16 @@ pub(crate) fn find(name: &str) -> Result<Link, NotReady> {
     Err(if is_up { NotReady::NoAddress(name.to_owned()) } else { NotReady::Down(name.to_owned()) })
 }
 
+/// Whether an interface has an IPv6 link-local address, the only one that neighbour discovery of
+/// a router may come from (RFC 4861, 4.2).
+pub(crate) fn has_link_local(name: &str) -> bool {
+    let Ok(entries) = getifaddrs() else { return false };
+    entries.filter(|entry| entry.interface_name == name).any(|entry| {
+        let address = entry.address.as_ref().and_then(|address| address.as_sockaddr_in6());
+        address.is_some_and(|address| address.ip().is_unicast_link_local())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

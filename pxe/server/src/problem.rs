@@ -55,8 +55,8 @@ impl Problem {
     pub(crate) fn router_solicitations(link: &Link, error: &io::Error) -> Self {
         let name = &link.name;
         let text = format!(
-            "IPv6 router solicitations on {name} cannot be answered ({error}), so machines start up to 16 s later; \
-             turn on IPv6 on it: `sysctl net.ipv6.conf.{name}.disable_ipv6=0`"
+            "IPv6 router solicitations on {name} cannot be answered ({error}), so machines start up to 20 s later; \
+             turn on IPv6 on it: `sysctl net.ipv6.conf.{name}.disable_ipv6=0`, then `ip link set {name} down` and `up`"
         );
         Self { code: "pxe.socket", text }
     }

@@ -12,7 +12,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, cmsg_space, r
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
-use crate::interface::Link;
+use crate::interface::{self, Link};
 use crate::shared::Shared;
 use crate::supervisor::PAUSE_AFTER_ERROR;
 
@@ -29,6 +29,9 @@ struct Solicitation {
 
 /// A raw ICMPv6 socket on one interface.
 pub(crate) fn bind(link: &Link) -> io::Result<AsyncFd<Socket>> {
+    if !interface::has_link_local(&link.name) {
+        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no IPv6 link-local address"));
+    }
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
     socket.set_nonblocking(true)?;
     socket.bind_device(Some(link.name.as_bytes()))?;

@@ -153,8 +153,11 @@ impl Supervisor {
 
     fn say_changes(&self, before: &[Problem], now: &[Problem], link: &Link) {
         for problem in now.iter().filter(|problem| !before.contains(problem)) {
-            let what = problem.text.clone();
-            self.shared.say(EventKind::Conflict { what });
+            let text = problem.text.clone();
+            self.shared.say(match problem.code {
+                "pxe.port-taken" => EventKind::Conflict { what: text },
+                _ => EventKind::Failed { file: String::new(), why: text },
+            });
         }
         if !before.is_empty() && now.is_empty() {
             let message = format!("all ports on {} are served now", link.name);

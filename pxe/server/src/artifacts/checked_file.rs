@@ -9,14 +9,14 @@ use sha2::{Digest, Sha256};
 
 use super::manifest::{Expected, MAX_MANIFEST, hex_digest};
 
-/// What tells that a file is still the one that was checked.
+/// What tells that a file is still the one that was checked. Not its change time: that moves when
+/// another image shares the file by a hard link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
     modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 impl Stamp {
@@ -26,7 +26,6 @@ impl Stamp {
             inode: metadata.ino(),
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 
