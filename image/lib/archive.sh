@@ -15,10 +15,16 @@ archive_uri() {
         awk -F'|' -v label="$1" '$1 == "Debian" && $2 == label { print $3; exit }'
 }
 
-# archive_sources COMPONENTS: a deb822 sources file for the suite. The mirrors
-# are the host's own; a host that is no Debian names one in MEADOW_MIRROR and
-# MEADOW_SECURITY_MIRROR, or else mmdebstrap's built-in one is taken.
+# archive_sources COMPONENTS: the same archive as the index is of.
 archive_sources() {
+    [[ -e $CACHE/archive/meadow.sources ]] || die "the archive's index is not there: run image/build archive first"
+    sed "s/^Components: .*/Components: $1/" "$CACHE/archive/meadow.sources"
+}
+
+# find_sources COMPONENTS: a deb822 sources file for the suite. The mirrors are
+# the host's own; a host that is no Debian names one in MEADOW_MIRROR and
+# MEADOW_SECURITY_MIRROR, or else mmdebstrap's built-in one is taken.
+find_sources() {
     local main security
     main=${MEADOW_MIRROR:-$(archive_uri Debian)}
     security=${MEADOW_SECURITY_MIRROR:-$(archive_uri Debian-Security)}
@@ -66,14 +72,14 @@ archive_refresh() {
     mkdir -p "$state/state/lists/partial" "$state/cache/archives/partial"
     : >"$state/empty-status"
     [[ -r $KEYRING ]] || die "$KEYRING is missing: install the package debian-archive-keyring"
-    sources=$(archive_sources 'main non-free-firmware')
-    if [[ $(cat "$state/meadow.sources" 2>/dev/null) == "$sources" && -e $state/stamp ]]; then
+    if [[ -e $state/stamp && -e $state/meadow.sources ]]; then
         age=$(($(date +%s) - $(stat -c %Y "$state/stamp")))
         if ((age >= 0 && age < ARCHIVE_MAX_AGE)); then
             say "archive: index is $((age / 60)) min old"
             return
         fi
     fi
+    sources=$(find_sources 'main non-free-firmware')
     printf '%s\n' "$sources" >"$state/meadow.sources"
     if run_logged "$LOGS/archive.log" "reading the archive's index" archive_apt apt-get update -o APT::Update::Error-Mode=any; then
         touch "$state/stamp"
