@@ -8,8 +8,8 @@
 set -euo pipefail
 work=$1 packages=$2 modules=$3 firmware=$4 overlay=$5 bin=$6 seed=$7 epoch=$8
 root=$work/root
-# Levels above 6 cost minutes and save two percent.
-compression=("-zzstd,level=6" -C65536)
+# Level 6 is 5 MB smaller and takes 10 s longer, at every change of a program.
+compression=("-zzstd,level=3" -C65536)
 
 uuid_from() {
     local digest

@@ -5,6 +5,9 @@ BUILD_KEYS=${XDG_CONFIG_HOME:-$HOME/.config}/meadow/keys
 BUILD_KEY=$BUILD_KEYS/build.key
 BUILD_KEY_PUBLIC=$BUILD_KEYS/build.pem
 
+# All that a machine downloads for a boot, at most.
+DOWNLOAD_BUDGET=120000000
+
 # build_key: makes the build key when there is none. It never leaves this
 # machine; whoever holds it can make images that this machine's nodes boot.
 build_key() { with_lock build-key build_key_if_needed; }
@@ -54,13 +57,12 @@ workspace_version() {
 }
 
 manifest_if_needed() {
-    local key entry name source artifacts='{}' digest total=0 size version
+    local key entry name source artifacts='{}' digest size version
     build_key
     while read -r name source; do
         digest=$(sha256sum "$source" | cut -c1-64)
         size=$(stat -Lc %s "$source")
-        total=$((total + size))
-        artifacts=$(jq -c --arg name "$name" --arg sha256 "$digest" --argjson size "$size" \
+            artifacts=$(jq -c --arg name "$name" --arg sha256 "$digest" --argjson size "$size" \
             '. + {($name): {size: $size, sha256: $sha256}}' <<<"$artifacts")
     done < <(artifact_sources)
     version=$(workspace_version)-$(sha256sum <<<"$artifacts" | cut -c1-12)
@@ -82,13 +84,21 @@ manifest_if_needed() {
         publish image "$key" "$entry"
     fi
     use image "$key"
-    say "image $version: kernel and initrd $(kernel_and_initrd_mb) MB, all downloads of a boot $(download_mb) MB"
+    check_budget
+    say "image $version: kernel and initrd $(megabytes vmlinuz initrd) MB, all downloads of a boot $(megabytes "${DOWNLOADS[@]}") MB"
     link_out "$(cached image "$key")"
 }
 
-artifact_mb() { du -cb -D "$@" | awk 'END { printf "%.1f", $1 / 1e6 }'; }
-kernel_and_initrd_mb() { artifact_mb "$CACHE"/image/current/{vmlinuz,initrd}; }
-download_mb() { artifact_mb "$CACHE"/image/current/{vmlinuz,initrd,root.img,ipxe/snponly.efi}; }
+# What a UEFI machine fetches; a BIOS one has a smaller iPXE.
+DOWNLOADS=(ipxe/snponly.efi vmlinuz initrd root.img)
+
+bytes_of() { (cd "$CACHE/image/current" && du -cbD "$@" | tail -n1 | cut -f1); }
+megabytes() { bytes_of "$@" | awk '{ printf "%.1f", $1 / 1e6 }'; }
+
+check_budget() {
+    (($(bytes_of "${DOWNLOADS[@]}") <= DOWNLOAD_BUDGET)) ||
+        die "a boot would download $(megabytes "${DOWNLOADS[@]}") MB, the budget is $((DOWNLOAD_BUDGET / 1000000)) MB: take something out (root/modules.drop, root/slim/) or make it a system extension"
+}
 
 # link_out FOLDER: OUT becomes a link to the finished image, atomically.
 link_out() {
