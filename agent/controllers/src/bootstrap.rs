@@ -1,7 +1,5 @@
 //! Makes a cluster: what `meadow init` does on the first node.
 
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -103,16 +101,6 @@ pub enum InitError {
     /// The admin's context.
     #[error(transparent)]
     Context(#[from] ContextError),
-    /// A folder.
-    #[error("cannot {action} {path}: {source}; are you root?")]
-    Folder {
-        /// What was tried.
-        action: &'static str,
-        /// Which folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
 }
 
 /// Makes the cluster, or renews the admin's context where it exists already.
@@ -160,28 +148,19 @@ pub fn load_ca(files: &StateFiles) -> Result<Option<Ca>, InitError> {
 }
 
 fn refuse_occupied(state_dir: &Path) -> Result<(), InitError> {
-    match fs::read_dir(state_dir).map(|mut entries| entries.next().is_some()) {
-        Ok(true) => Err(InitError::Occupied(state_dir.to_owned())),
-        Ok(false) => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(InitError::Folder { action: "look into", path: state_dir.to_owned(), source }),
+    if files::exists(state_dir) && !files::list(state_dir, 1)?.is_empty() {
+        return Err(InitError::Occupied(state_dir.to_owned()));
     }
+    Ok(())
 }
 
 fn make_state(config: &InitConfig, paths: &Paths) -> Result<(), InitError> {
-    let (draft, state_dir) = (paths.state_being_made(), paths.state_dir());
-    let failed = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| InitError::Folder { action, path, source }
-    };
-    if draft.exists() {
-        // Left by an init that was interrupted: nothing of it was ever used.
-        fs::remove_dir_all(&draft).map_err(failed("remove", &draft))?;
-    }
+    let draft = paths.state_being_made();
+    // Left by an init that was interrupted: nothing of it was ever used.
+    files::remove_folder(&draft)?;
     files::make_folder(&draft, Access::Private)?;
     fill_state(config, &StateFiles::new(&draft))?;
-    fs::rename(&draft, &state_dir).map_err(failed("rename the new state to", &state_dir))?;
-    sync_parent(&state_dir).map_err(failed("sync", &state_dir))
+    Ok(files::rename_folder(&draft, &paths.state_dir())?)
 }
 
 fn fill_state(config: &InitConfig, files: &StateFiles) -> Result<(), InitError> {
@@ -241,12 +220,10 @@ fn make_folder_of(file: &Path, access: Access) -> Result<(), InitError> {
     Ok(())
 }
 
-fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn config(root: &Path) -> InitConfig {

@@ -101,7 +101,7 @@ async fn attempt(candidate: &Candidate<'_>, client: &Client, csr_pem: &str, stat
     let greeting = Greeting::new(candidate.cluster.ca_fingerprint, machine, nonce, candidate.token.as_ref());
     let reply = match client.hello(&greeting.hello()).await {
         Ok(reply) => reply,
-        Err(e) => return failed(e),
+        Err(e) => return failed(e, candidate),
     };
     let greeted = match greeting.answered(&reply) {
         Ok(greeted) => greeted,
@@ -125,11 +125,16 @@ async fn attempt(candidate: &Candidate<'_>, client: &Client, csr_pem: &str, stat
         wanted_name: candidate.wanted_name.clone(),
     };
     let first = client.claim(&claim).await;
-    wait_for_decision(client, first, status).await
+    wait_for_decision(candidate, client, first, status).await
 }
 
 /// Asks for the decision until there is one, or until the server is gone (then hello comes first again).
-async fn wait_for_decision(client: &Client, first: Result<ClaimReply, ClientError>, status: &SelfStatus) -> Attempt {
+async fn wait_for_decision(
+    candidate: &Candidate<'_>,
+    client: &Client,
+    first: Result<ClaimReply, ClientError>,
+    status: &SelfStatus,
+) -> Attempt {
     let mut waits = Waits::default();
     let mut answer = first;
     loop {
@@ -140,15 +145,17 @@ async fn wait_for_decision(client: &Client, first: Result<ClaimReply, ClientErro
                 status.set(SelfState::Pending, format!("{reason}; approve with `meadow machine approve {machine}`"));
             }
             Ok(ClaimReply::Rejected { reason }) => status.set(SelfState::Rejected, reason),
-            Err(e) => return failed(e),
+            Err(e) => return failed(e, candidate),
         }
         tokio::time::sleep(waits.next()).await;
         answer = client.claim_state().await;
     }
 }
 
-fn failed(error: ClientError) -> Attempt {
+fn failed(error: ClientError, candidate: &Candidate<'_>) -> Attempt {
     match error {
+        // Whoever typed the address is there to correct it; a netbooted machine can only go on asking.
+        ClientError::OtherCluster { .. } if candidate.token.is_some() => Attempt::Failed(error.into()),
         ClientError::Problem(problem) if is_final(problem.code) => Attempt::Failed(EnrolFailure::Refused(problem)),
         other => Attempt::Again(other.to_string()),
     }

@@ -90,7 +90,7 @@ pub fn request(root: &Path, host: &str, token: Secret<String>) -> Result<(), Joi
         return Err(JoinError::Founder);
     }
     files::make_folder(&paths.state_dir(), Access::Private)?;
-    remove_if_there(&paths.join_result())?;
+    files::remove(&paths.join_result())?;
     Ok(stored::save(&paths.join_request(), &JoinRequest { api: vec![base_url(host)], token })?)
 }
 
@@ -108,22 +108,24 @@ pub async fn wait(root: &Path) -> Result<JoinResult, JoinError> {
     }
 }
 
+/// Notes that `request` was refused, unless `meadow join` has left another wish by now.
+///
+/// # Errors
+/// [`JoinError`] where a file cannot be read or written.
+pub fn refuse(paths: &Paths, request: &JoinRequest, why: String) -> Result<(), JoinError> {
+    match stored::load::<JoinRequest>(&paths.join_request())? {
+        Some(newer) if newer != *request => Ok(()),
+        _ => conclude(paths, &JoinResult::Refused { why }),
+    }
+}
+
 /// Notes how a wish ended, and takes the wish with its token away.
 ///
 /// # Errors
 /// [`JoinError`] where a file cannot be written.
 pub fn conclude(paths: &Paths, result: &JoinResult) -> Result<(), JoinError> {
     stored::save(&paths.join_result(), result)?;
-    remove_if_there(&paths.join_request())
-}
-
-fn remove_if_there(path: &Path) -> Result<(), JoinError> {
-    match std::fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(FileError::Io { action: "remove", path: path.to_owned(), source }.into())
-        }
-        _ => Ok(()),
-    }
+    Ok(files::remove(&paths.join_request())?)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What the agent does: keys, enrolment, the mesh, reports. Each part is level-triggered: it looks at what is and at
 //! what is wanted, so a crash at any line only means that it looks again.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
+
 pub mod bootstrap;
 pub mod enrol;
 pub mod join;

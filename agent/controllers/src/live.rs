@@ -8,7 +8,7 @@ use std::time::Duration;
 use meadow_host::Clock;
 use meadow_model::node::{Node, NodeReport, NodeState, NodeStatus};
 use meadow_model::mesh::WireGuardKey;
-use meadow_model::{Name, Timestamp};
+use meadow_model::{Fingerprint, Name, Timestamp};
 
 use crate::mesh::Peers;
 
@@ -20,8 +20,15 @@ pub struct LiveReports {
 
 #[derive(Default)]
 struct Live {
-    reports: BTreeMap<Name, (NodeReport, Duration)>,
+    reports: BTreeMap<Name, Report>,
     handshakes: BTreeMap<WireGuardKey, Duration>,
+}
+
+struct Report {
+    /// Whose it is: a name can pass on to another computer, the news of the old one cannot.
+    fingerprint: Fingerprint,
+    report: NodeReport,
+    time: Duration,
 }
 
 impl LiveReports {
@@ -33,9 +40,9 @@ impl LiveReports {
 
     /// Notes a report that came over the mesh. Times are counted since boot, so that setting the clock makes no node
     /// unready.
-    pub fn record(&self, node: Name, report: NodeReport) {
-        let now = self.clock.boottime();
-        self.locked(|live| live.reports.insert(node, (report, now)));
+    pub fn record(&self, node: &Node, report: NodeReport) {
+        let report = Report { fingerprint: node.spec.fingerprint, report, time: self.clock.boottime() };
+        self.locked(|live| live.reports.insert(node.metadata.name.clone(), report));
     }
 
     /// Notes the handshakes that this node's own WireGuard sees.
@@ -48,8 +55,8 @@ impl LiveReports {
 
     /// Whether a node has reported since the agent started.
     #[must_use]
-    pub fn has_reported(&self, node: &Name) -> bool {
-        self.locked(|live| live.reports.contains_key(node))
+    pub fn has_reported(&self, node: &Node) -> bool {
+        self.locked(|live| live.report_of(node).is_some())
     }
 
     /// Completes the status of a node from its newest report. `me` is the node that this agent runs on: it has no
@@ -63,7 +70,7 @@ impl LiveReports {
             return status;
         }
         self.locked(|live| {
-            if let Some((report, time)) = live.reports.get(&node.metadata.name) {
+            if let Some(Report { report, time, .. }) = live.report_of(node) {
                 status.last_report = Some(wall(*time));
                 status.unresolved.clone_from(&report.unresolved);
                 status.reachable.clone_from(&report.reachable);
@@ -79,6 +86,12 @@ impl LiveReports {
 
     fn locked<T>(&self, work: impl FnOnce(&mut Live) -> T) -> T {
         work(&mut self.live.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Live {
+    fn report_of(&self, node: &Node) -> Option<&Report> {
+        self.reports.get(&node.metadata.name).filter(|report| report.fingerprint == node.spec.fingerprint)
     }
 }
 

@@ -197,6 +197,49 @@ pub fn make_folder(path: &Path, access: Access) -> Result<(), FileError> {
     builder.create(path).map_err(FileError::io("make the folder", path))
 }
 
+/// Removes a file; no error where there is none.
+///
+/// # Errors
+/// [`FileError::Io`]
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    unless_missing(fs::remove_file(path)).map_err(FileError::io("remove", path))
+}
+
+/// Removes a folder with everything in it; no error where there is none.
+///
+/// # Errors
+/// [`FileError::Io`]
+pub fn remove_folder(path: &Path) -> Result<(), FileError> {
+    unless_missing(fs::remove_dir_all(path)).map_err(FileError::io("remove the folder", path))
+}
+
+fn unless_missing(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Gives a folder its name, durably; an empty folder that has the name already makes place.
+///
+/// # Errors
+/// [`FileError::Io`], also where a folder of that name holds anything.
+pub fn rename_folder(from: &Path, to: &Path) -> Result<(), FileError> {
+    let rename = || {
+        fs::rename(from, to)?;
+        File::open(folder_of(to))?.sync_all()
+    };
+    rename().map_err(FileError::io("put the new folder at", to))
+}
+
+/// Lets only the owner read and write.
+///
+/// # Errors
+/// [`FileError::Io`]
+pub fn make_private(path: &Path) -> Result<(), FileError> {
+    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(FileError::io("protect", path))
+}
+
 /// The names in a folder, sorted; at most `limit` of them.
 ///
 /// # Errors

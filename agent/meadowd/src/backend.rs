@@ -1,5 +1,6 @@
 //! The agent of a voter as the routes of the API see it.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use meadow_api::wire::Health;
 use meadow_api::{Answer, Arm, Author, Backend};
 use meadow_controllers::live::LiveReports;
 use meadow_controllers::self_status::SelfStatus;
+use meadow_controllers::stored::StoredError;
 use meadow_enroll::{JoinToken, Ticket};
 use meadow_host::{Clock, Entropy, SystemClock, SystemEntropy};
 use meadow_model::boot::{BootEvent, PxeStatus};
@@ -69,7 +71,7 @@ impl Voter {
         // Kept first: a ticket that the state knows and the boot server does not would arm nothing.
         self.tickets
             .keep(mac, ticket.text().clone(), arm.expires, SystemClock.wall())
-            .map_err(|e| Problem::new(ProblemCode::StorageFailed, e.to_string()))?;
+            .map_err(|e| storage_problem(&e))?;
         let command = Command::Arm {
             machine: arm.machine,
             ticket_hash: Ticket::hash(ticket.text()),
@@ -96,15 +98,15 @@ impl Voter {
 
     async fn take_report(&self, node: &Name, report: NodeReport) -> Result<MeshView, Problem> {
         let state = self.replica.state();
-        if !self.live.has_reported(node) {
+        let revoked = || Problem::new(ProblemCode::NodeRevoked, format!("node {node} is not in the cluster"));
+        let resource = state.nodes().get(node).ok_or_else(revoked)?;
+        if !self.live.has_reported(resource) {
             let command = Command::NodeJoined { node: node.clone(), version: report.version.clone() };
             let author = Author { actor: format!("node {node}"), idempotency_key: None };
             self.propose_as(&author, command).await?;
         }
-        self.live.record(node.clone(), report);
-        state
-            .mesh_view(node)
-            .ok_or_else(|| Problem::new(ProblemCode::NodeRevoked, format!("node {node} is not in the cluster")))
+        self.live.record(resource, report);
+        state.mesh_view(node).ok_or_else(revoked)
     }
 
     async fn take_claim(&self, key: Fingerprint, claim: Claim, from: SocketAddr) -> Result<ClaimReply, Problem> {
@@ -193,6 +195,14 @@ impl Backend for Voter {
     fn self_view(&self) -> SelfView {
         self.status.view()
     }
+}
+
+fn storage_problem(error: &StoredError) -> Problem {
+    let code = match error {
+        StoredError::File(e) if e.io_kind() == Some(ErrorKind::StorageFull) => ProblemCode::StorageFull,
+        _ => ProblemCode::StorageFailed,
+    };
+    Problem::new(code, error.to_string())
 }
 
 fn random<const N: usize>() -> Result<[u8; N], Problem> {

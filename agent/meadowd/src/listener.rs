@@ -12,6 +12,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use meadow_api::{Identity, PeerAddress, Role as ApiRole};
+use meadow_host::files;
 use meadow_pki::{Peer, PeerClassifier, Role};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -101,13 +102,9 @@ impl TlsListener {
 /// Serves the API to root on this computer, on the Unix socket at `path`.
 pub(crate) async fn serve_local(path: &Path, router: Router) -> anyhow::Result<()> {
     // A socket left by an agent that was killed would make binding fail.
-    if let Err(e) = std::fs::remove_file(path)
-        && e.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(e).with_context(|| format!("cannot remove the old socket {}", path.display()));
-    }
+    files::remove(path)?;
     let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    files::make_private(path)?;
     loop {
         let (stream, _) = listener.accept().await?;
         let router = router.clone();

@@ -1,5 +1,6 @@
 //! The agent of a computer that is to become, or is, a node without the replicated state.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,11 @@ use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::settings::Settings;
 use meadow_controllers::stored;
 use meadow_enroll::JoinToken;
+use meadow_host::files;
+use meadow_host::hosts;
 use meadow_model::boot::{BootCluster, BootConfig, BootReport};
 use meadow_model::console::SelfState;
+use meadow_model::hardware::Measures;
 use meadow_model::mesh::MeshView;
 use meadow_model::{Name, Secret};
 use meadow_pki::{CaPin, Identity};
@@ -39,6 +43,8 @@ struct Invitation {
     cluster: BootCluster,
     ticket: Option<Secret<String>>,
     token: Option<JoinToken>,
+    /// What `meadow join` wrote, where that invites.
+    request: Option<JoinRequest>,
     boot: Option<BootReport>,
     /// A netbooted machine keeps nothing across a reboot.
     ephemeral: bool,
@@ -51,9 +57,10 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
     let local = async { serve_local(&socket, router).await };
     let role = async {
         let settings = Settings::load(&paths.settings())?;
+        let mut measures = None;
         sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("systemd was not told")?;
         loop {
-            let membership = belong(paths, status).await?;
+            let membership = belong(paths, status, &mut measures).await?;
             serve_as_node(paths, status, &settings, membership).await?;
         }
     };
@@ -63,20 +70,35 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
     }
 }
 
-/// The membership of this computer: kept, or gained now.
-async fn belong(paths: &Paths, status: &SelfStatus) -> anyhow::Result<Membership> {
+/// The membership of this computer: kept, or gained now. `measures` are made once.
+async fn belong(
+    paths: &Paths,
+    status: &SelfStatus,
+    measures: &mut Option<Measures>,
+) -> anyhow::Result<Membership> {
     if let Some(membership) = stored::load::<Membership>(&paths.state().membership())? {
+        if meadow_host::files::exists(&paths.join_request()) {
+            // Killed between being let in and saying so: `meadow join` still waits, and the token still lies there.
+            join::conclude(paths, &joined(&membership))?;
+        }
         return Ok(membership);
     }
     loop {
         let invitation = invitation(paths, status).await?;
-        match accept(paths, status, &invitation).await {
+        let outcome = tokio::select! {
+            outcome = accept(paths, status, &invitation, measures) => outcome,
+            () = replaced(paths, &invitation) => {
+                status.event("`meadow join` was run again; what it says now counts");
+                continue;
+            }
+        };
+        match outcome {
             Ok(membership) => return Ok(membership),
             Err(failure) => {
                 let why = format!("{failure:#}");
                 warn!("enrolment failed: {why}");
-                if invitation.token.is_some() {
-                    join::conclude(paths, &JoinResult::Refused { why: why.clone() })?;
+                if let Some(request) = &invitation.request {
+                    join::refuse(paths, request, why.clone())?;
                     status.set(SelfState::Unconfigured, why);
                 } else {
                     status.set(SelfState::Rejected, why);
@@ -96,6 +118,7 @@ async fn invitation(paths: &Paths, status: &SelfStatus) -> anyhow::Result<Invita
                 cluster: config.cluster,
                 ticket: config.ticket,
                 token: None,
+                request: None,
                 boot,
                 ephemeral: true,
             });
@@ -103,23 +126,47 @@ async fn invitation(paths: &Paths, status: &SelfStatus) -> anyhow::Result<Invita
         if let Some(request) = stored::load::<JoinRequest>(&paths.join_request())? {
             match request.token.expose().parse::<JoinToken>() {
                 Ok(token) => return Ok(invited_by_token(request, token)),
-                Err(e) => join::conclude(paths, &JoinResult::Refused { why: e.to_string() })?,
+                Err(e) => join::refuse(paths, &request, e.to_string())?,
             }
         }
-        status.set(
-            SelfState::Unconfigured,
-            "this computer knows no cluster; run `meadow init` here, or `meadow join HOST --token-file FILE`",
-        );
+        // Why an enrolment failed, or that the node was removed, stays to be read.
+        if status.view().state == SelfState::Starting {
+            status.set(
+                SelfState::Unconfigured,
+                "this computer knows no cluster; run `meadow init` here, or `meadow join HOST --token-file FILE`",
+            );
+        }
         tokio::time::sleep(LOOK).await;
     }
 }
 
 fn invited_by_token(request: JoinRequest, token: JoinToken) -> Invitation {
-    let cluster = BootCluster { name: String::new(), ca_fingerprint: token.ca_fingerprint, api: request.api };
-    Invitation { cluster, ticket: None, token: Some(token), boot: None, ephemeral: false }
+    let api = request.api.clone();
+    let cluster = BootCluster { name: String::new(), ca_fingerprint: token.ca_fingerprint, api };
+    Invitation { cluster, ticket: None, token: Some(token), request: Some(request), boot: None, ephemeral: false }
 }
 
-async fn accept(paths: &Paths, status: &SelfStatus, invitation: &Invitation) -> anyhow::Result<Membership> {
+/// Waits until `meadow join` has left another wish than the one that is being fulfilled.
+async fn replaced(paths: &Paths, invitation: &Invitation) {
+    let Some(request) = &invitation.request else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if matches!(stored::load::<JoinRequest>(&paths.join_request()), Ok(Some(newest)) if newest != *request) {
+            return;
+        }
+    }
+}
+
+fn joined(membership: &Membership) -> JoinResult {
+    JoinResult::Joined { node: membership.node.clone(), cluster: membership.cluster.clone() }
+}
+
+async fn accept(
+    paths: &Paths,
+    status: &SelfStatus,
+    invitation: &Invitation,
+    measures: &mut Option<Measures>,
+) -> anyhow::Result<Membership> {
     let keys = Keys::load_or_make(&paths.state())?;
     status.update(|view| {
         view.fingerprint = Some(keys.identity.fingerprint());
@@ -129,15 +176,18 @@ async fn accept(paths: &Paths, status: &SelfStatus, invitation: &Invitation) -> 
     if invitation.ephemeral {
         wait_for_coldplug(paths, status).await;
     }
-    status.set(SelfState::Starting, "taking the first measures of the hardware");
-    let (hardware, measures) = crate::seed::inventory(paths).await?;
+    let hardware = crate::seed::inventory().await?;
+    if measures.is_none() {
+        status.set(SelfState::Starting, "taking the first measures of the hardware");
+        *measures = Some(crate::seed::measures(paths).await?);
+    }
     let candidate = Candidate {
         keys: &keys,
         cluster: &invitation.cluster,
         ticket: invitation.ticket.clone(),
         token: invitation.token.clone(),
         hardware,
-        measures: Some(measures),
+        measures: measures.clone(),
         boot: invitation.boot.clone(),
         ephemeral: invitation.ephemeral,
         wanted_name: own_name(invitation),
@@ -156,8 +206,7 @@ async fn accept(paths: &Paths, status: &SelfStatus, invitation: &Invitation) -> 
     // Kept before it is used: a computer that is a node for the cluster must know it after a crash.
     stored::save(&paths.state().membership(), &membership)?;
     if invitation.token.is_some() {
-        let (node, cluster) = (membership.node.clone(), membership.cluster.clone());
-        join::conclude(paths, &JoinResult::Joined { node, cluster })?;
+        join::conclude(paths, &joined(&membership))?;
     }
     info!(node = %membership.node, "enrolled");
     Ok(membership)
@@ -167,7 +216,7 @@ async fn accept(paths: &Paths, status: &SelfStatus, invitation: &Invitation) -> 
 async fn wait_for_coldplug(paths: &Paths, status: &SelfStatus) {
     status.set(SelfState::Starting, "waiting for udev to find all hardware");
     let found = async {
-        while !paths.coldplug_done().exists() {
+        while !files::exists(&paths.coldplug_done()) {
             tokio::time::sleep(COLDPLUG_POLL).await;
         }
     };
@@ -181,7 +230,7 @@ fn own_name(invitation: &Invitation) -> Option<Name> {
     if invitation.ephemeral {
         return None;
     }
-    let hostname = meadow_host::files::read(std::path::Path::new("/proc/sys/kernel/hostname"), 256).ok()?;
+    let hostname = files::read(Path::new("/proc/sys/kernel/hostname"), 256).ok()?;
     let text = String::from_utf8(hostname).ok()?.trim().to_ascii_lowercase();
     Name::new(text.split('.').next()?).ok()
 }
@@ -224,7 +273,7 @@ async fn serve_as_node(
         ended = keep_membership(paths, membership, views.subscribe()) => return ended,
         removed = reporter.run() => removed,
     };
-    leave(paths).await?;
+    leave(paths, settings).await?;
     status.set(SelfState::Rejected, format!("{removed}; to enrol again reboot the machine, or run `meadow join`"));
     Ok(())
 }
@@ -244,17 +293,13 @@ async fn keep_membership(
     }
 }
 
-/// Forgets the membership and the keys, which the cluster refuses from now on.
-async fn leave(paths: &Paths) -> anyhow::Result<()> {
-    let files = paths.state();
-    for file in [files.membership(), files.identity_key(), files.wireguard_key(), paths.boot_config()] {
-        match tokio::fs::remove_file(&file).await {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(e).with_context(|| format!("cannot remove {}", file.display()));
-            }
-            _ => {}
-        }
+/// Forgets the membership and the keys, which the cluster refuses from now on, and takes the mesh down.
+async fn leave(paths: &Paths, settings: &Settings) -> anyhow::Result<()> {
+    let state = paths.state();
+    for file in [state.membership(), state.identity_key(), state.wireguard_key(), paths.boot_config()] {
+        files::remove(&file)?;
     }
+    hosts::apply(&settings.hosts_file, &[])?;
     meadow_host::wireguard::open(meadow_model::mesh::MESH_INTERFACE).await?.remove().await?;
     Ok(())
 }

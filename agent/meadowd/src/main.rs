@@ -52,7 +52,7 @@ async fn run(paths: Paths) -> anyhow::Result<()> {
     let status = SelfStatus::starting(env!("CARGO_PKG_VERSION"));
     tokio::spawn(status.clone().keep_addresses());
     let role = async {
-        if paths.state().bootstrap().exists() {
+        if files::exists(&paths.state().bootstrap()) {
             seed::run(&paths, &status).await.context("this node cannot serve the cluster")
         } else {
             machine::run(&paths, &status).await.context("this machine cannot enrol")

@@ -79,8 +79,8 @@ async fn found(paths: &Paths, replica: &ReplicaHandle, status: &SelfStatus) -> a
     let me = bootstrap.node.name.clone();
     if replica.state().cluster().is_none() {
         status.set(SelfState::Starting, "taking the first measures of the hardware");
-        let (hardware, measures) = inventory(paths).await?;
-        (bootstrap.node.hardware, bootstrap.node.measures) = (Some(hardware), Some(measures));
+        bootstrap.node.hardware = Some(inventory().await?);
+        bootstrap.node.measures = Some(measures(paths).await?);
         propose(replica, Command::Bootstrap(Box::new(bootstrap))).await.map_err(anyhow::Error::new)?;
     }
     Ok(me)
@@ -91,12 +91,16 @@ async fn propose(replica: &ReplicaHandle, command: Command) -> Result<(), Proble
     replica.propose(proposal).await.map(|_| ())
 }
 
-/// Inventory and first measures of this computer.
-pub(crate) async fn inventory(paths: &Paths) -> anyhow::Result<(Hardware, Measures)> {
-    let hardware = meadow_bench::inventory(UDEV).await?;
+/// Inventory of this computer.
+pub(crate) async fn inventory() -> anyhow::Result<Hardware> {
+    Ok(meadow_bench::inventory(UDEV).await?)
+}
+
+/// First measures of this computer; takes some seconds.
+pub(crate) async fn measures(paths: &Paths) -> anyhow::Result<Measures> {
     let state_dir = paths.state_dir();
     let work = move || meadow_bench::measure(&state_dir, meadow_bench::Effort::default(), &SystemClock);
-    Ok((hardware, tokio::task::spawn_blocking(work).await?))
+    Ok(tokio::task::spawn_blocking(work).await?)
 }
 
 fn show(status: &SelfStatus, settings: &Settings, ca: &Ca, keys: &Keys, replica: &ReplicaHandle, me: &Name) {

@@ -74,7 +74,9 @@ impl VoterMesh {
     async fn look(&self, state: &State, view: &MeshView, peers: &Peers) {
         self.live.record_handshakes(peers);
         let findings = probe(view).await;
-        self.live.record(self.me.clone(), report::report(view, peers, findings, env!("CARGO_PKG_VERSION")));
+        if let Some(me) = state.nodes().get(&self.me) {
+            self.live.record(me, report::report(view, peers, findings, env!("CARGO_PKG_VERSION")));
+        }
         for (node, endpoint) in roamed(state, &self.me, peers) {
             info!(%node, %endpoint, "the node's address has changed");
             let proposal = Proposal {

@@ -129,7 +129,7 @@ fn proposal(command: Command) -> Proposal {
 
 fn set_boot(number: u32, round: usize) -> Proposal {
     let [a, b, c, d] = number.to_be_bytes();
-    let boot = if round % 2 == 0 { BootPolicy::Image } else { BootPolicy::Hold };
+    let boot = if round.is_multiple_of(2) { BootPolicy::Image } else { BootPolicy::Hold };
     proposal(Command::SetBoot {
         machine: MachineRef::Mac(MacAddress([0x52, 0x54, a, b, c, d])),
         boot,

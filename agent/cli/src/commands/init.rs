@@ -88,7 +88,7 @@ mod tests {
             std::env::temp_dir().join(format!("meadow-init-{}-{:?}", std::process::id(), std::thread::current().id()));
         files::replace(&file, text.as_bytes(), files::Access::Private)?;
         let config = with_answers(&defaults::config().await, &file);
-        std::fs::remove_file(&file)?;
+        files::remove(&file)?;
         config
     }
 
