@@ -75,7 +75,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     }
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::Problem(problem)) => exit_of_problem(problem.code),
-        Some(ClientError::Unreachable { .. } | ClientError::NoAgent { .. }) => Exit::Unreachable,
+        Some(ClientError::Unreachable { .. } | ClientError::OtherCluster { .. } | ClientError::NoAgent { .. }) => {
+            Exit::Unreachable
+        }
         _ => Exit::Failed,
     }
 }

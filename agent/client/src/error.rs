@@ -19,6 +19,14 @@ pub enum ClientError {
         /// Each address with what happened there.
         tried: Vec<String>,
     },
+    /// Whoever answers is not of the cluster whose CA is pinned.
+    #[error(
+        "{place} belongs to another cluster than the one whose key is expected; is the address right? If it is, somebody may sit between the two"
+    )]
+    OtherCluster {
+        /// The address.
+        place: String,
+    },
     /// The agent of this computer does not answer on its socket.
     #[error("the agent does not answer on {path}: {why}. Is meadowd running on this computer, and are you root?")]
     NoAgent {

@@ -13,7 +13,7 @@ use meadow_pki::{CaPin, Identity};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
-use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig};
 
 use crate::connection::{Connection, SendError};
 use crate::{ClientError, Context, Endpoint, MAX_RESPONSE};
@@ -116,7 +116,7 @@ impl Client {
 
     /// Sends `call` and returns whatever came back.
     pub(crate) async fn exchange(&self, call: Call) -> Result<Reply, ClientError> {
-        let mut tried = Vec::new();
+        let (mut tried, mut strangers) = (Vec::new(), Vec::new());
         let mut open = self.open.lock().await;
         if let Some((mut connection, place)) = open.take() {
             match self.attempt(&mut connection, &call, &place).await {
@@ -133,6 +133,11 @@ impl Client {
             let connected = tokio::time::timeout(self.timeouts.connect, self.connect(place)).await;
             let mut connection = match connected {
                 Ok(Ok(connection)) => connection,
+                Ok(Err(error)) if is_of_another_cluster(&error) => {
+                    strangers.push(self.describe(place));
+                    tried.push(format!("{}: it belongs to another cluster", self.describe(place)));
+                    continue;
+                }
                 Ok(Err(error)) => {
                     tried.push(format!("{}: {error}", self.describe(place)));
                     continue;
@@ -154,6 +159,9 @@ impl Client {
             }
         }
         Err(match &self.target {
+            Target::Tls { .. } if !strangers.is_empty() && strangers.len() == tried.len() => {
+                ClientError::OtherCluster { place: strangers.join(", ") }
+            }
             Target::Tls { .. } => ClientError::Unreachable { tried },
             Target::Unix(path) => {
                 let why = tried.pop().unwrap_or_default();
@@ -212,6 +220,12 @@ enum Attempt {
     Again(String),
     /// It may have been carried out, or no address would do better.
     Final(ClientError),
+}
+
+/// Whether TLS failed because the pinned CA did not sign what the server showed.
+fn is_of_another_cluster(error: &std::io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }
 
 fn protocol(place: &str, error: impl std::fmt::Display) -> ClientError {

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use meadow_client::Client;
 use meadow_controllers::join::{self, JoinResult};
+use meadow_controllers::paths::Paths;
 use meadow_host::files;
 use meadow_model::Secret;
 
@@ -26,12 +28,10 @@ pub(super) async fn run(args: &JoinArgs) -> anyhow::Result<()> {
     }
     say("Waiting for the agent of this computer; if it is not running: systemctl enable --now meadowd");
     let limit = Duration::from_secs(args.timeout.into());
-    let result = tokio::time::timeout(limit, join::wait(&args.root)).await.map_err(|_| {
-        let waited = duration::short(args.timeout.into());
-        let message = format!("this computer has not joined in {waited}; the agent keeps trying while it runs: look at its log with `journalctl -u meadowd`");
-        Failure::new(Exit::TimedOut, message)
-    })??;
-    match result {
+    let Ok(result) = tokio::time::timeout(limit, join::wait(&args.root)).await else {
+        return Err(late(args).await.into());
+    };
+    match result? {
         JoinResult::Joined { node, cluster } => {
             say(&format!(
                 "This computer is the node {node} of the cluster {cluster}. See it there with: meadow node ls"
@@ -40,6 +40,22 @@ pub(super) async fn run(args: &JoinArgs) -> anyhow::Result<()> {
         }
         JoinResult::Refused { why } => Err(Failure::new(Exit::NotAllowed, why).into()),
     }
+}
+
+/// What the agent was waiting for when the time was over.
+async fn late(args: &JoinArgs) -> Failure {
+    let waited = duration::short(args.timeout.into());
+    let agent = Client::unix(Paths::below(&args.root).socket());
+    let message = match agent.self_view().await {
+        Ok(view) => format!(
+            "this computer has not joined in {waited}, and its agent keeps trying: {}\nTo try something else, run `meadow join` again",
+            view.detail
+        ),
+        Err(error) => format!(
+            "this computer has not joined in {waited}: {error}\nStart its agent with: systemctl enable --now meadowd"
+        ),
+    };
+    Failure::new(Exit::TimedOut, message)
 }
 
 fn read_token(path: &Path) -> anyhow::Result<Secret<String>> {
