@@ -27,7 +27,7 @@ INIT := $(CARGO_TARGET_DIR)/$(STATIC)/release/meadow-init
 # cargo inside its tools tree.
 CARGO := $(if $(shell printf '%s\n2.41\n' "$$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)" | sort -VC && echo old),cargo,$(ROOT) image/build cargo)
 
-.PHONY: help run image build test verify fix bench soak install uninstall clean prerequisites packages programs image-base
+.PHONY: help run image build test verify fix bench soak install uninstall clean prerequisites packages programs image-base reproducible
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ build: packages ## Build the programs
 programs:
 	@$(CARGO) build --release --locked --bins
 	@$(CARGO) rustc --release --locked -p meadow-init --bin meadow-init --target $(STATIC) -- -C target-feature=+crt-static
+
+# The image once more, elsewhere: the same inputs give the same bytes.
+reproducible:
+	@$(ROOT) tests/make/reproducible '$(INIT)'
 
 test: packages ## Run all tests, quick ones first
 	@tests/packages/install-packages test.list

@@ -25,7 +25,11 @@ pub struct Artifacts {
 }
 
 impl Artifacts {
-    pub(crate) fn write(folder: &Path) -> Result<Self> {
+    /// Writes it into `folder`.
+    ///
+    /// # Errors
+    /// When the folder is not writable.
+    pub fn write(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder.join("ipxe")).with_context(|| format!("cannot create {}", folder.display()))?;
         let mut artifacts = Map::new();
         for (name, size) in FILES {

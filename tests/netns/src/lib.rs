@@ -1,6 +1,10 @@
 //! A LAN with a home router, our boot server and a client, each a network namespace.
 
 mod artifacts;
+mod computer;
+mod played_machine;
+mod ran;
+mod site;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -15,6 +19,10 @@ use meadow_rack::router::Router;
 use meadow_rack::run_dir::RunDir;
 
 pub use artifacts::{Artifacts, contents};
+pub use computer::Computer;
+pub use played_machine::{Hardware, PlayedMachine};
+pub use ran::Ran;
+pub use site::Site;
 
 /// How long a program may take for what usually takes a moment; the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);

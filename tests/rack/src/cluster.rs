@@ -70,15 +70,22 @@ impl Cluster {
         &self.context
     }
 
+    /// `meadow`, to be run by the caller.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("MEADOW_CONTEXT", &self.context).stdin(Stdio::null());
+        command
+    }
+
     /// Runs `meadow` and gives its standard output.
     ///
     /// # Errors
     /// With what it says when its exit code is not 0.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(&self.program)
+        let output = self
+            .command()
             .args(arguments)
-            .env("MEADOW_CONTEXT", &self.context)
-            .stdin(Stdio::null())
             .output()
             .with_context(|| format!("cannot run {}; `make build` makes it", self.program.display()))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

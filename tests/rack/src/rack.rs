@@ -46,7 +46,7 @@ impl Rack {
     pub fn build(config: &RackConfig) -> Result<Self> {
         ensure!(rustix::process::geteuid().is_root(), "network namespaces need root; run it with sudo");
         let mut run = RunDir::create()?;
-        let accelerator = accelerator::probe(run.path())?;
+        let accelerator = if config.firmware.is_empty() { Accelerator::Tcg } else { accelerator::probe(run.path())? };
         let lan = Lan::create(&mut run)?;
         let router = Router::start(&mut run, &lan)?;
         let mut machines = Vec::new();

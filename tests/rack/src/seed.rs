@@ -27,6 +27,21 @@ pub const NAME: &str = "seed";
 /// How long after `meadow init` any machine may boot.
 const PXE_OPEN_SECONDS: i64 = 3600;
 
+/// What a seed is told at `meadow init`.
+#[derive(Clone, Debug)]
+pub struct SeedConfig {
+    /// The image that machines boot.
+    pub image: PathBuf,
+    /// The admins' public SSH keys.
+    pub authorized_keys: Vec<String>,
+}
+
+impl Default for SeedConfig {
+    fn default() -> Self {
+        Self { image: paths::image(), authorized_keys: Vec::new() }
+    }
+}
+
 /// A running seed.
 #[derive(Debug)]
 pub struct Seed {
@@ -51,18 +66,15 @@ impl Seed {
     /// Runs `meadow init` from a file and starts `meadowd`, with everything that it writes in the rack's folder, and
     /// waits until its API answers.
     ///
-    /// `authorized_keys` are the admins' public SSH keys.
-    ///
     /// # Errors
     /// With what the programs say.
-    pub fn start(rack: &mut Rack, authorized_keys: &[String]) -> Result<Self> {
+    pub fn start(rack: &mut Rack, config: &SeedConfig) -> Result<Self> {
         let namespace = rack.computer_at(NAME, HOST)?;
         let address = rack.lan().subnet().host(HOST);
         namespace.ip(&["route", "add", "default", "via", &rack.lan().subnet().host(1).to_string()])?;
         let files = Files::create(rack.run().path())?;
         namespace.set_hosts_file(rack.parts().0, &files.hosts)?;
-        fs::write(&files.preseed, preseed(&files, address, authorized_keys)?)
-            .context("cannot write the preseed file")?;
+        fs::write(&files.preseed, preseed(&files, address, config)?).context("cannot write the preseed file")?;
         initialise(&namespace, &files)?;
         let api = forward::forward(&namespace, SocketAddr::from((address, API_PORT)))?;
         let cluster = Cluster::new(&files.context_for(api)?);
@@ -177,11 +189,11 @@ impl Files {
 }
 
 /// Answers to everything that `meadow init` asks.
-fn preseed(files: &Files, address: Ipv4Addr, authorized_keys: &[String]) -> Result<String> {
-    let image = fs::canonicalize(paths::image())
-        .with_context(|| format!("there is no image at {}; `make image` builds it", paths::image().display()))?;
+fn preseed(files: &Files, address: Ipv4Addr, config: &SeedConfig) -> Result<String> {
+    let image = fs::canonicalize(&config.image)
+        .with_context(|| format!("there is no image at {}; `make image` builds it", config.image.display()))?;
     let text = |value: &Path| Value::String(value.to_string_lossy().into_owned());
-    let keys = authorized_keys.iter().cloned().map(Value::String).collect();
+    let keys = config.authorized_keys.iter().cloned().map(Value::String).collect();
     let table: Table = [
         ("cluster", Value::String("rack".to_owned())),
         ("node", Value::String(NAME.to_owned())),

@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, NodeRow};
 use crate::machine::Machine;
 use crate::progress::Progress;
 use crate::rack::{Rack, RackConfig};
-use crate::seed::{self, Seed};
+use crate::seed::{self, Seed, SeedConfig};
 use crate::wait;
 
 /// How often the cluster is asked.
@@ -28,7 +28,7 @@ impl Site {
     ///
     /// # Errors
     /// When a part does not start.
-    pub fn build(config: &RackConfig, authorized_keys: &[String], progress: &mut Progress) -> Result<Self> {
+    pub fn build(config: &RackConfig, seed: &SeedConfig, progress: &mut Progress) -> Result<Self> {
         progress.line("rack: LAN, home router (dnsmasq), blank machines");
         let mut rack = Rack::build(config)?;
         progress.line(&format!(
@@ -38,7 +38,7 @@ impl Site {
             rack.run().path().display()
         ));
         progress.line("seed: meadow init, meadowd");
-        let seed = Seed::start(&mut rack, authorized_keys).inspect_err(|_| rack.parts().0.keep_logs(true))?;
+        let seed = Seed::start(&mut rack, seed).inspect_err(|_| rack.parts().0.keep_logs(true))?;
         progress.line(&format!("seed: the API answers on https://{}", seed.api()));
         Ok(Self { seed, rack })
     }

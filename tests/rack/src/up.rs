@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use meadow_rack::interrupt::Interrupted;
 use meadow_rack::progress::Progress;
+use meadow_rack::seed::SeedConfig;
 use meadow_rack::{RackConfig, Site, interrupt, paths};
 
 /// Within this time all machines are ready; a person who approves has as long as they like.
@@ -17,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// each machine; with `stay` the rack stands until Ctrl-C.
 pub(crate) fn run(config: &RackConfig, ask: bool, stay: bool) -> Result<()> {
     let mut progress = Progress::default();
-    let mut site = Site::build(config, &[], &mut progress)?;
+    let mut site = Site::build(config, &SeedConfig::default(), &mut progress)?;
     let ready = bring_up(&mut site, config, ask, &mut progress);
     if let Err(error) = &ready
         && !error.is::<Interrupted>()

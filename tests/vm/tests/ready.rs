@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use meadow_rack::cluster::{MachineRow, NodeRow};
 use meadow_rack::progress::Progress;
+use meadow_rack::seed::SeedConfig;
 use meadow_rack::{Firmware, RackConfig, Site};
 use meadow_tests_vm::{BOOT, disk};
 
@@ -41,7 +42,8 @@ fn digests(site: &Site) -> Vec<String> {
 #[test]
 fn from_bare_machines_to_nodes_and_back_again() {
     let mut progress = Progress::default();
-    let mut site = Site::build(&RackConfig::cycled(3, &FIRMWARE), &[], &mut progress).expect("a site");
+    let mut site =
+        Site::build(&RackConfig::cycled(3, &FIRMWARE), &SeedConfig::default(), &mut progress).expect("a site");
     disk::put_foreign_data(&site.rack().machines()[0].hardware().disk).expect("data");
     let before = digests(&site);
 

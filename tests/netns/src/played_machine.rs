@@ -1,0 +1,141 @@
+//! A machine that is played by the test: the real protocol over real TLS, with chosen keys and hardware.
+
+use anyhow::{Context, Result, bail};
+use meadow_client::{Client, ClientError};
+use meadow_enroll::Greeting;
+use meadow_host::wireguard::PrivateKey;
+use meadow_host::{Entropy, SystemEntropy};
+use meadow_model::boot::{BootConfig, BootReport};
+use meadow_model::enrolment::{Claim, ClaimReply};
+use meadow_model::hardware::{self, Nic};
+use meadow_model::{MacAddress, Problem, Secret};
+use meadow_pki::{CaPin, Identity};
+
+use crate::Computer;
+
+/// What tells computers apart, or does not.
+#[derive(Clone, Debug)]
+pub struct Hardware {
+    /// The address of its only card.
+    pub mac: &'static str,
+    /// SMBIOS UUID.
+    pub uuid: &'static str,
+}
+
+/// A machine that wants to enrol.
+#[derive(Debug)]
+pub struct PlayedMachine {
+    identity: Identity,
+    wireguard: PrivateKey,
+    mac: MacAddress,
+    uuid: String,
+}
+
+impl PlayedMachine {
+    /// A machine with new keys.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn new(hardware: &Hardware) -> Result<Self> {
+        Ok(Self {
+            identity: Identity::generate()?,
+            wireguard: PrivateKey::generate(&SystemEntropy)?,
+            mac: hardware.mac.parse()?,
+            uuid: hardware.uuid.to_owned(),
+        })
+    }
+
+    /// The same identity with another key in the mesh.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn with_other_mesh_key(&self) -> Result<Self> {
+        let identity = Identity::from_key_pem(self.identity.key_pem().expose())?;
+        Ok(Self { identity, wireguard: PrivateKey::generate(&SystemEntropy)?, mac: self.mac, uuid: self.uuid.clone() })
+    }
+
+    /// Another identity with the same key in the mesh.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn with_other_identity(&self) -> Result<Self> {
+        let wireguard = self.wireguard.clone();
+        Ok(Self { identity: Identity::generate()?, wireguard, mac: self.mac, uuid: self.uuid.clone() })
+    }
+
+    /// The fingerprint of its identity, as it is written.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        self.identity.fingerprint().to_string()
+    }
+
+    /// What the boot server of `seed` tells it, asked from the computer `at`.
+    ///
+    /// # Errors
+    /// When the machine is not to boot.
+    pub fn boot_config(&self, at: &Computer, seed: &Computer) -> Result<BootConfig> {
+        let url = format!("http://{}:7480/machine/{}/boot.json", seed.address(), self.mac.hyphenated());
+        Ok(serde_json::from_value(at.run("curl", &["-sSf", &url])?.json()?)?)
+    }
+
+    /// Says hello and claims, from the computer `at`, once; the outer error is one of the network.
+    ///
+    /// # Errors
+    /// When there is no answer of the cluster.
+    pub fn enrol(
+        &self,
+        at: &Computer,
+        config: &BootConfig,
+        ticket: Option<Secret<String>>,
+    ) -> Result<Result<ClaimReply, Box<Problem>>> {
+        let namespace = at.namespace();
+        let work = || {
+            namespace.enter()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(self.talk(config, ticket))
+        };
+        // A thread of its own, since only the calling thread enters the namespace.
+        std::thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| bail!("the machine panicked"))
+    }
+
+    async fn talk(
+        &self,
+        config: &BootConfig,
+        ticket: Option<Secret<String>>,
+    ) -> Result<Result<ClaimReply, Box<Problem>>> {
+        let ca = config.cluster.ca_fingerprint;
+        let client = Client::tls(&config.cluster.api, CaPin(ca), Some(&self.identity))?;
+        let mut nonce = [0; 32];
+        SystemEntropy.fill(&mut nonce)?;
+        let greeting = Greeting::new(ca, self.identity.fingerprint(), nonce, None);
+        let greeted = greeting.answered(&client.hello(&greeting.hello()).await.context("hello")?)?;
+        let claim = Claim {
+            nonce: greeted.nonce,
+            proof: greeted.proof,
+            ticket,
+            wireguard: self.wireguard.public_key(),
+            csr_pem: self.identity.signing_request()?,
+            hardware: self.hardware(),
+            measures: None,
+            boot: Some(BootReport { mac: Some(self.mac), ..BootReport::default() }),
+            ephemeral: true,
+            wanted_name: None,
+        };
+        match client.claim(&claim).await {
+            Ok(reply) => Ok(Ok(reply)),
+            Err(ClientError::Problem(problem)) => Ok(Err(problem)),
+            Err(error) => Err(error).context("claim"),
+        }
+    }
+
+    fn hardware(&self) -> hardware::Hardware {
+        let nic = Nic {
+            name: "eth0".to_owned(),
+            mac: self.mac,
+            driver: Some("e1000e".to_owned()),
+            speed_mbit: Some(1000),
+            carrier: true,
+        };
+        hardware::Hardware { uuid: Some(self.uuid.clone()), nics: vec![nic], ..hardware::Hardware::default() }
+    }
+}

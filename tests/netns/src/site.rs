@@ -1,0 +1,98 @@
+//! A LAN with computers on which people run `meadow` and `meadowd`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use meadow_rack::lan::Lan;
+use meadow_rack::run_dir::RunDir;
+
+use crate::{Artifacts, Computer};
+
+/// Last number of the seed's address.
+const SEED: u8 = 2;
+
+/// The LAN. Drop its computers before it: it takes down what they have left.
+#[derive(Debug)]
+pub struct Site {
+    artifacts: Artifacts,
+    lan: Lan,
+    run: RunDir,
+}
+
+impl Site {
+    /// Makes the LAN, without a router: all addresses are fixed.
+    ///
+    /// # Errors
+    /// When a link cannot be made.
+    pub fn build() -> Result<Self> {
+        let mut run = RunDir::create()?;
+        let lan = Lan::create(&mut run)?;
+        let artifacts = Artifacts::write(&run.file("image"))?;
+        run.keep_logs(false);
+        Ok(Self { artifacts, lan, run })
+    }
+
+    /// A computer with a fixed address and a hosts file of its own; nothing runs on it.
+    ///
+    /// # Errors
+    /// When a link cannot be made.
+    pub fn computer(&mut self, name: &str, number: u8) -> Result<Computer> {
+        let namespace = self.lan.computer_at(&mut self.run, name, number)?;
+        let folder = self.run.file(name);
+        fs::create_dir_all(folder.join("root/var/lib")).context("cannot make the computer's folder")?;
+        let hosts = folder.join("hosts");
+        fs::write(&hosts, "127.0.0.1 localhost\n::1 localhost\n").context("cannot make the hosts file")?;
+        namespace.set_hosts_file(&mut self.run, &hosts)?;
+        Ok(Computer::new(name, namespace, folder, self.lan.subnet().host(number)))
+    }
+
+    /// A computer on which `meadow init` has run from a file.
+    ///
+    /// # Errors
+    /// With what `meadow init` says.
+    pub fn initialised(&mut self) -> Result<Computer> {
+        let seed = self.computer("seed", SEED)?;
+        let preseed = self.preseed(&seed, &seed.root())?;
+        seed.meadow(&["--no-input", "init", "--file", &preseed.to_string_lossy()])?.success()?;
+        Ok(seed)
+    }
+
+    /// A running seed that serves PXE to everybody, ready to take other computers in.
+    ///
+    /// # Errors
+    /// With what the programs say.
+    pub fn seed(&mut self) -> Result<Computer> {
+        let mut seed = self.initialised()?;
+        seed.start_agent(self)?;
+        seed.wait_for_node("seed")?;
+        Ok(seed)
+    }
+
+    /// The file of answers for `meadow init` on `computer`, whose files are all below `root`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn preseed(&self, computer: &Computer, root: &Path) -> Result<PathBuf> {
+        let (address, image) = (computer.address(), self.artifacts.folder().display());
+        let text = format!(
+            "cluster = \"home\"\nnode = \"seed\"\nadmin = \"ann\"\npxe_interface = \"eth0\"\npxe_open_s = 3600\n\
+             api_listen = \"[::]:7443\"\napi_addresses = [\"{address}:7443\"]\nimage_dir = \"{image}\"\n\
+             root = \"{}\"\n",
+            root.display()
+        );
+        let path = computer.file("preseed.toml");
+        fs::write(&path, text).context("cannot write the file of answers")?;
+        Ok(path)
+    }
+
+    /// The image that the seed serves.
+    #[must_use]
+    pub fn artifacts(&self) -> &Artifacts {
+        &self.artifacts
+    }
+
+    pub(crate) fn run(&mut self) -> &mut RunDir {
+        &mut self.run
+    }
+}
