@@ -74,10 +74,7 @@ impl State {
 
 impl Transaction {
     fn run(&mut self, command: &Command) -> Result<Outcome, Problem> {
-        if let Command::Bootstrap(bootstrap) = command {
-            return self.bootstrap(bootstrap);
-        }
-        if self.state.cluster.is_none() {
+        if self.state.cluster.is_none() && !matches!(command, Command::Bootstrap(_)) {
             return Err(Problem::new(ProblemCode::Conflict, "there is no cluster yet; run `meadow init`"));
         }
         match command {

@@ -141,6 +141,7 @@ fn entry(index: u64) -> Entry {
 fn write_until_the_cut(store: &mut LogStore, chance: &mut Chance) -> u64 {
     let mut acknowledged = store.last_index;
     for batch in 1.. {
+        assert!(batch < 1000, "batches are acknowledged that never reach the disk");
         let last = acknowledged + 1 + chance.below(3);
         let entries: Vec<Entry> = (acknowledged + 1..=last).map(entry).collect();
         if store.persist(&entries, None).is_err() {
