@@ -7,7 +7,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use meadow_netboot::dhcp::{MAX_REPLY, Outcome, ProxyDhcp, Receive, ServerConfig, ServerPort};
-use meadow_netboot::{BootDecision, BootPolicy, MacAddr};
+use meadow_netboot::event::OfferForm;
+use meadow_netboot::{BootDecision, BootPolicy, Firmware, MacAddr};
 use packets::{Everyone, SERVER, captured, on_67, on_4011, option, options, request};
 use proptest::prelude::*;
 
@@ -236,8 +237,7 @@ fn retries_alternate_the_form_and_the_winner_is_remembered() {
     let mut next_boot = discover;
     next_boot[4..8].copy_from_slice(&[9; 4]);
     assert!(with_43(&mut engine, &next_boot), "it came for the form with option 43");
-    let form = engine.machines(NOW)[0].form.unwrap();
-    assert_eq!(form.to_string(), "direct");
+    assert_eq!(engine.machines(NOW)[0].form, Some(OfferForm::Direct));
 }
 
 #[test]
@@ -251,6 +251,21 @@ fn what_one_firmware_took_says_nothing_of_another_in_the_same_machine() {
     uefi[4..8].copy_from_slice(&[9; 4]);
     let uefi = engine.handle(NOW, &on_67(), &uefi, &image());
     assert_eq!(option(reply(&uefi), 43), None, "the setup was changed from legacy boot to UEFI");
+}
+
+#[test]
+fn later_programs_do_not_hide_the_firmware_and_what_it_took() {
+    let mut engine = engine();
+    engine.handle(NOW, &on_67(), &captured("ovmf-pxe-discover"), &image());
+    engine.handle(NOW, &on_4011(), &captured("ovmf-pxe-boot-server-request"), &image());
+    let mut initrd = request(&[DISCOVER, (60, b"Meadow:1")]);
+    initrd[28..34].copy_from_slice(&UEFI.0);
+    engine.handle(NOW, &on_67(), &captured("ipxe-snponly-discover"), &image());
+    engine.handle(NOW, &on_67(), &initrd, &image());
+    let machine = &engine.machines(NOW)[0];
+    assert_eq!(machine.firmware, Some(Firmware::UefiX64));
+    assert_eq!(machine.form, Some(OfferForm::BootServer));
+    assert!(!machine.booting, "the initrd is no PXE stage");
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl ProxyDhcp {
         route: ReplyRoute,
     ) -> (Option<Transmit>, EventKind) {
         let machine = self.memory.entry(request.mac, now);
-        machine.stage_until = Some(now + STAGE_LIFETIME);
+        machine.stage_until = (answer.form != OfferForm::Initrd).then(|| now + STAGE_LIFETIME);
         let mut attempt = 1;
         if route.kind == MessageType::Offer {
             if let Some(previous) = machine.exchange.filter(|exchange| exchange.xid == request.xid) {
@@ -175,12 +175,11 @@ impl ProxyDhcp {
         let is_new = known.is_none_or(|seen| now.saturating_sub(seen) > STAGE_LIFETIME);
         let machine = self.memory.entry(request.mac, now);
         machine.last_seen = now;
-        // iPXE says 0 or 7 whatever started it: keep what the firmware itself said.
-        if client != ClientKind::Ipxe || machine.firmware.is_none() || is_new {
-            if machine.firmware != request.firmware {
-                machine.winner = None;
-            }
+        // Only firmware speaks for itself: iPXE says 0 or 7 whatever started it.
+        let is_firmware = matches!(client, ClientKind::Pxe | ClientKind::HttpBoot);
+        if machine.firmware.is_none() || (is_firmware && machine.firmware != request.firmware) {
             machine.firmware = request.firmware;
+            machine.winner = None;
         }
         let uuid = request.uuid().filter(|uuid| !is_placeholder(uuid));
         let conflict = match (uuid, machine.uuid) {

@@ -9,10 +9,21 @@ use meadow_netboot::{BootDecision, BootPolicy, Sighting};
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
-/// Reads a packet from `testdata/`.
+/// A packet of `testdata/`.
 pub fn captured(name: &str) -> Vec<u8> {
-    let path = format!("{}/testdata/{name}.hex", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).expect("test data");
+    let text = match name {
+        "ipxe-rom-bios-discover" => include_str!("../../testdata/ipxe-rom-bios-discover.hex"),
+        "ipxe-rom-bios-request" => include_str!("../../testdata/ipxe-rom-bios-request.hex"),
+        "ipxe-rom-router-solicitation" => include_str!("../../testdata/ipxe-rom-router-solicitation.hex"),
+        "ipxe-snponly-discover" => include_str!("../../testdata/ipxe-snponly-discover.hex"),
+        "ovmf-http-discover" => include_str!("../../testdata/ovmf-http-discover.hex"),
+        "ovmf-pxe-boot-server-request" => include_str!("../../testdata/ovmf-pxe-boot-server-request.hex"),
+        "ovmf-pxe-discover" => include_str!("../../testdata/ovmf-pxe-discover.hex"),
+        "ovmf-pxe-request" => include_str!("../../testdata/ovmf-pxe-request.hex"),
+        "ovmf-tftp-read" => include_str!("../../testdata/ovmf-tftp-read.hex"),
+        "ovmf-tftp-size" => include_str!("../../testdata/ovmf-tftp-size.hex"),
+        _ => panic!("no such capture: {name}"),
+    };
     let digits: String = text.lines().filter(|line| !line.starts_with('#')).collect();
     (0..digits.len() / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).expect("hex")).collect()
 }
