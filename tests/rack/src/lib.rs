@@ -8,6 +8,7 @@ pub mod boot_server;
 pub mod cluster;
 pub mod firmware;
 pub mod forward;
+pub mod host;
 pub mod interrupt;
 pub mod lan;
 pub mod ledger;

@@ -6,26 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use meadow_rack::process::ProcessId;
-use meadow_rack::{Firmware, Rack, RackConfig};
-
-/// What a rack must leave as it was. Counters and lifetimes are left out, they change by themselves.
-fn host() -> Vec<(&'static str, String)> {
-    [
-        ("links", "ip -o link | sed 's/ state .*//'"),
-        ("addresses", "ip -o addr | sed 's/ valid_lft.*//'"),
-        ("routes", "ip route show table all; ip -6 route show table all | sed 's/ expires [^ ]*//'"),
-        ("rules", "ip rule; ip -6 rule"),
-        ("forwarding", "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding"),
-        ("firewall", "if command -v nft; then nft list ruleset; fi; cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>&1"),
-        ("units", "if [ -d /run/systemd/system ]; then systemctl list-unit-files --state=enabled --no-legend; fi; find /etc/systemd/system -type l | sort"),
-        ("namespaces", "ls /run/netns 2>&1 | grep -v ^mdw; ls /etc/netns 2>&1 | grep -v ^mdw"),
-    ]
-    .map(|(what, script)| {
-        let output = Command::new("sh").args(["-c", script]).output().expect("sh runs");
-        (what, String::from_utf8_lossy(&output.stdout).into_owned())
-    })
-    .to_vec()
-}
+use meadow_rack::{Firmware, Rack, RackConfig, host};
 
 fn until<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);
@@ -40,7 +21,7 @@ fn until<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Option<T>) 
 
 #[test]
 fn each_firmware_asks_the_router_and_the_host_stays_as_it_was() {
-    let before = host();
+    let before = host::snapshot().expect("a look");
     let firmware = [Firmware::BiosPxe, Firmware::UefiPxe, Firmware::UefiHttp];
     let vendor_class = ["PXEClient:Arch:00000", "PXEClient:Arch:00007", "HTTPClient:Arch:00016"];
     let mut rack = Rack::build(&RackConfig::cycled(3, &firmware)).expect("a rack");
@@ -56,7 +37,7 @@ fn each_firmware_asks_the_router_and_the_host_stays_as_it_was() {
     assert!(rack.machine(1).expect("there").milestones().expect("read").is_empty());
     rack.machine(2).expect("there").power_off().expect("off");
     drop(rack);
-    assert_eq!(host(), before);
+    assert_eq!(host::snapshot().expect("a look"), before);
     assert!(!folder.exists(), "{} was left", folder.display());
 }
 
