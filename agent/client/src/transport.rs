@@ -208,9 +208,10 @@ impl Client {
             let body = body.map_err(|error| Attempt::Final(protocol(place, error)))?.to_bytes();
             Ok(Reply { status, from: place.to_owned(), body })
         };
-        tokio::time::timeout(self.timeouts.answer, answer)
-            .await
-            .unwrap_or_else(|_| Err(Attempt::Again(format!("no answer in {} s", self.timeouts.answer.as_secs()))))
+        tokio::time::timeout(self.timeouts.answer, answer).await.unwrap_or_else(|_| {
+            let why = format!("no answer in {} s", self.timeouts.answer.as_secs());
+            Err(if call.is_repeatable() { Attempt::Again(why) } else { Attempt::Final(protocol(place, why)) })
+        })
     }
 }
 
