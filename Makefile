@@ -69,10 +69,11 @@ fix: prerequisites ## Format the code and apply what the linters propose
 	@cargo fmt
 
 bench: image ## Measure what docs/specification.md publishes
-	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/make/bench
+	@tests/packages/install-packages ../bench/packages.list
+	@$(ROOT) $(MEADOW_BIN)/meadow-bench-suite
 
-soak: image ## The long tests: cold caches, many boots
-	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/make/soak
+soak: image ## The long tests: cold caches, many boots, many cases (ROUNDS, CASES)
+	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/make/soak '$(INIT)'
 
 install: image ## Put meadow, meadowd and the image on this host
 	@$(ROOT) tests/make/install '$(DESTDIR)' '$(PREFIX)'
