@@ -20,7 +20,7 @@ pub(crate) struct Connection {
 /// In which form to print.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct OutputArgs {
-    /// table, wide, json, yaml, name, csv, or jsonpath=EXPRESSION such as jsonpath={.items[*].metadata.name}.
+    /// table, wide, json, yaml, name, csv, or jsonpath=EXPRESSION such as `jsonpath={.items[*].metadata.name}`.
     #[arg(short, long, default_value = "table", value_name = "FORM", value_parser = Format::parse)]
     pub(crate) output: Format,
 }
