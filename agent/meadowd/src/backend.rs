@@ -16,7 +16,7 @@ use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::mesh::MeshView;
-use meadow_model::node::{Node, NodeReport, NodeStatus};
+use meadow_model::node::{Node, NodeReport, NodeState, NodeStatus};
 use meadow_model::token::NewToken;
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
 use meadow_raft::ReplicaHandle;
@@ -100,7 +100,8 @@ impl Voter {
         let state = self.replica.state();
         let revoked = || Problem::new(ProblemCode::NodeRevoked, format!("node {node} is not in the cluster"));
         let resource = state.nodes().get(node).ok_or_else(revoked)?;
-        if !self.live.has_reported(resource) {
+        // A lost node that reports is back: else a stranger who copies its MAC and serials could keep it lost.
+        if resource.status.state == NodeState::Lost || !self.live.has_reported(resource) {
             let command = Command::NodeJoined { node: node.clone(), version: report.version.clone() };
             let author = Author { actor: format!("node {node}"), idempotency_key: None };
             self.propose_as(&author, command).await?;
