@@ -9,6 +9,7 @@ mod identity;
 mod peer;
 mod pin;
 mod server;
+mod signatures;
 
 pub use ca::{Ca, Role};
 pub use identity::Identity;
