@@ -1,24 +1,52 @@
 # shellcheck shell=bash
-# The initrd: initramfs/build, run inside the tools tree.
+# The initrd, made by initramfs/ inside the tools tree: a base that needs no
+# program of ours, and behind it what changes with every build.
 
-stage_initrd() { with_lock initrd initrd_if_needed; }
+INITRAMFS=$CHECKOUT/initramfs
 
-initrd_if_needed() {
-    local key entry kernel root firmware tree initramfs=$CHECKOUT/initramfs
-    [[ -x $INIT ]] || die "$INIT is missing: build it first (make build), or name it with --init"
-    # Where a program that needs shared libraries names their loader.
-    if head -c 4096 "$INIT" | grep -qa ld-linux; then
-        die "$INIT is not linked statically, the initrd has no C library for it: build meadow-init with --target x86_64-unknown-linux-gnu and -C target-feature=+crt-static"
-    fi
+stage_initrd_base() { with_lock initrd-base initrd_base_if_needed; }
+
+initrd_base_if_needed() {
+    local key entry kernel firmware tree
     kernel=$(kernel_tree)
-    root=$(readlink -f "$CACHE/root/current")
     firmware=$(readlink -f "$CACHE/firmware/current")
     tree=$(tools_tree)
     build_key
     key=$({
         printf '%s\n' "${kernel##*/}" "${firmware##*/}" "${tree##*/}"
-        find "$initramfs" -maxdepth 1 -type f | LC_ALL=C sort | xargs cat
-        cat "$INIT" "$root/root.json" "$BUILD_KEY_PUBLIC"
+        cat "$INITRAMFS"/{build-base,common.sh,modules.list,firmware.list} "$BUILD_KEY_PUBLIC"
+    } | sha256sum | cut -c1-64)
+    if [[ -d $(cached initrd-base "$key") ]]; then
+        use initrd-base "$key"
+        say "initrd-base: cached"
+        return
+    fi
+    entry=$(new_entry initrd-base "$key")
+    run_logged "$LOGS/initrd-base.log" "initrd-base" \
+        in_tools --bind "$entry" --read-only "$kernel" --read-only "$firmware" --read-only "$INITRAMFS" \
+        --read-only "$BUILD_KEY_PUBLIC" -- \
+        "$INITRAMFS/build-base" --kernel-tree "$kernel" --version "$(kernel_version)" --firmware-tree "$firmware" \
+        --build-key-pem "$BUILD_KEY_PUBLIC" --out "$entry/base"
+    sed 's/^/image:   /' "$LOGS/initrd-base.log"
+    publish initrd-base "$key" "$entry"
+}
+
+stage_initrd() { with_lock initrd initrd_if_needed; }
+
+initrd_if_needed() {
+    local key entry kernel base root tree
+    [[ -x $INIT ]] || die "$INIT is missing: build it first (make build), or name it with --init"
+    # Where a program that needs shared libraries names their loader.
+    if head -c 4096 "$INIT" | grep -qa ld-linux; then
+        die "$INIT is not linked statically, the initrd has no C library for it: build meadow-init with --target x86_64-unknown-linux-gnu and -C target-feature=+crt-static"
+    fi
+    kernel=$(kernel_tree)/boot/vmlinuz-$(kernel_version)
+    base=$(readlink -f "$CACHE/initrd-base/current")
+    root=$(readlink -f "$CACHE/root/current")
+    tree=$(tools_tree)
+    key=$({
+        printf '%s\n' "${base##*/}" "${tree##*/}"
+        cat "$INITRAMFS"/{build-boot,common.sh} "$INIT" "$root/root.json"
     } | sha256sum | cut -c1-64)
     if [[ -d $(cached initrd "$key") ]]; then
         use initrd "$key"
@@ -27,10 +55,10 @@ initrd_if_needed() {
     fi
     entry=$(new_entry initrd "$key")
     run_logged "$LOGS/initrd.log" "initrd" \
-        in_tools --bind "$entry" --read-only "$kernel" --read-only "$firmware" --read-only "$root" \
-        --read-only "$initramfs" --read-only "$INIT" --read-only "$BUILD_KEY_PUBLIC" -- \
-        "$initramfs/build" --kernel-tree "$kernel" --version "$(kernel_version)" --firmware-tree "$firmware" \
-        --init "$INIT" --root-json "$root/root.json" --build-key-pem "$BUILD_KEY_PUBLIC" --out "$entry/initrd"
+        in_tools --bind "$entry" --read-only "$kernel" --read-only "$base" --read-only "$root" \
+        --read-only "$INITRAMFS" --read-only "$INIT" -- \
+        "$INITRAMFS/build-boot" --base "$base/base" --kernel "$kernel" --init "$INIT" --root-json "$root/root.json" \
+        --out "$entry/initrd"
     sed 's/^/image:   /' "$LOGS/initrd.log"
     publish initrd "$key" "$entry"
 }
