@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use meadow_client::ClientError;
+use meadow_controllers::join::JoinError;
 use meadow_model::ProblemCode;
 
 /// Exit codes, the same for all commands.
@@ -59,7 +60,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     let text = text(error);
     if !text.is_empty() {
-        eprintln!("{text}");
+        crate::output::say(&text);
     }
     ExitCode::from(exit_of(error) as u8)
 }
@@ -72,6 +73,11 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return failure.exit;
+    }
+    match error.downcast_ref::<JoinError>() {
+        Some(JoinError::Member(_) | JoinError::Founder) => return Exit::Conflict,
+        Some(JoinError::Token(_)) => return Exit::Usage,
+        _ => {}
     }
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::Problem(problem)) => exit_of_problem(problem.code),
@@ -130,6 +136,7 @@ mod tests {
             (problem(ProblemCode::BadRequest), 2),
             (problem(ProblemCode::Internal), 1),
             (ClientError::Unreachable { tried: Vec::new() }.into(), 7),
+            (JoinError::Founder.into(), 4),
             (Failure::new(Exit::TimedOut, "late").into(), 6),
             (Failure::interrupted().into(), 130),
             (anyhow::anyhow!("anything"), 1),

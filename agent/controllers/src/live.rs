@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use meadow_host::Clock;
-use meadow_model::node::{Node, NodeReport, NodeState, NodeStatus};
 use meadow_model::mesh::WireGuardKey;
+use meadow_model::node::{Node, NodeReport, NodeState, NodeStatus};
 use meadow_model::{Fingerprint, Name, Timestamp};
 
 use crate::mesh::Peers;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use meadow_host::{Clock, SystemClock};
 use meadow_model::boot::{BootAction, BootCluster, BootConfig, BootPolicy};
 use meadow_model::{MacAddress, Timestamp};
-use meadow_netboot::{BootDecision, MacAddr, Sighting};
+use meadow_netboot::{BootDecision, Sighting};
 use meadow_pxe::Director;
 use meadow_raft::ReplicaHandle;
 use meadow_state::State;
@@ -25,15 +25,14 @@ pub(crate) struct StateDirector {
 
 impl Director for StateDirector {
     fn decide(&self, sighting: &Sighting) -> BootDecision {
-        let (state, mac) = (self.replica.state(), MacAddress(sighting.mac.0));
-        self.list(&state, mac, sighting);
-        let choice = state.boot_choice(mac, SystemClock.wall());
-        BootDecision { policy: netboot_policy(choice.policy), plain_pxe: choice.plain_pxe }
+        let state = self.replica.state();
+        self.list(&state, sighting);
+        let choice = state.boot_choice(sighting.mac, SystemClock.wall());
+        BootDecision { policy: choice.policy, plain_pxe: choice.plain_pxe }
     }
 
-    fn boot_config(&self, mac: MacAddr) -> Option<serde_json::Value> {
-        let (state, mac, now) = (self.replica.state(), MacAddress(mac.0), SystemClock.wall());
-        serde_json::to_value(self.config(&state, mac, now)?).ok()
+    fn boot_config(&self, mac: MacAddress) -> Option<serde_json::Value> {
+        serde_json::to_value(self.config(&self.replica.state(), mac, SystemClock.wall())?).ok()
     }
 
     fn event(&self, event: &meadow_pxe::BootEvent) {
@@ -51,9 +50,9 @@ impl StateDirector {
             BootPolicy::LocalDisk => BootAction::Local,
         };
         // A bound ticket is not handed out again: whoever asks later is a machine that a person has to approve.
-        let ticket = state.open_ticket(mac, now).and_then(|hash| {
-            self.tickets.of(mac, now).filter(|ticket| meadow_enroll::Ticket::hash(ticket) == *hash)
-        });
+        let ticket = state
+            .open_ticket(mac, now)
+            .and_then(|hash| self.tickets.of(mac, now).filter(|ticket| meadow_enroll::Ticket::hash(ticket) == *hash));
         Some(BootConfig {
             version: 1,
             action,
@@ -68,7 +67,8 @@ impl StateDirector {
     }
 
     /// Lists a machine that the state does not know yet, without keeping the PXE server waiting.
-    fn list(&self, state: &State, mac: MacAddress, sighting: &Sighting) {
+    fn list(&self, state: &State, sighting: &Sighting) {
+        let mac = sighting.mac;
         if state.machine(&MachineRef::Mac(mac)).is_some() {
             return;
         }
@@ -85,14 +85,5 @@ impl StateDirector {
                 warn!(%mac, "the machine cannot be listed: {problem}");
             }
         });
-    }
-}
-
-fn netboot_policy(policy: BootPolicy) -> meadow_netboot::BootPolicy {
-    match policy {
-        BootPolicy::Ignore => meadow_netboot::BootPolicy::Ignore,
-        BootPolicy::Image => meadow_netboot::BootPolicy::Image,
-        BootPolicy::LocalDisk => meadow_netboot::BootPolicy::LocalDisk,
-        BootPolicy::Hold => meadow_netboot::BootPolicy::Hold,
     }
 }

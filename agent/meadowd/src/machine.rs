@@ -71,11 +71,7 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
 }
 
 /// The membership of this computer: kept, or gained now. `measures` are made once.
-async fn belong(
-    paths: &Paths,
-    status: &SelfStatus,
-    measures: &mut Option<Measures>,
-) -> anyhow::Result<Membership> {
+async fn belong(paths: &Paths, status: &SelfStatus, measures: &mut Option<Measures>) -> anyhow::Result<Membership> {
     if let Some(membership) = stored::load::<Membership>(&paths.state().membership())? {
         if meadow_host::files::exists(&paths.join_request()) {
             // Killed between being let in and saying so: `meadow join` still waits, and the token still lies there.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use meadow_controllers::settings::Settings;
 use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::{MacAddress, Timestamp};
-use meadow_netboot::MacAddr;
 use meadow_pxe::{ArtifactState, PxeConfig, PxeHandle, PxeServer};
 use meadow_raft::ReplicaHandle;
 use tracing::warn;
@@ -20,10 +19,7 @@ pub(crate) enum Pxe {
     /// The settings can never work.
     Misconfigured(String),
     /// It runs; what it cannot serve yet it says itself.
-    On {
-        interface: String,
-        handle: PxeHandle,
-    },
+    On { interface: String, handle: PxeHandle },
 }
 
 impl Pxe {
@@ -71,7 +67,7 @@ impl Pxe {
         let Self::On { handle, .. } = self else {
             return Vec::new();
         };
-        let events = handle.events(mac.map(|mac| MacAddr(mac.0)), since);
+        let events = handle.events(mac, since);
         events.into_iter().map(event).collect()
     }
 }
@@ -88,7 +84,7 @@ fn event(event: meadow_pxe::BootEvent) -> BootEvent {
     BootEvent {
         seq: event.sequence,
         time: Timestamp::from_millis(event.time.as_millisecond()),
-        mac: event.mac.map(|mac| MacAddress(mac.0)),
+        mac: event.mac,
         code: event.code.to_owned(),
         message: event.text,
     }

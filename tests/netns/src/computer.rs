@@ -61,7 +61,10 @@ impl Computer {
         let path = self.root().join("var/lib/meadow").join(name);
         match self.disk.as_ref().and_then(Program::id) {
             // The mount is seen only through its owner.
-            Some(owner) => Path::new("/proc").join(owner.pid.to_string()).join("root").join(path.strip_prefix("/").unwrap_or(&path)),
+            Some(owner) => Path::new("/proc")
+                .join(owner.pid.to_string())
+                .join("root")
+                .join(path.strip_prefix("/").unwrap_or(&path)),
             None => path,
         }
     }
@@ -159,6 +162,18 @@ impl Computer {
         command.args(["--uts", "sh", "-c", NAMED, "sh", &self.name]).arg(program).arg("--root").arg(root);
         self.agent = Some(self.namespace.start(site.run(), command, &self.file("meadowd.log"))?);
         Ok(())
+    }
+
+    /// Starts a program that is neither waited for nor looked after; it and its log.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, site: &mut Site, program: &str, arguments: &[&str]) -> Result<(Program, PathBuf)> {
+        let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let log = self.file(&format!("{name}-beside.log"));
+        let mut command = self.command(program);
+        command.args(arguments);
+        Ok((self.namespace.start(site.run(), command, &log)?, log))
     }
 
     /// Kills `meadowd` with SIGKILL.

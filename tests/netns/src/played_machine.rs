@@ -29,7 +29,11 @@ pub struct PlayedMachine {
     wireguard: PrivateKey,
     mac: MacAddress,
     uuid: String,
+    vendor: Option<String>,
 }
+
+/// Characters in an inventory that is as large as one may be, almost.
+const BULK: usize = 20_000;
 
 impl PlayedMachine {
     /// A machine with new keys.
@@ -42,6 +46,22 @@ impl PlayedMachine {
             wireguard: PrivateKey::generate(&SystemEntropy)?,
             mac: hardware.mac.parse()?,
             uuid: hardware.uuid.to_owned(),
+            vendor: None,
+        })
+    }
+
+    /// A machine whose inventory is as large as one may be, almost. Each number is other hardware.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn bulky(number: u16) -> Result<Self> {
+        let [high, low] = number.to_be_bytes();
+        Ok(Self {
+            identity: Identity::generate()?,
+            wireguard: PrivateKey::generate(&SystemEntropy)?,
+            mac: MacAddress([0x52, 0x54, 0, 1, high, low]),
+            uuid: format!("00000001-0000-0000-0000-{number:012}"),
+            vendor: Some("x".repeat(BULK)),
         })
     }
 
@@ -51,7 +71,8 @@ impl PlayedMachine {
     /// When no key can be made.
     pub fn with_other_mesh_key(&self) -> Result<Self> {
         let identity = Identity::from_key_pem(self.identity.key_pem().expose())?;
-        Ok(Self { identity, wireguard: PrivateKey::generate(&SystemEntropy)?, mac: self.mac, uuid: self.uuid.clone() })
+        let wireguard = PrivateKey::generate(&SystemEntropy)?;
+        Ok(Self { identity, wireguard, mac: self.mac, uuid: self.uuid.clone(), vendor: self.vendor.clone() })
     }
 
     /// Another identity with the same key in the mesh.
@@ -59,8 +80,8 @@ impl PlayedMachine {
     /// # Errors
     /// When no key can be made.
     pub fn with_other_identity(&self) -> Result<Self> {
-        let wireguard = self.wireguard.clone();
-        Ok(Self { identity: Identity::generate()?, wireguard, mac: self.mac, uuid: self.uuid.clone() })
+        let (identity, wireguard) = (Identity::generate()?, self.wireguard.clone());
+        Ok(Self { identity, wireguard, mac: self.mac, uuid: self.uuid.clone(), vendor: self.vendor.clone() })
     }
 
     /// The fingerprint of its identity, as it is written.
@@ -136,6 +157,11 @@ impl PlayedMachine {
             speed_mbit: Some(1000),
             carrier: true,
         };
-        hardware::Hardware { uuid: Some(self.uuid.clone()), nics: vec![nic], ..hardware::Hardware::default() }
+        hardware::Hardware {
+            vendor: self.vendor.clone(),
+            uuid: Some(self.uuid.clone()),
+            nics: vec![nic],
+            ..hardware::Hardware::default()
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A LAN with computers on which people run `meadow` and `meadowd`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use meadow_rack::lan::Lan;
@@ -53,8 +53,7 @@ impl Site {
     /// With what `meadow init` says.
     pub fn initialised(&mut self) -> Result<Computer> {
         let seed = self.computer("seed", SEED)?;
-        let preseed = self.preseed(&seed, &seed.root())?;
-        seed.meadow(&["--no-input", "init", "--file", &preseed.to_string_lossy()])?.success()?;
+        self.initialise(&seed)?;
         Ok(seed)
     }
 
@@ -63,23 +62,41 @@ impl Site {
     /// # Errors
     /// With what the programs say.
     pub fn seed(&mut self) -> Result<Computer> {
-        let mut seed = self.initialised()?;
+        let seed = self.initialised()?;
+        self.serving(seed)
+    }
+
+    /// As [`Site::seed`], with the state on a disk of this size.
+    ///
+    /// # Errors
+    /// With what the programs say.
+    pub fn seed_with_small_disk(&mut self, size: &str) -> Result<Computer> {
+        let mut seed = self.computer("seed", SEED)?;
+        seed.use_small_disk(self, size)?;
+        self.initialise(&seed)?;
+        self.serving(seed)
+    }
+
+    fn serving(&mut self, mut seed: Computer) -> Result<Computer> {
         seed.start_agent(self)?;
         seed.wait_for_node("seed")?;
         Ok(seed)
     }
 
-    /// The file of answers for `meadow init` on `computer`, whose files are all below `root`.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn preseed(&self, computer: &Computer, root: &Path) -> Result<PathBuf> {
+    fn initialise(&self, seed: &Computer) -> Result<()> {
+        let preseed = self.preseed(seed)?;
+        seed.meadow(&["--no-input", "init", "--file", &preseed.to_string_lossy()])?.success()?;
+        Ok(())
+    }
+
+    /// Writes the answers for `meadow init`.
+    fn preseed(&self, computer: &Computer) -> Result<PathBuf> {
         let (address, image) = (computer.address(), self.artifacts.folder().display());
         let text = format!(
             "cluster = \"home\"\nnode = \"seed\"\nadmin = \"ann\"\npxe_interface = \"eth0\"\npxe_open_s = 3600\n\
              api_listen = \"[::]:7443\"\napi_addresses = [\"{address}:7443\"]\nimage_dir = \"{image}\"\n\
              root = \"{}\"\n",
-            root.display()
+            computer.root().display()
         );
         let path = computer.file("preseed.toml");
         fs::write(&path, text).context("cannot write the file of answers")?;

@@ -76,13 +76,15 @@ fn remove(seed: &Computer, node: &str) {
     let other_risk = seed.meadow(&["node", "remove", node, "--yes", "--accept-risk=revoke-token"]).expect("run");
     other_risk.assert_refused(2, &["remove-node"]);
     assert!(node_names(seed).iter().any(|name| name == node), "removed without consent");
-    seed.meadow(&["node", "remove", node, "--yes", "--accept-risk=remove-node"]).expect("run").success().expect("removed");
+    seed.meadow(&["node", "remove", node, "--yes", "--accept-risk=remove-node"])
+        .expect("run")
+        .success()
+        .expect("removed");
 }
 
 fn is_told_that_it_was_removed(node: &mut Computer) {
-    let view = node.until("news of the removal", |node| {
-        Ok(node.self_view().ok().filter(|view| view["state"] == "rejected"))
-    });
+    let view =
+        node.until("news of the removal", |node| Ok(node.self_view().ok().filter(|view| view["state"] == "rejected")));
     let view = view.expect("the node says so");
     let detail = text(&view, "/detail");
     assert!(detail.contains("was removed from the cluster") && detail.contains("meadow join"), "{detail}");

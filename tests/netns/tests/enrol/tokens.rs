@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use meadow_enroll::JoinToken;
 use meadow_model::Fingerprint;
@@ -11,7 +11,7 @@ use meadow_tests_netns::{Computer, Ran, Site};
 use crate::support::{event_codes, node_names, text, token};
 
 /// A token made from a good one, in a file.
-fn altered(seed: &Computer, good: &PathBuf, name: &str, alter: impl Fn(&JoinToken) -> JoinToken) -> PathBuf {
+fn altered(seed: &Computer, good: &Path, name: &str, alter: impl Fn(&JoinToken) -> JoinToken) -> PathBuf {
     let token: JoinToken = fs::read_to_string(good).expect("token").parse().expect("a token");
     let path = seed.file(name);
     fs::write(&path, alter(&token).text().expose()).expect("written");
@@ -25,7 +25,7 @@ fn bad_tokens_are_refused_with_the_next_step_and_a_good_one_follows() {
     let mut seed = site.seed().expect("a seed");
     let mut desk = site.computer("desk", 3).expect("a computer");
     let mut shelf = site.computer("shelf", 4).expect("a computer");
-    let (short_name, expired) = token(&seed, "expired", &["--for", "1s"]);
+    let (short_name, expired) = token(&seed, "expired", &["--for", "10s"]);
     desk.start_agent(&mut site).expect("started");
     shelf.start_agent(&mut site).expect("started");
     let (good_name, good) = token(&seed, "good", &["--uses", "1"]);
@@ -42,7 +42,8 @@ fn bad_tokens_are_refused_with_the_next_step_and_a_good_one_follows() {
     .expect("expired");
 
     let ca = Fingerprint([7; 32]);
-    let wrong_secret = altered(&seed, &good, "secret", |t| JoinToken::from_random(t.id.clone(), t.ca_fingerprint, [1; 20]));
+    let wrong_secret =
+        altered(&seed, &good, "secret", |t| JoinToken::from_random(t.id.clone(), t.ca_fingerprint, [1; 20]));
     let unknown_id = altered(&seed, &good, "id", |t| {
         JoinToken::from_random("t-unknown".parse().expect("a name"), t.ca_fingerprint, [1; 20])
     });
