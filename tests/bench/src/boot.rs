@@ -1,0 +1,227 @@
+//! Seconds from power-on to each stage of a BIOS PXE machine, beside a peer over the same path.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use meadow_rack::boot_server::BootServer;
+use meadow_rack::progress::Progress;
+use meadow_rack::seed::SeedConfig;
+use meadow_rack::{Firmware, Rack, RackConfig, Site};
+
+use crate::dhcp_wait::DhcpWait;
+use crate::measure::Measure;
+use crate::{cluster_state, downloads, peer};
+
+/// No boot takes longer, on however busy a machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
+/// How often the serial line is looked at: the resolution of the stages that it shows.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often the cluster is asked, which costs the machine processor time: the resolution of `Ready`.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// Milestones of the initramfs that are stages.
+const MILESTONES: [&str; 4] = ["init", "network", "root verified", "switch-root"];
+/// The machine's agent has enrolled: the cluster made it a node.
+const ENROLLED: &str = "enrolled";
+/// The cluster calls it a ready node.
+const READY: &str = "Ready";
+/// performance.md's goal for a ready agent, as a multiple of the peer's time.
+const READY_GOAL: f64 = 2.5;
+/// The goal for the initramfs: this much more than the peer's init.
+const INITRAMFS_GOAL_S: f64 = 1.0;
+
+/// What one boot took.
+#[derive(Debug, Default)]
+struct Boot {
+    /// Stages with the seconds since power-on, in their order.
+    stages: Vec<(&'static str, f64)>,
+    /// Seconds of these in which the home router's DHCP server let the machine wait.
+    dhcp_wait: f64,
+    /// How often QEMU hung before the first byte and was started again.
+    restarts: u32,
+}
+
+impl Boot {
+    fn at(&self, stage: &str) -> Result<f64> {
+        let found = self.stages.iter().find(|(name, _)| *name == stage).map(|(_, seconds)| *seconds);
+        found.with_context(|| format!("the boot did not reach the stage `{stage}`"))
+    }
+}
+
+/// Boots candidate and peer in turn, `rounds` times.
+///
+/// # Errors
+/// When a boot fails.
+pub(crate) fn measure(rounds: u32, memory_mib: u32, progress: &mut Progress) -> Result<Vec<Measure>> {
+    let (mut candidates, mut peers) = (Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        progress.line(&format!("boot {round} of {rounds}: the peer"));
+        peers.push(boot_peer(memory_mib)?);
+        progress.line(&format!("boot {round} of {rounds}: the image"));
+        candidates.push(boot_candidate(memory_mib, progress)?);
+    }
+    summarise(&candidates, &peers)
+}
+
+fn summarise(candidates: &[Boot], peers: &[Boot]) -> Result<Vec<Measure>> {
+    let collect = |boots: &[Boot], stage: &str| boots.iter().map(|boot| boot.at(stage)).collect::<Result<Vec<f64>>>();
+    let floor = collect(peers, peer::MILESTONE)?;
+    let waits = |boots: &[Boot]| boots.iter().map(|boot| boot.dhcp_wait).collect::<Vec<f64>>();
+    let mut measures = vec![
+        Measure::rounds("peer: busybox init", "s", floor.clone()),
+        Measure::rounds("peer: of it waiting for the router's DHCP", "s", waits(peers)),
+        Measure::rounds("image: of all waiting for the router's DHCP", "s", waits(candidates)),
+    ];
+    for stage in MILESTONES.into_iter().chain([ENROLLED, READY]) {
+        let seconds = collect(candidates, stage)?;
+        let ratios = seconds.iter().zip(&floor).map(|(candidate, peer)| candidate / peer).collect();
+        measures.push(Measure::rounds(format!("image: {stage}"), "s", seconds));
+        measures.push(Measure::rounds(format!("image: {stage} ÷ peer"), "x", ratios));
+    }
+    let without_wait = |stage: &str, combine: fn(f64, f64) -> f64| {
+        let rounds = candidates.iter().zip(peers).map(|(candidate, peer)| {
+            let floor = peer.at(peer::MILESTONE)? - peer.dhcp_wait;
+            Ok(combine(candidate.at(stage)? - candidate.dhcp_wait, floor))
+        });
+        rounds.collect::<Result<Vec<f64>>>()
+    };
+    let network = without_wait("network", |candidate, floor| candidate - floor)?;
+    measures.push(
+        Measure::rounds("image: network − peer, both without the router's DHCP", "s", network)
+            .at_most(INITRAMFS_GOAL_S),
+    );
+    let ready = without_wait(READY, |candidate, floor| candidate / floor)?;
+    measures
+        .push(Measure::rounds("image: Ready ÷ peer, both without the router's DHCP", "x", ready).at_most(READY_GOAL));
+    let restarts: u32 = candidates.iter().chain(peers).map(|boot| boot.restarts).sum();
+    measures.push(Measure::single("machines started again (QEMU hung before its first byte)", "", f64::from(restarts)));
+    Ok(measures)
+}
+
+fn one_machine(memory_mib: u32) -> RackConfig {
+    RackConfig { firmware: vec![Firmware::BiosPxe], memory_mib }
+}
+
+fn boot_peer(memory_mib: u32) -> Result<Boot> {
+    let mut rack = Rack::build(&one_machine(memory_mib))?;
+    let artifacts = peer::make(&rack.run().file("peer"))?;
+    let address = rack.lan().subnet().host(2);
+    let namespace = rack.computer_at("seed", 2)?;
+    let mac = rack.machine(1)?.hardware().mac.clone();
+    let settings = format!(
+        "interface = \"eth0\"\nartifacts = \"{}\"\n[[machine]]\nmac = \"{mac}\"\npolicy = \"image\"\n",
+        artifacts.display()
+    );
+    let _server = BootServer::start(rack.parts().0, &namespace, &settings)?;
+    downloads::wait_served(&namespace, address, "initrd")?;
+    rack.power_on(1)?;
+    let mut watch = Watch::new(&[peer::MILESTONE]);
+    while watch.look(&mut rack)? {
+        pause()?;
+    }
+    watch.finish(&mut rack)
+}
+
+fn boot_candidate(memory_mib: u32, progress: &mut Progress) -> Result<Boot> {
+    let mut site = Site::build(&one_machine(memory_mib), &SeedConfig::default(), progress)?;
+    let address = site.rack().lan().subnet().host(2);
+    downloads::wait_served(site.seed().namespace(), address, "root.img")?;
+    site.arm_all()?;
+    site.rack_mut().power_on(1)?;
+    let mut watch = Watch::new(&MILESTONES);
+    while watch.look(site.rack_mut())? {
+        site.look_after()?;
+        pause()?;
+    }
+    let enrolled = wait_ready(&mut site)?;
+    let ready = uptime(site.rack_mut())?;
+    watch.boot.stages.push((ENROLLED, ready - enrolled));
+    watch.boot.stages.push((READY, ready));
+    watch.finish(site.rack_mut())
+}
+
+/// Waits until the first machine is a ready node, and gives the seconds since it enrolled.
+fn wait_ready(site: &mut Site) -> Result<f64> {
+    let mut asked: Option<Instant> = None;
+    site.until("a ready node", LIMIT, |site| {
+        if asked.is_some_and(|time| time.elapsed() < ASK_EVERY) {
+            return Ok(None);
+        }
+        asked = Some(Instant::now());
+        let node = cluster_state::node(site.cluster(), "node-1")?;
+        node.filter(|node| node.ready).map(|node| node.age()).transpose()
+    })
+}
+
+fn uptime(rack: &mut Rack) -> Result<f64> {
+    let uptime = rack.machine(1)?.uptime().context("the machine is off")?;
+    Ok(uptime.as_secs_f64())
+}
+
+fn pause() -> Result<()> {
+    std::thread::sleep(LOOK_EVERY);
+    meadow_rack::interrupt::check()
+}
+
+/// Watches the serial line of the first machine, and the router.
+#[derive(Debug)]
+struct Watch {
+    wanted: Vec<&'static str>,
+    boot: Boot,
+    dhcp: DhcpWait,
+}
+
+impl Watch {
+    fn new(wanted: &[&'static str]) -> Self {
+        Self { wanted: wanted.to_vec(), boot: Boot::default(), dhcp: DhcpWait::default() }
+    }
+
+    /// Looks once; whether something is still to come.
+    fn look(&mut self, rack: &mut Rack) -> Result<bool> {
+        rack.look_after()?;
+        let log = rack.router().log()?;
+        let machine = rack.machine(1)?;
+        let uptime = machine.uptime().context("the machine is off")?;
+        anyhow::ensure!(uptime < LIMIT, "{} is not there within {} s", self.wanted.join(", "), LIMIT.as_secs());
+        self.dhcp.look(&log, uptime);
+        let milestones = machine.milestones()?;
+        for stage in std::mem::take(&mut self.wanted) {
+            if milestones.iter().any(|milestone| milestone.starts_with(stage)) {
+                self.boot.stages.push((stage, uptime.as_secs_f64()));
+            } else {
+                self.wanted.push(stage);
+            }
+        }
+        Ok(!self.wanted.is_empty())
+    }
+
+    fn finish(mut self, rack: &mut Rack) -> Result<Boot> {
+        self.boot.dhcp_wait = self.dhcp.total().as_secs_f64();
+        self.boot.restarts = rack.machine(1)?.restarts();
+        Ok(self.boot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boot(stages: &[(&'static str, f64)], dhcp_wait: f64) -> Boot {
+        Boot { stages: stages.to_vec(), dhcp_wait, restarts: 0 }
+    }
+
+    #[test]
+    fn ratios_are_taken_round_by_round() {
+        let stages = |scale: f64| {
+            let names = MILESTONES.into_iter().chain([ENROLLED, READY]);
+            names.map(|name| (name, scale)).collect::<Vec<_>>()
+        };
+        let candidates = [boot(&stages(20.0), 6.0), boot(&stages(90.0), 3.0)];
+        let peers = [boot(&[("peer", 10.0)], 3.0), boot(&[("peer", 30.0)], 3.0)];
+        let measures = summarise(&candidates, &peers).expect("all stages");
+        let find = |name: &str| measures.iter().find(|measure| measure.name == name).expect(name);
+        assert_eq!(find("image: Ready ÷ peer").samples, [2.0, 3.0]);
+        assert_eq!(find("image: network − peer, both without the router's DHCP").samples, [7.0, 60.0]);
+        assert_eq!(find("image: Ready ÷ peer, both without the router's DHCP").samples, [2.0, 87.0 / 27.0]);
+        assert!(summarise(&candidates, &[Boot::default()]).is_err());
+    }
+}
