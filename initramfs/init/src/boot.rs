@@ -20,7 +20,7 @@ use crate::dropbear::{self, Dropbear};
 use crate::hardware::{Hardware, ROOT_MODULES};
 use crate::http;
 use crate::modules::Loader;
-use crate::network::{Network, Uplink, occupy_dhcp_port};
+use crate::network::{Network, Uplink, boot_card, occupy_dhcp_port};
 use crate::policy::{self, Decision, Policy};
 use crate::progress::Poster;
 use crate::root::{self, BootReport, Download, RootSpec};
@@ -68,7 +68,9 @@ pub fn run() -> ! {
     if let Err(error) = mounted {
         log.say(&format!("{error:#}"));
     }
-    let network = Arc::new(Network::default());
+    // Without a command line to read every card is as good as the others.
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let network = Arc::new(Network::new(boot_card(&command_line)));
     if let Err(error) = posts.deliver(Arc::clone(&network)) {
         log.say(&format!("the server will see no progress: {error}"));
     }

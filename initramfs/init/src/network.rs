@@ -1,5 +1,7 @@
-//! All wired network cards at once: the first with a lease and a Meadow server wins.
+//! All wired network cards at once: of those with a lease and a Meadow server, the one that the firmware booted from
+//! wins, or else the first.
 
+mod boot_card;
 mod card;
 mod facts;
 mod packet_socket;
@@ -20,8 +22,9 @@ use crate::http::Route;
 use crate::lock;
 use crate::system::uptime;
 
+pub use boot_card::boot_card;
 pub use facts::wired_cards;
-pub use status::{CardStatus, choose, describe_wait, lines};
+pub use status::{CardStatus, Choice, choose, describe_wait, lines};
 
 /// A card that crashed is tried again after this.
 const RESTART_PAUSE: Duration = Duration::from_secs(5);
@@ -48,12 +51,19 @@ impl Uplink {
 /// What is known of all cards.
 #[derive(Debug, Default)]
 pub struct Network {
+    boot_card: Option<Mac>,
     cards: Mutex<HashMap<String, CardStatus>>,
     changed: Condvar,
     closed: AtomicBool,
 }
 
 impl Network {
+    /// Without cards yet. With `boot_card`, the card that the firmware booted from names the machine if it can.
+    #[must_use]
+    pub fn new(boot_card: Option<Mac>) -> Self {
+        Self { boot_card, ..Self::default() }
+    }
+
     /// Takes up every wired card that is not yet; to be called whenever one may have come.
     pub fn take_up(self: &Arc<Self>, log: &Arc<BootLog>) {
         for (name, index, mac) in wired_cards() {
@@ -108,28 +118,41 @@ impl Network {
     /// Waits for a card with a lease and a server, and says meanwhile what is missing.
     pub fn wait_for_server(&self, log: &BootLog) -> Uplink {
         loop {
-            let cards = lock(&self.cards);
-            let (cards, _) = self
-                .changed
-                .wait_timeout_while(cards, WAIT_STEP, |cards| choose(cards).is_none())
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some(uplink) = choose(&cards) {
+            if let Some(uplink) = self.wait(WAIT_STEP) {
                 return uplink;
             }
-            let missing = describe_wait(&cards);
-            drop(cards);
+            let missing = describe_wait(&lock(&self.cards));
             log.waiting(&missing);
         }
     }
 
     /// The way to the server; waits for it in silence.
     pub fn uplink(&self) -> Uplink {
-        let mut cards = lock(&self.cards);
         loop {
-            if let Some(uplink) = choose(&cards) {
+            if let Some(uplink) = self.wait(WAIT_STEP) {
                 return uplink;
             }
-            cards = self.changed.wait(cards).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+
+    /// Waits at most this long for a way to the server.
+    fn wait(&self, limit: Duration) -> Option<Uplink> {
+        let end = uptime() + limit;
+        let mut cards = lock(&self.cards);
+        loop {
+            let now = uptime();
+            let wake = match choose(&cards, self.boot_card, now) {
+                Choice::Use(uplink) => return Some(uplink),
+                Choice::At(time) => time.min(end),
+                Choice::Unready => end,
+            };
+            if now >= end {
+                return None;
+            }
+            (cards, _) = self
+                .changed
+                .wait_timeout(cards, wake.saturating_sub(now))
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
 

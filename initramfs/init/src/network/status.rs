@@ -7,6 +7,9 @@ use super::Uplink;
 use crate::dhcp::{Lease, Mac, format_mac};
 use crate::http::{BaseUrl, Route};
 
+/// How much earlier another card has to be ready than the one that the firmware booted from.
+const HEAD_START: Duration = Duration::from_secs(10);
+
 /// One card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CardStatus {
@@ -62,15 +65,37 @@ pub fn lines(cards: &HashMap<String, CardStatus>) -> Vec<String> {
     sorted.into_iter().map(|(name, status)| status.line(name)).collect()
 }
 
-/// The card to use: the one with the fewest failures, and of those the first that was ready.
+/// Which way to take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// This one.
+    Use(Uplink),
+    /// Perhaps another than the card that the firmware booted from, but not before this time.
+    At(Duration),
+    /// No card has a lease and a server.
+    Unready,
+}
+
+/// The card to use at the time `now`: the one with the fewest failures, and of those the first that was ready. The card
+/// that the firmware booted from has [`HEAD_START`], until it fails: the server knows this machine by it.
 #[must_use]
-pub fn choose(cards: &HashMap<String, CardStatus>) -> Option<Uplink> {
-    let (name, status) = cards
+pub fn choose(cards: &HashMap<String, CardStatus>, boot_card: Option<Mac>, now: Duration) -> Choice {
+    let boot_card = boot_card.filter(|mac| !cards.values().any(|card| card.mac == *mac && card.failures > 0));
+    let turn = |status: &CardStatus| {
+        let late = boot_card.is_some_and(|mac| mac != status.mac);
+        status.ready_since.map(|ready| if late { ready + HEAD_START } else { ready })
+    };
+    let first = cards
         .iter()
-        .filter(|(_, status)| status.ready_since.is_some())
-        .min_by_key(|(name, status)| (status.failures, status.ready_since, (*name).clone()))?;
-    let route = Route { interface: name.clone(), base: status.server? };
-    Some(Uplink { route, mac: status.mac })
+        .filter_map(|(name, status)| Some((turn(status)?, name, status, status.server?)))
+        .min_by_key(|(turn, name, status, _)| (status.failures, *turn, *name));
+    match first {
+        Some((turn, ..)) if turn > now => Choice::At(turn),
+        Some((_, name, status, base)) => {
+            Choice::Use(Uplink { route: Route { interface: name.clone(), base }, mac: status.mac })
+        }
+        None => Choice::Unready,
+    }
 }
 
 /// What is missing, with the next step for a person.
@@ -82,6 +107,8 @@ pub fn describe_wait(cards: &HashMap<String, CardStatus>) -> String {
         "plug in a network cable"
     } else if cards.values().all(|card| card.lease.is_none()) {
         "no DHCP server answers: is the router on?"
+    } else if cards.values().any(|card| card.ready_since.is_some()) {
+        "waiting a moment for the card that the firmware booted from"
     } else {
         "no Meadow server answers: is it on, in this network, and does it know this machine?"
     };
@@ -120,7 +147,14 @@ mod tests {
     }
 
     fn chosen(cards: &HashMap<String, CardStatus>) -> Option<String> {
-        choose(cards).map(|uplink| uplink.route.interface)
+        interface(choose(cards, None, Duration::from_secs(60)))
+    }
+
+    fn interface(choice: Choice) -> Option<String> {
+        match choice {
+            Choice::Use(uplink) => Some(uplink.route.interface),
+            Choice::At(_) | Choice::Unready => None,
+        }
     }
 
     #[test]
@@ -136,6 +170,44 @@ mod tests {
         assert_eq!(chosen(&all).as_deref(), Some("eth1"));
         all.get_mut("eth1").unwrap().failures = 1;
         assert_eq!(chosen(&all).as_deref(), Some("eth0"));
+    }
+
+    /// Each case: when the boot card (eth0) and the other one (eth1) are ready, the time, and the choice.
+    #[test]
+    fn the_boot_card_has_a_head_start() {
+        let seconds = Duration::from_secs;
+        for (boot, other, now, expected) in [
+            (Some(5), Some(3), 5, Ok("eth0")),
+            (Some(13), Some(3), 13, Ok("eth0")),
+            (Some(5), None, 5, Ok("eth0")),
+            (None, Some(3), 3, Err(Choice::At(seconds(13)))),
+            (None, Some(3), 13, Ok("eth1")),
+            // A choice that was made stays when the boot card comes later.
+            (Some(14), Some(3), 20, Ok("eth1")),
+            (None, None, 60, Err(Choice::Unready)),
+        ] {
+            let mut eth0 = card(true, true, boot.is_some(), boot.unwrap_or(0));
+            eth0.mac = [2, 0, 0, 0, 0, 9];
+            let all = cards(&[("eth0", eth0), ("eth1", card(true, true, other.is_some(), other.unwrap_or(0)))]);
+            let choice = choose(&all, Some([2, 0, 0, 0, 0, 9]), seconds(now));
+            match expected {
+                Ok(name) => assert_eq!(interface(choice).as_deref(), Some(name), "{boot:?} {other:?} {now}"),
+                Err(wait) => assert_eq!(choice, wait, "{boot:?} {other:?} {now}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_boot_card_that_failed_or_never_comes_holds_nobody_up() {
+        let (mac, now) = ([2, 0, 0, 0, 0, 9], Duration::from_secs(4));
+        let mut failed = card(true, true, true, 1);
+        (failed.mac, failed.failures) = (mac, 1);
+        let all = cards(&[("eth0", failed), ("eth1", card(true, true, true, 3))]);
+        assert_eq!(interface(choose(&all, Some(mac), now)).as_deref(), Some("eth1"));
+        let only_other = cards(&[("eth1", card(true, true, true, 3))]);
+        assert_eq!(choose(&only_other, Some(mac), now), Choice::At(Duration::from_secs(13)));
+        assert!(describe_wait(&only_other).contains("the card that the firmware booted from"));
+        assert_eq!(interface(choose(&only_other, Some(mac), Duration::from_secs(13))).as_deref(), Some("eth1"));
     }
 
     #[test]
