@@ -21,6 +21,12 @@ impl MacAddress {
     pub fn hyphenated(self) -> String {
         self.to_string().replace(':', "-")
     }
+
+    /// Whether the address can belong to one network card: neither a group address nor all zero.
+    #[must_use]
+    pub fn is_unicast(self) -> bool {
+        self.0[0] & 1 == 0 && self.0 != [0; 6]
+    }
 }
 
 impl fmt::Display for MacAddress {
@@ -39,10 +45,12 @@ impl fmt::Debug for MacAddress {
 impl std::str::FromStr for MacAddress {
     type Err = InvalidMac;
 
+    /// Reads colons or hyphens between the bytes, in either case of letters.
     fn from_str(text: &str) -> Result<Self, InvalidMac> {
         let invalid = || InvalidMac(text.chars().take(40).collect());
         let mut bytes = [0; 6];
-        let mut parts = text.split([':', '-']);
+        let separator = if text.contains('-') { '-' } else { ':' };
+        let mut parts = text.split(separator);
         for byte in &mut bytes {
             let part = parts.next().filter(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()));
             *byte = u8::from_str_radix(part.ok_or_else(invalid)?, 16).map_err(|_| invalid())?;
@@ -81,8 +89,30 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for bad in ["", "52:54:00:00:00", "52:54:00:00:00:01:02", "+2:54:00:00:00:01", "5254.0000.0001", "52:54:00:00:0:01"] {
+        for bad in [
+            "",
+            "52:54:00:00:00",
+            "52:54:00:00:00:01:02",
+            "+2:54:00:00:00:01",
+            "525400000001",
+            "5254.0000.0001",
+            "52:54:00:00:0:01",
+            "52:54-00:00:00:01",
+        ] {
             assert!(bad.parse::<MacAddress>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn group_addresses_and_zero_belong_to_no_card() {
+        for (mac, unicast) in [
+            ("52:54:00:00:00:01", true),
+            ("00:00:00:00:00:01", true),
+            ("00:00:00:00:00:00", false),
+            ("01:00:5e:00:00:01", false),
+            ("ff:ff:ff:ff:ff:ff", false),
+        ] {
+            assert_eq!(mac.parse::<MacAddress>().expect("valid").is_unicast(), unicast, "{mac}");
         }
     }
 }

@@ -2,9 +2,19 @@
 
 use std::fmt;
 
+use meadow_model::MacAddress;
 use serde::{Deserialize, Serialize};
 
-use crate::mac::MacAddr;
+/// Organisation prefixes of the Raspberry Pi foundation and company: their boot ROM says
+/// architecture 0, but does not speak PXE.
+const RASPBERRY_PI_OUIS: [[u8; 3]; 6] = [
+    [0x28, 0xcd, 0xc1],
+    [0x2c, 0xcf, 0x67],
+    [0xb8, 0x27, 0xeb],
+    [0xd8, 0x3a, 0xdd],
+    [0xdc, 0xa6, 0x32],
+    [0xe4, 0x5f, 0x01],
+];
 
 /// What kind of firmware asks to be booted. It decides the form of the answer and the boot loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,7 +44,7 @@ impl Firmware {
     /// Chooses from the list of codes in option 93, which must be scanned whole: the first code
     /// that has a boot loader wins, else the first code.
     #[must_use]
-    pub fn from_codes(codes: impl Iterator<Item = u16>, mac: MacAddr) -> Option<Self> {
+    pub fn from_codes(codes: impl Iterator<Item = u16>, mac: MacAddress) -> Option<Self> {
         let mut first = None;
         for code in codes {
             let firmware = Self::from_code(code, mac);
@@ -46,9 +56,9 @@ impl Firmware {
         first
     }
 
-    fn from_code(code: u16, mac: MacAddr) -> Self {
+    fn from_code(code: u16, mac: MacAddress) -> Self {
         match code {
-            0 if mac.is_raspberry_pi() => Self::RaspberryPi,
+            0 if is_raspberry_pi(mac) => Self::RaspberryPi,
             0 => Self::Bios,
             6 | 15 => Self::UefiIa32,
             7 | 9 => Self::UefiX64,
@@ -84,6 +94,10 @@ impl Firmware {
     }
 }
 
+fn is_raspberry_pi(mac: MacAddress) -> bool {
+    RASPBERRY_PI_OUIS.iter().any(|oui| mac.0.starts_with(oui))
+}
+
 impl fmt::Display for Firmware {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -104,8 +118,8 @@ impl fmt::Display for Firmware {
 mod tests {
     use super::*;
 
-    const PC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
-    const PI: MacAddr = MacAddr([0xdc, 0xa6, 0x32, 0, 0, 1]);
+    const PC: MacAddress = MacAddress([0x52, 0x54, 0, 0, 0, 1]);
+    const PI: MacAddress = MacAddress([0xdc, 0xa6, 0x32, 0, 0, 1]);
 
     #[test]
     fn codes_choose_firmware() {

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
+use meadow_model::MacAddress;
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Firmware;
-use crate::mac::MacAddr;
 
 /// How a file is asked for and sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -175,7 +175,7 @@ impl fmt::Display for EventKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// The machine, `None` for the boot server itself.
-    pub mac: Option<MacAddr>,
+    pub mac: Option<MacAddress>,
     /// Its firmware, where known.
     pub firmware: Option<Firmware>,
     /// The address it uses, where known.

@@ -7,7 +7,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::mac::MacAddr;
+use meadow_model::MacAddress;
 
 const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
@@ -22,7 +22,7 @@ pub const HOP_LIMIT: u8 = 255;
 ///
 /// `message` begins at the ICMPv6 type; the kernel has checked the checksum.
 #[must_use]
-pub fn solicitation_sender(message: &[u8], source: Ipv6Addr, hop_limit: u8) -> Option<MacAddr> {
+pub fn solicitation_sender(message: &[u8], source: Ipv6Addr, hop_limit: u8) -> Option<MacAddress> {
     let [ROUTER_SOLICITATION, 0, _, _, _, _, _, _, options @ ..] = message else { return None };
     if hop_limit != HOP_LIMIT || !source.is_unicast_link_local() {
         return None;
@@ -34,11 +34,11 @@ pub fn solicitation_sender(message: &[u8], source: Ipv6Addr, hop_limit: u8) -> O
         // A length of 0 makes the whole message invalid.
         let option = options.get(..size).filter(|_| size > 0)?;
         if let ([SOURCE_LINK_LAYER_ADDRESS, 1, rest @ ..], None) = (option, mac) {
-            mac = rest.try_into().ok().map(MacAddr);
+            mac = rest.try_into().ok().map(MacAddress);
         }
         options = &options[size..];
     }
-    mac.or_else(|| eui64(source)).filter(MacAddr::is_unicast)
+    mac.or_else(|| eui64(source)).filter(|mac| mac.is_unicast())
 }
 
 /// An advertisement of no router. The kernel fills in the checksum of a raw ICMPv6 socket.
@@ -51,9 +51,9 @@ pub fn empty_advertisement() -> [u8; 16] {
 }
 
 /// Takes the Ethernet address back out of a modified EUI-64 interface identifier (RFC 4291, A).
-fn eui64(address: Ipv6Addr) -> Option<MacAddr> {
+fn eui64(address: Ipv6Addr) -> Option<MacAddress> {
     match address.octets() {
-        [.., a, b, c, 0xff, 0xfe, d, e, f] => Some(MacAddr([a ^ 2, b, c, d, e, f])),
+        [.., a, b, c, 0xff, 0xfe, d, e, f] => Some(MacAddress([a ^ 2, b, c, d, e, f])),
         _ => None,
     }
 }
@@ -62,7 +62,7 @@ fn eui64(address: Ipv6Addr) -> Option<MacAddr> {
 mod tests {
     use super::*;
 
-    const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
+    const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0, 0, 1]);
     const EUI64: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5054, 0x00ff, 0xfe00, 0x0001);
     const OPAQUE: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 1, 2, 3, 4);
 

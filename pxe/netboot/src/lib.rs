@@ -10,7 +10,6 @@ pub mod dhcp;
 pub mod event;
 pub mod http;
 pub mod icmpv6;
-pub mod mac;
 pub mod policy;
 pub mod route;
 pub mod script;
@@ -18,5 +17,4 @@ pub mod tftp;
 
 pub use arch::Firmware;
 pub use event::{EventKind, Note};
-pub use mac::MacAddr;
-pub use policy::{BootDecision, BootPolicy, ClientKind, Sighting};
+pub use policy::{BootDecision, ClientKind, Sighting};

@@ -1,46 +1,12 @@
 //! Which machine is booted how. The default is to leave a machine alone.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
+use meadow_model::MacAddress;
+use meadow_model::boot::BootPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Firmware;
-use crate::mac::MacAddr;
-
-/// What a machine that asks to be booted gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BootPolicy {
-    /// Seen, listed and left alone: its own boot order goes on.
-    #[default]
-    Ignore,
-    /// Boot the Meadow image.
-    Image,
-    /// Boot from its own disk: not answered over DHCP; a script or an initrd that asks is sent there.
-    LocalDisk,
-    /// Boot the initrd and wait there until the policy changes.
-    Hold,
-}
-
-impl BootPolicy {
-    /// Whether the machine's firmware gets an answer.
-    #[must_use]
-    pub fn answers_firmware(self) -> bool {
-        matches!(self, Self::Image | Self::Hold)
-    }
-}
-
-impl fmt::Display for BootPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ignore => "ignore",
-            Self::Image => "image",
-            Self::LocalDisk => "local-disk",
-            Self::Hold => "hold",
-        })
-    }
-}
 
 /// Which program on the machine asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -61,7 +27,7 @@ pub enum ClientKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
     /// The address of the network card that asks.
-    pub mac: MacAddr,
+    pub mac: MacAddress,
     /// Its firmware, where it is known: a request over HTTP alone does not tell.
     pub firmware: Option<Firmware>,
     /// Which program asks.
@@ -92,13 +58,13 @@ impl BootDecision {
 /// Decides from a list of machines and a window in which unknown machines boot too.
 #[derive(Debug, Clone, Default)]
 pub struct PolicyTable {
-    machines: BTreeMap<MacAddr, BootDecision>,
+    machines: BTreeMap<MacAddress, BootDecision>,
     open_until: Option<u64>,
 }
 
 impl PolicyTable {
     /// Names a machine; a later call for the same address replaces an earlier one.
-    pub fn set(&mut self, mac: MacAddr, decision: BootDecision) {
+    pub fn set(&mut self, mac: MacAddress, decision: BootDecision) {
         self.machines.insert(mac, decision);
     }
 
@@ -111,7 +77,7 @@ impl PolicyTable {
     /// The decision for a machine at a time (Unix seconds). A named machine's own policy always
     /// goes before the window.
     #[must_use]
-    pub fn decide(&self, mac: MacAddr, now: u64) -> BootDecision {
+    pub fn decide(&self, mac: MacAddress, now: u64) -> BootDecision {
         if let Some(decision) = self.machines.get(&mac) {
             return *decision;
         }
@@ -128,8 +94,8 @@ mod tests {
 
     #[test]
     fn unknown_machines_boot_only_while_the_window_is_open() {
-        let known = MacAddr([2, 0, 0, 0, 0, 1]);
-        let stranger = MacAddr([2, 0, 0, 0, 0, 2]);
+        let known = MacAddress([2, 0, 0, 0, 0, 1]);
+        let stranger = MacAddress([2, 0, 0, 0, 0, 2]);
         let mut table = PolicyTable::default();
         table.set(known, BootDecision::new(BootPolicy::Ignore));
         table.open_until(Some(100));

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::mac::MacAddr;
+use meadow_model::MacAddress;
 
 /// What a request path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,11 +10,11 @@ pub enum Route<'a> {
     /// `/artifacts/<name>`: a file of the image.
     Artifact(&'a str),
     /// `/ipxe/<mac>/boot.ipxe`: the machine's iPXE script.
-    Script(MacAddr),
+    Script(MacAddress),
     /// `/machine/<mac>/boot.json`: what the initrd asks.
-    BootConfig(MacAddr),
+    BootConfig(MacAddress),
     /// `/machine/<mac>/progress`: what the initrd reports.
-    Progress(MacAddr),
+    Progress(MacAddress),
 }
 
 impl<'a> Route<'a> {
@@ -63,8 +63,8 @@ pub fn artifact_url(server: Ipv4Addr, port: u16, name: &str) -> String {
 
 /// URL of a machine's iPXE script.
 #[must_use]
-pub fn script_url(server: Ipv4Addr, port: u16, mac: MacAddr) -> String {
-    format!("http://{server}:{port}/ipxe/{}/boot.ipxe", mac.dashed())
+pub fn script_url(server: Ipv4Addr, port: u16, mac: MacAddress) -> String {
+    format!("http://{server}:{port}/ipxe/{}/boot.ipxe", mac.hyphenated())
 }
 
 #[cfg(test)]
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn paths_name_what_they_should() {
-        let mac = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
+        let mac = MacAddress([0x52, 0x54, 0, 0, 0, 1]);
         for (path, wanted) in [
             ("/artifacts/vmlinuz", Some(Route::Artifact("vmlinuz"))),
             ("//artifacts/ipxe/ipxe.efi", Some(Route::Artifact("ipxe/ipxe.efi"))),

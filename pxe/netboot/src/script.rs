@@ -2,23 +2,28 @@
 
 use std::net::Ipv4Addr;
 
-use crate::mac::MacAddr;
+use meadow_model::MacAddress;
+
 use crate::route;
 
 /// The script that boots the image. A fetch that fails is said, and 5 s later the script itself is
 /// fetched again, so that a changed policy takes effect.
 ///
+/// The kernel gets `BOOTIF=01-<mac>` behind `command_line`, as PXELINUX's `IPAPPEND 2` writes it:
+/// hardware type 1, Ethernet, and the address of the card that the machine boots from.
+///
 /// `command_line` must be one line; see [`is_command_line`].
 #[must_use]
-pub fn boot_image(server: Ipv4Addr, port: u16, mac: MacAddr, command_line: &str) -> String {
+pub fn boot_image(server: Ipv4Addr, port: u16, mac: MacAddress, command_line: &str) -> String {
     let kernel = route::artifact_url(server, port, "vmlinuz");
     let initrd = route::artifact_url(server, port, "initrd");
     let script = route::script_url(server, port, mac);
+    let card = mac.hyphenated();
     // iPXE before 2021 hands the initrd to an EFI stub kernel only by its name on the command line.
     format!(
         "#!ipxe\n\
          echo Meadow: loading the image from {server}\n\
-         kernel {kernel} initrd=initrd {command_line} || goto failed\n\
+         kernel {kernel} initrd=initrd {command_line} BOOTIF=01-{card} || goto failed\n\
          initrd --name initrd {initrd} || goto failed\n\
          boot || goto failed\n\
          :failed\n\
@@ -51,12 +56,13 @@ mod tests {
 
     #[test]
     fn script_names_kernel_initrd_and_itself() {
-        let script = boot_image(Ipv4Addr::new(192, 0, 2, 2), 7480, MacAddr([2, 0, 0, 0, 0, 1]), "quiet loglevel=3");
+        let script = boot_image(Ipv4Addr::new(192, 0, 2, 2), 7480, MacAddress([2, 0, 0, 0, 0, 1]), "quiet loglevel=3");
         let lines: Vec<_> = script.lines().collect();
         assert_eq!(lines[0], "#!ipxe");
         assert_eq!(
             lines[2],
-            "kernel http://192.0.2.2:7480/artifacts/vmlinuz initrd=initrd quiet loglevel=3 || goto failed"
+            "kernel http://192.0.2.2:7480/artifacts/vmlinuz initrd=initrd quiet loglevel=3 \
+             BOOTIF=01-02-00-00-00-00-01 || goto failed"
         );
         assert_eq!(lines[3], "initrd --name initrd http://192.0.2.2:7480/artifacts/initrd || goto failed");
         assert!(script.contains("chain --replace http://192.0.2.2:7480/ipxe/02-00-00-00-00-01/boot.ipxe"));

@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "this test needs the captures only")]
 mod packets;
 
-use meadow_netboot::MacAddr;
+use meadow_model::MacAddress;
 use meadow_netboot::icmpv6::solicitation_sender;
 use meadow_netboot::tftp::{ReadRequest, RequestedOptions};
 use packets::captured;
@@ -23,6 +23,6 @@ fn ovmf_asks_for_the_size_then_for_the_file() {
 fn ipxe_tells_its_address_in_its_solicitation() {
     let message = captured("ipxe-rom-router-solicitation");
     let source = "fe80::5054:ff:fe00:3".parse().expect("an address");
-    let mac = MacAddr([0x52, 0x54, 0, 0, 0, 3]);
+    let mac = MacAddress([0x52, 0x54, 0, 0, 0, 3]);
     assert_eq!(solicitation_sender(&message, source, 255), Some(mac));
 }

@@ -6,15 +6,17 @@ mod packets;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use meadow_model::MacAddress;
+use meadow_model::boot::BootPolicy;
 use meadow_netboot::dhcp::{MAX_REPLY, Outcome, ProxyDhcp, Receive, ServerConfig, ServerPort};
 use meadow_netboot::event::OfferForm;
-use meadow_netboot::{BootDecision, BootPolicy, Firmware, MacAddr};
+use meadow_netboot::{BootDecision, Firmware};
 use packets::{Everyone, SERVER, captured, on_67, on_4011, option, options, request};
 use proptest::prelude::*;
 
 const NOW: Duration = Duration::from_secs(1000);
-const BIOS: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 3]);
-const UEFI: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 2]);
+const BIOS: MacAddress = MacAddress([0x52, 0x54, 0, 0, 0, 3]);
+const UEFI: MacAddress = MacAddress([0x52, 0x54, 0, 0, 0, 2]);
 const DISCOVER: (u8, &[u8]) = (53, &[1]);
 const PXE_BIOS: (u8, &[u8]) = (60, b"PXEClient:Arch:00000:UNDI:002001");
 const ARCH_BIOS: (u8, &[u8]) = (93, &[0, 0]);
@@ -187,8 +189,8 @@ fn policies_differ_by_who_asks() {
         (BootPolicy::Hold, true, true),
     ] {
         let everyone = Everyone::gets(policy);
-        assert_eq!(handle(&on_67(), &firmware, &everyone).reply.is_some(), firmware_boots, "{policy}");
-        assert_eq!(handle(&on_67(), &initrd, &everyone).reply.is_some(), initrd_answered, "{policy}");
+        assert_eq!(handle(&on_67(), &firmware, &everyone).reply.is_some(), firmware_boots, "{policy:?}");
+        assert_eq!(handle(&on_67(), &initrd, &everyone).reply.is_some(), initrd_answered, "{policy:?}");
     }
 }
 
@@ -246,7 +248,7 @@ fn what_one_firmware_took_says_nothing_of_another_in_the_same_machine() {
     let discover = |code: u8| request(&[DISCOVER, (60, b"PXEClient"), (93, &[0, code])]);
     let bios = engine.handle(NOW, &on_67(), &discover(0), &image());
     assert!(option(reply(&bios), 43).is_some());
-    engine.file_requested(NOW, MacAddr([2, 0, 0, 0, 0, 9]), "ipxe/undionly.kpxe");
+    engine.file_requested(NOW, MacAddress([2, 0, 0, 0, 0, 9]), "ipxe/undionly.kpxe");
     let mut uefi = discover(7);
     uefi[4..8].copy_from_slice(&[9; 4]);
     let uefi = engine.handle(NOW, &on_67(), &uefi, &image());

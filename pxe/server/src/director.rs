@@ -3,7 +3,8 @@
 use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
-use meadow_netboot::{BootDecision, EventKind, Firmware, MacAddr, Sighting};
+use meadow_model::MacAddress;
+use meadow_netboot::{BootDecision, EventKind, Firmware, Sighting};
 use serde::Serialize;
 
 /// Decides which machine boots what. Called from the packet path: answer from memory, never block,
@@ -14,7 +15,7 @@ pub trait Director: Send + Sync + 'static {
 
     /// The body of `boot.json` for a machine, `None` if it is not to boot (404). It may hold a
     /// ticket: it is served to whoever asks with this MAC address, and never logged.
-    fn boot_config(&self, mac: MacAddr) -> Option<serde_json::Value>;
+    fn boot_config(&self, mac: MacAddress) -> Option<serde_json::Value>;
 
     /// Told of each event after it was recorded.
     fn event(&self, event: &BootEvent);
@@ -28,7 +29,7 @@ pub struct BootEvent {
     /// When.
     pub time: Timestamp,
     /// Which machine, `None` for the server itself.
-    pub mac: Option<MacAddr>,
+    pub mac: Option<MacAddress>,
     /// Its firmware, where known.
     pub firmware: Option<Firmware>,
     /// Its IPv4 address, where known.

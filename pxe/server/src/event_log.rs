@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use meadow_netboot::{EventKind, MacAddr, Note};
+use meadow_model::MacAddress;
+use meadow_netboot::{EventKind, Note};
 
 use crate::director::BootEvent;
 
@@ -23,7 +24,7 @@ pub(crate) struct EventLog {
 #[derive(Debug, Default)]
 struct Inner {
     sequence: u64,
-    rings: HashMap<Option<MacAddr>, VecDeque<BootEvent>>,
+    rings: HashMap<Option<MacAddress>, VecDeque<BootEvent>>,
 }
 
 impl EventLog {
@@ -54,7 +55,7 @@ impl EventLog {
     }
 
     /// Events after number `since`, in order; of one machine, or all with the server's own.
-    pub(crate) fn events(&self, mac: Option<MacAddr>, since: u64) -> Vec<BootEvent> {
+    pub(crate) fn events(&self, mac: Option<MacAddress>, since: u64) -> Vec<BootEvent> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut events: Vec<_> = inner
             .rings
@@ -70,7 +71,7 @@ impl EventLog {
 }
 
 impl Inner {
-    fn make_room(&mut self, mac: Option<MacAddr>) {
+    fn make_room(&mut self, mac: Option<MacAddress>) {
         if self.rings.len() < MACHINES || self.rings.contains_key(&mac) {
             return;
         }
@@ -103,7 +104,7 @@ mod tests {
 
     fn note(last: u16, kind: EventKind) -> Note {
         let [high, low] = last.to_be_bytes();
-        Note { mac: Some(MacAddr([2, 0, 0, 0, high, low])), firmware: None, address: None, kind }
+        Note { mac: Some(MacAddress([2, 0, 0, 0, high, low])), firmware: None, address: None, kind }
     }
 
     fn failed(why: usize) -> EventKind {
@@ -116,13 +117,13 @@ mod tests {
         for why in 0..PER_MACHINE + 5 {
             log.record(note(0, failed(why)));
         }
-        let events = log.events(Some(MacAddr([2, 0, 0, 0, 0, 0])), 0);
+        let events = log.events(Some(MacAddress([2, 0, 0, 0, 0, 0])), 0);
         assert_eq!(events.len(), PER_MACHINE);
         assert_eq!(events[0].sequence, 6, "the oldest went");
         for machine in 1..=MACHINES as u16 {
             log.record(note(machine, failed(0)));
         }
-        assert!(log.events(Some(MacAddr([2, 0, 0, 0, 0, 0])), 0).is_empty());
+        assert!(log.events(Some(MacAddress([2, 0, 0, 0, 0, 0])), 0).is_empty());
         assert_eq!(log.events(None, 0).len(), MACHINES);
     }
 

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
+use meadow_model::MacAddress;
+use meadow_model::boot::BootPolicy;
 use meadow_netboot::policy::PolicyTable;
-use meadow_netboot::{BootDecision, BootPolicy, MacAddr, Sighting};
+use meadow_netboot::{BootDecision, Sighting};
 use meadow_pxe::{BootEvent, DEFAULT_COMMAND_LINE, Director, Ports, PxeConfig};
 use serde::Deserialize;
 
@@ -43,7 +45,7 @@ struct ClusterConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MachineConfig {
-    mac: MacAddr,
+    mac: MacAddress,
     policy: BootPolicy,
     #[serde(default)]
     plain_pxe: bool,
@@ -84,7 +86,7 @@ impl FileConfig {
 pub(crate) struct FileDirector {
     policies: PolicyTable,
     cluster: ClusterConfig,
-    tickets: BTreeMap<MacAddr, PathBuf>,
+    tickets: BTreeMap<MacAddress, PathBuf>,
 }
 
 impl FileDirector {
@@ -98,7 +100,7 @@ impl FileDirector {
         Self { policies, cluster: config.cluster.clone(), tickets: config.machines.iter().filter_map(ticket).collect() }
     }
 
-    fn ticket(&self, mac: MacAddr) -> Option<String> {
+    fn ticket(&self, mac: MacAddress) -> Option<String> {
         let path = self.tickets.get(&mac)?;
         match std::fs::read_to_string(path) {
             Ok(text) => Some(text.trim_end().to_owned()),
@@ -115,7 +117,7 @@ impl Director for FileDirector {
         self.policies.decide(sighting.mac, unix_time())
     }
 
-    fn boot_config(&self, mac: MacAddr) -> Option<serde_json::Value> {
+    fn boot_config(&self, mac: MacAddress) -> Option<serde_json::Value> {
         let action = match self.policies.decide(mac, unix_time()).policy {
             BootPolicy::Ignore => return None,
             BootPolicy::Image => "boot",
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn file_decides() {
         let director = FileDirector::new(&FileConfig::parse(FILE).unwrap());
-        let mac = |last| MacAddr([0x52, 0x54, 0, 0, 0, last]);
+        let mac = |last| MacAddress([0x52, 0x54, 0, 0, 0, last]);
         let action = |last| director.boot_config(mac(last)).unwrap()["action"].clone();
         assert_eq!([action(1), action(2), action(3)], ["hold", "local", "boot"]);
     }

@@ -4,9 +4,10 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use meadow_model::MacAddress;
+use meadow_netboot::Firmware;
 use meadow_netboot::dhcp::MachineView;
 use meadow_netboot::event::OfferForm;
-use meadow_netboot::{Firmware, MacAddr};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,7 +23,7 @@ use crate::supervisor::Supervisor;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MachineStatus {
     /// Address of its network card.
-    pub mac: MacAddr,
+    pub mac: MacAddress,
     /// Its firmware.
     pub firmware: Option<Firmware>,
     /// Its IPv4 address, as last observed.
@@ -82,7 +83,7 @@ impl PxeHandle {
 
     /// Events after number `since`, in order; of one machine, or all with the server's own.
     #[must_use]
-    pub fn events(&self, mac: Option<MacAddr>, since: u64) -> Vec<BootEvent> {
+    pub fn events(&self, mac: Option<MacAddress>, since: u64) -> Vec<BootEvent> {
         self.shared.log.events(mac, since)
     }
 

@@ -4,8 +4,9 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use meadow_model::MacAddress;
 use meadow_netboot::dhcp::{Policy, ProxyDhcp, ServerConfig};
-use meadow_netboot::{BootDecision, EventKind, MacAddr, Note, Sighting};
+use meadow_netboot::{BootDecision, EventKind, Note, Sighting};
 
 use crate::artifacts::ArtifactStore;
 use crate::config::PxeConfig;
@@ -57,7 +58,7 @@ impl Shared {
     }
 
     /// Records an event of a machine, or of an address whose machine is not known.
-    pub(crate) fn record_for(&self, mac: Option<MacAddr>, address: Ipv4Addr, kind: EventKind) {
+    pub(crate) fn record_for(&self, mac: Option<MacAddress>, address: Ipv4Addr, kind: EventKind) {
         let note = match mac {
             Some(mac) => {
                 let mut note = self.engine().note_for(mac, kind);
@@ -70,7 +71,7 @@ impl Shared {
     }
 
     /// The machine behind an IPv4 address, from the lease it took or the kernel's neighbours.
-    pub(crate) fn mac_of(&self, address: Ipv4Addr) -> Option<MacAddr> {
+    pub(crate) fn mac_of(&self, address: Ipv4Addr) -> Option<MacAddress> {
         neighbours::mac_of(address, &self.config.interface).or_else(|| self.engine().mac_of(address))
     }
 }

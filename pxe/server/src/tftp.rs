@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use meadow_model::MacAddress;
+use meadow_netboot::EventKind;
 use meadow_netboot::event::Transport;
 use meadow_netboot::tftp::{Ending, ErrorCode, Output, ReadRequest, Transfer, Window, data_header, error_packet};
-use meadow_netboot::{EventKind, MacAddr};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
@@ -134,7 +135,7 @@ impl Job {
         EventKind::Failed { file: self.file(), why }
     }
 
-    async fn transfer(&self, link: &Link, mac: Option<MacAddr>) -> std::io::Result<Ending> {
+    async fn transfer(&self, link: &Link, mac: Option<MacAddress>) -> std::io::Result<Ending> {
         let socket = udp::connected(link, self.local, self.client)?;
         let (mut transfer, mut output) = Transfer::start(self.shared.now(), &self.request, self.artifact.size);
         let mut sender = BlockSender::default();

@@ -6,12 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meadow_netboot::{BootDecision, BootPolicy, MacAddr, Sighting};
+use meadow_model::MacAddress;
+use meadow_model::boot::BootPolicy;
+use meadow_netboot::{BootDecision, Sighting};
 use meadow_pxe::{ArtifactState, BootEvent, Director, Ports, PxeConfig, PxeHandle, PxeServer};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-const KNOWN: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
+const KNOWN: MacAddress = MacAddress([0x52, 0x54, 0, 0, 0, 1]);
 /// More than one sendfile chunk, and not a multiple of any block size.
 const BIG: usize = 3_000_001;
 
@@ -23,7 +25,7 @@ impl Director for OneMachine {
         BootDecision::new(if sighting.mac == KNOWN { BootPolicy::Image } else { BootPolicy::Ignore })
     }
 
-    fn boot_config(&self, mac: MacAddr) -> Option<serde_json::Value> {
+    fn boot_config(&self, mac: MacAddress) -> Option<serde_json::Value> {
         (mac == KNOWN).then(|| json!({ "version": 1, "action": "boot" }))
     }
 

@@ -2,9 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use meadow_model::boot::BootPolicy;
+
 use crate::arch::Firmware;
 use crate::event::OfferForm;
-use crate::policy::{BootDecision, BootPolicy, ClientKind, Sighting};
+use crate::policy::{BootDecision, ClientKind, Sighting};
 use crate::route;
 
 /// What a machine is to be given.

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use dhcproto::v4::MessageType;
+use meadow_model::MacAddress;
 
 use super::answer::{Answer, Question};
 use super::datagram::{Outcome, Receive, Transmit};
@@ -13,7 +14,6 @@ use super::reply_route::ReplyRoute;
 use super::request::{MessageKind, Request, VendorClass};
 use crate::arch::Firmware;
 use crate::event::{EventKind, Note, OfferForm, Transport};
-use crate::mac::MacAddr;
 use crate::policy::{BootDecision, ClientKind, Sighting};
 
 /// How often it is said that a machine is being ignored.
@@ -93,14 +93,14 @@ impl ProxyDhcp {
     }
 
     /// Whether an iPXE that is to be treated as plain PXE still has to fetch our boot loader.
-    fn wants_loader(&self, now: Duration, mac: MacAddr) -> bool {
+    fn wants_loader(&self, now: Duration, mac: MacAddress) -> bool {
         let sent = self.memory.get(mac).and_then(|machine| machine.loader_sent);
         sent.is_none_or(|sent| now.saturating_sub(sent) >= LOADER_START)
     }
 
     /// The form to begin with: the one that this machine took before, else BIOS wants to be told
     /// at once and UEFI before April 2017 only believes a boot server.
-    fn form_for(&self, mac: MacAddr, firmware: Option<Firmware>) -> OfferForm {
+    fn form_for(&self, mac: MacAddress, firmware: Option<Firmware>) -> OfferForm {
         let winner = self.memory.get(mac).and_then(|machine| machine.winner);
         match winner {
             Some(form @ (OfferForm::Direct | OfferForm::BootServer)) => form,
@@ -220,7 +220,7 @@ impl ProxyDhcp {
 
     /// A note about a machine that was not heard over DHCP just now.
     #[must_use]
-    pub fn note_for(&self, mac: MacAddr, kind: EventKind) -> Note {
+    pub fn note_for(&self, mac: MacAddress, kind: EventKind) -> Note {
         let machine = self.memory.get(mac);
         Note {
             mac: Some(mac),
@@ -232,7 +232,7 @@ impl ProxyDhcp {
 
     /// A machine came for a boot file: it stays in its PXE stage, and the form of our offer was
     /// the right one.
-    pub fn file_requested(&mut self, now: Duration, mac: MacAddr, file: &str) {
+    pub fn file_requested(&mut self, now: Duration, mac: MacAddress, file: &str) {
         let Some(machine) = self.memory.get_mut(mac) else { return };
         machine.last_seen = now;
         if machine.in_stage(now) {
@@ -252,7 +252,7 @@ impl ProxyDhcp {
 
     /// A machine asked for its script: what runs there is our boot loader, and the next time it
     /// starts from its firmware again.
-    pub fn script_requested(&mut self, now: Duration, mac: MacAddr) {
+    pub fn script_requested(&mut self, now: Duration, mac: MacAddress) {
         if let Some(machine) = self.memory.get_mut(mac) {
             machine.last_seen = now;
             machine.loader_sent = None;
@@ -260,7 +260,7 @@ impl ProxyDhcp {
     }
 
     /// The machine runs our initrd: its PXE stage is over.
-    pub fn initrd_started(&mut self, now: Duration, mac: MacAddr) {
+    pub fn initrd_started(&mut self, now: Duration, mac: MacAddress) {
         if let Some(machine) = self.memory.get_mut(mac) {
             machine.last_seen = now;
             machine.stage_until = None;
@@ -269,19 +269,19 @@ impl ProxyDhcp {
 
     /// Whether a machine is between our answer to its firmware and its initrd.
     #[must_use]
-    pub fn is_booting(&self, now: Duration, mac: MacAddr) -> bool {
+    pub fn is_booting(&self, now: Duration, mac: MacAddress) -> bool {
         self.memory.get(mac).is_some_and(|machine| machine.in_stage(now))
     }
 
     /// The machine that took a lease for this address.
     #[must_use]
-    pub fn mac_of(&self, address: Ipv4Addr) -> Option<MacAddr> {
+    pub fn mac_of(&self, address: Ipv4Addr) -> Option<MacAddress> {
         self.memory.by_address(address)
     }
 
     /// How a machine that asks over HTTP presents itself, with what was learnt of it before.
     #[must_use]
-    pub fn sighting(&self, mac: MacAddr, client: ClientKind) -> Sighting {
+    pub fn sighting(&self, mac: MacAddress, client: ClientKind) -> Sighting {
         let machine = self.memory.get(mac);
         Sighting {
             mac,

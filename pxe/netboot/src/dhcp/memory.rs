@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use meadow_model::MacAddress;
+
 use crate::arch::Firmware;
 use crate::event::OfferForm;
-use crate::mac::MacAddr;
 use crate::policy::ClientKind;
 
 /// Machines remembered at once. The one that was silent longest makes room, machines that are
@@ -69,7 +70,7 @@ impl Machine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineView {
     /// Address of its network card.
-    pub mac: MacAddr,
+    pub mac: MacAddress,
     /// Its firmware.
     pub firmware: Option<Firmware>,
     /// Its IPv4 address, as last observed.
@@ -85,20 +86,20 @@ pub struct MachineView {
 /// Machines by MAC.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    machines: HashMap<MacAddr, Machine>,
+    machines: HashMap<MacAddress, Machine>,
 }
 
 impl Memory {
-    pub(super) fn get(&self, mac: MacAddr) -> Option<&Machine> {
+    pub(super) fn get(&self, mac: MacAddress) -> Option<&Machine> {
         self.machines.get(&mac)
     }
 
-    pub(super) fn get_mut(&mut self, mac: MacAddr) -> Option<&mut Machine> {
+    pub(super) fn get_mut(&mut self, mac: MacAddress) -> Option<&mut Machine> {
         self.machines.get_mut(&mac)
     }
 
     /// The machine with this address, made (and room for it) if it is new.
-    pub(super) fn entry(&mut self, mac: MacAddr, now: Duration) -> &mut Machine {
+    pub(super) fn entry(&mut self, mac: MacAddress, now: Duration) -> &mut Machine {
         if self.machines.len() >= MAX_MACHINES && !self.machines.contains_key(&mac) {
             let victim = self
                 .machines
@@ -113,7 +114,7 @@ impl Memory {
     }
 
     /// The machine that uses an IPv4 address, the one heard last if several claim it.
-    pub(super) fn by_address(&self, address: Ipv4Addr) -> Option<MacAddr> {
+    pub(super) fn by_address(&self, address: Ipv4Addr) -> Option<MacAddress> {
         self.machines
             .iter()
             .filter(|(_, machine)| machine.address == Some(address))
@@ -152,7 +153,7 @@ mod tests {
     fn a_flood_of_addresses_pushes_out_the_silent_first_and_the_booting_last() {
         let mac = |n: u32| {
             let [a, b, c, d] = n.to_be_bytes();
-            MacAddr([2, 0, a, b, c, d])
+            MacAddress([2, 0, a, b, c, d])
         };
         let mut memory = Memory::default();
         let booting = mac(0);

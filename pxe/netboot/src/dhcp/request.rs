@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 
 use dhcproto::v4::OptionCode;
 use dhcproto::v4::borrowed::{DhcpOption, DhcpOptionIterator};
+use meadow_model::MacAddress;
 
 use crate::arch::Firmware;
 use crate::event::printable;
-use crate::mac::MacAddr;
 use crate::policy::ClientKind;
 
 /// Fixed header and magic cookie (RFC 2131, 2).
@@ -89,7 +89,7 @@ pub struct Request {
     /// Relay agent, unspecified if there is none.
     pub giaddr: Ipv4Addr,
     /// Hardware address.
-    pub mac: MacAddr,
+    pub mac: MacAddress,
     /// Option 60 if it is one of ours.
     pub vendor: Option<VendorClass>,
     /// Option 60 as text.
@@ -119,7 +119,7 @@ impl Request {
             return Err(RequestError::Malformed);
         }
         let [op, hardware_type, hardware_length, ..] = *header;
-        let mac = MacAddr([header[28], header[29], header[30], header[31], header[32], header[33]]);
+        let mac = MacAddress([header[28], header[29], header[30], header[31], header[32], header[33]]);
         if (op, hardware_type, hardware_length) != (1, 1, 6) || !mac.is_unicast() {
             return Err(RequestError::NotAClient);
         }

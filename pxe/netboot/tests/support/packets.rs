@@ -4,8 +4,9 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use meadow_model::boot::BootPolicy;
 use meadow_netboot::dhcp::{Policy, Receive, ServerPort};
-use meadow_netboot::{BootDecision, BootPolicy, Sighting};
+use meadow_netboot::{BootDecision, Sighting};
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 

@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meadow_model::MacAddress;
+use meadow_netboot::EventKind;
 use meadow_netboot::event::Transport;
 use meadow_netboot::http::{HeadError, MAX_HEAD, Method, Parsed, RequestHead, ResponseHead};
-use meadow_netboot::{EventKind, MacAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -125,7 +126,7 @@ impl Connection {
         self.stream.shutdown().await
     }
 
-    async fn write(&mut self, response: Response, request: &RequestHead, mac: Option<MacAddr>) -> io::Result<()> {
+    async fn write(&mut self, response: Response, request: &RequestHead, mac: Option<MacAddress>) -> io::Result<()> {
         let mut bytes = response.head.encode();
         match response.body {
             _ if request.method == Method::Head => self.write_all(&bytes).await,

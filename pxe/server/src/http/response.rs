@@ -3,10 +3,12 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use meadow_model::MacAddress;
+use meadow_model::boot::BootPolicy;
 use meadow_netboot::event::{Transport, printable};
 use meadow_netboot::http::{ByteRange, Method, RequestHead, ResponseHead, content_type};
 use meadow_netboot::route::Route;
-use meadow_netboot::{BootPolicy, ClientKind, EventKind, MacAddr, script};
+use meadow_netboot::{ClientKind, EventKind, script};
 use serde::Deserialize;
 
 use crate::artifacts::{Artifact, Lookup};
@@ -52,7 +54,7 @@ pub(super) struct Responder<'a> {
     pub(super) shared: &'a Shared,
     pub(super) local: Ipv4Addr,
     pub(super) client: Ipv4Addr,
-    pub(super) mac: Option<MacAddr>,
+    pub(super) mac: Option<MacAddress>,
 }
 
 impl Responder<'_> {
@@ -103,7 +105,7 @@ impl Responder<'_> {
         }
     }
 
-    fn script(&self, mac: MacAddr) -> Response {
+    fn script(&self, mac: MacAddress) -> Response {
         let sighting = self.shared.engine().sighting(mac, ClientKind::Ipxe);
         let config = &self.shared.config;
         let text = match self.shared.director.decide(&sighting).policy {
@@ -123,7 +125,7 @@ impl Responder<'_> {
         Response::bytes(200, content_type("boot.ipxe"), text)
     }
 
-    fn boot_config(&self, mac: MacAddr, method: Method) -> Response {
+    fn boot_config(&self, mac: MacAddress, method: Method) -> Response {
         self.shared.engine().initrd_started(self.shared.now(), mac);
         let Some(config) = self.shared.director.boot_config(mac) else {
             let why = "this machine is not to boot; `meadow pxe open` or `meadow machine arm` lets it";
@@ -145,7 +147,7 @@ impl Responder<'_> {
         Response::bytes(200, "application/json", config.to_string())
     }
 
-    fn progress(&self, mac: MacAddr, body: &[u8]) -> Response {
+    fn progress(&self, mac: MacAddress, body: &[u8]) -> Response {
         let progress: Progress = match serde_json::from_slice(body) {
             Ok(progress) => progress,
             Err(error) => return Response::text(400, &format!("not a progress report: {error}")),
