@@ -100,9 +100,9 @@ pub(crate) fn print_changed<T: View + 'static>(format: &Format, item: &T) -> any
     if *format == Format::Table { Ok(()) } else { print_one(format, item) }
 }
 
-/// A message to the person, beside the data.
+/// A message to the person, beside the data. Where stderr is closed nobody wants to hear it.
 pub(crate) fn say(message: &str) {
-    eprintln!("{}", clean(message));
+    let _ = writeln!(std::io::stderr(), "{}", clean(message));
 }
 
 /// Writes data to stdout.

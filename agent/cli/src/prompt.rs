@@ -29,8 +29,7 @@ impl Prompt {
         if !self.allowed {
             return Err(Failure::usage(format!("{question} There is nobody to ask; {instead}")).into());
         }
-        eprint!("{question} ");
-        std::io::stderr().flush()?;
+        write!(std::io::stderr(), "{question} ")?;
         let mut line = String::new();
         if std::io::stdin().lock().read_line(&mut line)? == 0 {
             return Err(Failure::usage(format!("no answer; {instead}")).into());

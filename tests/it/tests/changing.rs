@@ -1,7 +1,9 @@
 //! What the command line changes in a cluster.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use anyhow::Result;
 use meadow_tests_it::Lab;
@@ -17,7 +19,7 @@ fn changing_commands() -> Result<()> {
     the_boot_policy_is_set_and_kept(&lab)?;
     a_token_goes_into_a_private_file(&lab)?;
     the_window_opens_and_closes(&lab)?;
-    lab.kill_agent()?;
+    an_approval_waits_for_an_agent_that_went_away(&mut lab)?;
     let ran = lab.meadow(["node", "ls"])?;
     assert_eq!(ran.code, Some(7), "{}", ran.stderr);
     assert!(ran.stderr.contains("127.0.0.1:7443") && ran.stderr.contains("meadowd"), "{}", ran.stderr);
@@ -65,6 +67,24 @@ fn a_person_compares_and_says_yes(lab: &Lab) -> Result<()> {
     assert!(no.stderr.contains(&machine.code) && no.stderr.contains(&machine.fingerprint), "{}", no.stderr);
     let yes = lab.meadow_typing("y\n", ["machine", "approve", name, "--no-wait", "-o", "name"])?.ok()?;
     assert!(yes.stdout.starts_with("operation/"), "{}", yes.stdout);
+    Ok(())
+}
+
+/// Leaves the agent killed.
+fn an_approval_waits_for_an_agent_that_went_away(lab: &mut Lab) -> Result<()> {
+    let machine = lab.machine(4)?;
+    let mut command = lab.command()?;
+    command.args(["machine", "approve", machine.name.as_str(), "--yes", "--node", "node-4", "--timeout", "10s"]);
+    let mut waiting = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut stderr = BufReader::new(waiting.stderr.take().expect("a pipe"));
+    let mut told = String::new();
+    while !told.contains("Waiting") {
+        assert_ne!(stderr.read_line(&mut told)?, 0, "it ended: {told}");
+    }
+    lab.kill_agent()?;
+    stderr.read_to_string(&mut told)?;
+    assert_eq!(waiting.wait()?.code(), Some(6), "it goes on asking until its time is over: {told}");
+    assert_eq!(told.matches("Trying again").count(), 1, "said once: {told}");
     Ok(())
 }
 

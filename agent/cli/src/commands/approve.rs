@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meadow_api::wire::ApproveRequest;
-use meadow_client::Client;
+use meadow_client::{Client, ClientError};
 use meadow_model::ProblemCode;
 use meadow_model::machine::{Machine, MachinePhase};
 use meadow_model::operation::{Operation, OperationState};
@@ -106,9 +106,9 @@ async fn approve(client: &Client, args: &ApproveArgs, shown: Machine) -> anyhow:
     Err(Failure::new(Exit::Conflict, "the machine keeps changing; try again in a moment").into())
 }
 
-/// Tells the steps of an operation until it ends.
+/// Tells the steps of an operation until it ends. An agent that restarts meanwhile is waited for.
 async fn follow(client: &Client, mut operation: Operation) -> anyhow::Result<Operation> {
-    let mut told = 0;
+    let (mut told, mut lost) = (0, false);
     loop {
         for step in operation.status.steps.iter().skip(told) {
             say(&format!("  {}  {}", step.time, step.message));
@@ -118,7 +118,25 @@ async fn follow(client: &Client, mut operation: Operation) -> anyhow::Result<Ope
             return Ok(operation);
         }
         tokio::time::sleep(POLL).await;
-        operation = client.operation(&operation.metadata.name).await?;
+        match client.operation(&operation.metadata.name).await {
+            Ok(newer) => (operation, lost) = (newer, false),
+            Err(error) if may_come_back(&error) => {
+                if !lost {
+                    say(&format!("  {error} Trying again."));
+                }
+                lost = true;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Whether the cluster may answer again in a moment.
+fn may_come_back(error: &ClientError) -> bool {
+    match error {
+        ClientError::Unreachable { .. } | ClientError::NoAgent { .. } => true,
+        ClientError::Problem(problem) => matches!(problem.code, ProblemCode::NoQuorum | ProblemCode::Unavailable),
+        _ => false,
     }
 }
 
