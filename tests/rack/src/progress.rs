@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Progress on standard error: on a terminal one line that changes, otherwise one line a change.
 #[derive(Debug)]
@@ -11,11 +11,21 @@ pub struct Progress {
     terminal: bool,
     status: String,
     shown: BTreeMap<String, String>,
+    spoken: Instant,
 }
+
+/// Where there is no terminal, something is said at least this often.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { begun: Instant::now(), terminal: stderr().is_terminal(), status: String::new(), shown: BTreeMap::new() }
+        Self {
+            begun: Instant::now(),
+            terminal: stderr().is_terminal(),
+            status: String::new(),
+            shown: BTreeMap::new(),
+            spoken: Instant::now(),
+        }
     }
 }
 
@@ -46,10 +56,14 @@ impl Progress {
             let parts: Vec<String> = statuses.iter().map(|(name, status)| format!("{name} {status}")).collect();
             return self.status(&parts.join(" · "));
         }
+        let changed = |shown: &BTreeMap<String, String>, name, status| shown.get(name) != Some(status);
+        let quiet = self.spoken.elapsed() >= SIGN_OF_LIFE;
         for (name, status) in statuses {
-            if self.shown.get(name) != Some(status) {
-                eprintln!("[{:6.1} s] {name}: {status}", self.seconds());
+            if quiet || changed(&self.shown, name, status) {
+                let still = if changed(&self.shown, name, status) { "" } else { "still " };
+                eprintln!("[{:6.1} s] {name}: {still}{status}", self.seconds());
                 self.shown.insert(name.clone(), status.clone());
+                self.spoken = Instant::now();
             }
         }
     }

@@ -137,6 +137,15 @@ impl Site {
         }
     }
 
+    /// Shows what each machine does now.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub fn show_stages(&self, progress: &mut Progress) -> Result<()> {
+        progress.statuses(&self.stages(&self.cluster().nodes()?)?);
+        Ok(())
+    }
+
     /// Name and stage of the seed and each machine.
     fn stages(&self, nodes: &[NodeRow]) -> Result<Vec<(String, String)>> {
         let names: Vec<&str> = self.rack.machines().iter().map(Machine::name).chain([seed::NAME]).collect();

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, stdin};
-use std::process::Command;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use meadow_rack::cluster::MachineRow;
 use meadow_rack::interrupt::Interrupted;
 use meadow_rack::progress::Progress;
 use meadow_rack::seed::SeedConfig;
@@ -19,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 pub(crate) fn run(config: &RackConfig, ask: bool, stay: bool) -> Result<()> {
     let mut progress = Progress::default();
     let mut site = Site::build(config, &SeedConfig::default(), &mut progress)?;
-    let ready = bring_up(&mut site, config, ask, &mut progress);
+    let ready = bring_up(&mut site, ask, &mut progress);
     if let Err(error) = &ready
         && !error.is::<Interrupted>()
     {
@@ -36,7 +37,7 @@ pub(crate) fn run(config: &RackConfig, ask: bool, stay: bool) -> Result<()> {
 }
 
 /// From bare machines to ready nodes and their table.
-fn bring_up(site: &mut Site, config: &RackConfig, ask: bool, progress: &mut Progress) -> Result<()> {
+fn bring_up(site: &mut Site, ask: bool, progress: &mut Progress) -> Result<()> {
     if !ask {
         site.arm_all()?;
         progress.line("machines: the next boot of each is armed with a ticket");
@@ -47,7 +48,7 @@ fn bring_up(site: &mut Site, config: &RackConfig, ask: bool, progress: &mut Prog
         approve_all(site, progress)?;
     }
     site.wait_ready(LIMIT, progress)?;
-    progress.line(&format!("{} machines became ready nodes and reach each other by name", config.firmware.len()));
+    progress.line("all machines became ready nodes and reach each other by name");
     for machine in site.rack().machines().iter().filter(|machine| machine.restarts() > 0) {
         progress.line(&format!("{} hung before its first byte and was started again", machine.name()));
     }
@@ -59,36 +60,41 @@ fn approve_all(site: &mut Site, progress: &mut Progress) -> Result<()> {
     let mut asked = BTreeSet::new();
     let all = site.rack().machines().len();
     progress.line("machines: each asks to be let in once it has booted");
-    while site.cluster().machines()?.iter().filter(|machine| machine.phase == "Approved").count() < all {
+    loop {
         interrupt::check()?;
         site.look_after()?;
-        for machine in site.cluster().machines()?.into_iter().filter(|machine| machine.phase == "Pending") {
-            let node = site
-                .rack()
-                .machines()
-                .iter()
-                .find(|candidate| candidate.hardware().mac == machine.mac)
-                .map(|candidate| candidate.name().to_owned());
-            let mut arguments = vec!["machine".to_owned(), "approve".to_owned(), machine.name.clone()];
-            arguments.extend(node.into_iter().flat_map(|node| ["--node".to_owned(), node]));
-            if asked.insert(machine.name) {
-                approve(site, &arguments, progress)?;
+        let machines = site.cluster().machines()?;
+        if machines.iter().filter(|machine| machine.phase == "Approved").count() >= all {
+            return Ok(());
+        }
+        site.show_stages(progress)?;
+        for machine in machines.into_iter().filter(|machine| machine.phase == "Pending") {
+            if asked.insert(machine.name.clone()) {
+                approve(site, &machine, progress)?;
             }
         }
         std::thread::sleep(Duration::from_millis(500));
     }
-    Ok(())
 }
 
 /// Runs `meadow machine approve`, which shows the machine and asks; without a terminal it is left to another one.
-fn approve(site: &Site, arguments: &[String], progress: &mut Progress) -> Result<()> {
+fn approve(site: &Site, asking: &MachineRow, progress: &mut Progress) -> Result<()> {
+    let mut arguments = vec!["machine", "approve", &asking.name];
+    if let Some(machine) = site.rack().machines().iter().find(|machine| machine.hardware().mac == asking.mac) {
+        arguments.extend(["--node", machine.name()]);
+        progress.line(&format!(
+            "{} asks to be let in; its console: {}",
+            machine.name(),
+            machine.hardware().serial.display()
+        ));
+    }
     let context = site.cluster().context();
     if !stdin().is_terminal() {
         progress.line(&format!("waiting for you: MEADOW_CONTEXT={} meadow {}", context.display(), arguments.join(" ")));
         return Ok(());
     }
-    let mut command = Command::new(paths::programs().join("meadow"));
-    let status = command.args(arguments).env("MEADOW_CONTEXT", context).status().context("cannot run meadow")?;
+    let status =
+        site.cluster().command().args(&arguments).stdin(Stdio::inherit()).status().context("cannot run meadow")?;
     if !status.success() {
         progress.line(&format!("not approved ({status}); to do it later: meadow {}", arguments.join(" ")));
     }
