@@ -1,6 +1,6 @@
 //! Seconds from power-on to each stage of a BIOS PXE machine, beside a peer over the same path.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use meadow_rack::boot_server::BootServer;
@@ -8,16 +8,15 @@ use meadow_rack::progress::Progress;
 use meadow_rack::seed::SeedConfig;
 use meadow_rack::{Firmware, Rack, RackConfig, Site};
 
+use crate::cluster_state::{Node, ReadyNode};
 use crate::dhcp_wait::DhcpWait;
 use crate::measure::Measure;
-use crate::{cluster_state, downloads, peer};
+use crate::{downloads, peer};
 
 /// No boot takes longer, on however busy a machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 /// How often the serial line is looked at: the resolution of the stages that it shows.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How often the cluster is asked, which costs the machine processor time: the resolution of `Ready`.
-const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Milestones of the initramfs that are stages.
 const MILESTONES: [&str; 4] = ["init", "network", "root verified", "switch-root"];
 /// The machine's agent has enrolled: the cluster made it a node.
@@ -141,15 +140,8 @@ fn boot_candidate(memory_mib: u32, progress: &mut Progress) -> Result<Boot> {
 
 /// Waits until the first machine is a ready node, and gives the seconds since it enrolled.
 fn wait_ready(site: &mut Site) -> Result<f64> {
-    let mut asked: Option<Instant> = None;
-    site.until("a ready node", LIMIT, |site| {
-        if asked.is_some_and(|time| time.elapsed() < ASK_EVERY) {
-            return Ok(None);
-        }
-        asked = Some(Instant::now());
-        let node = cluster_state::node(site.cluster(), "node-1")?;
-        node.filter(|node| node.ready).map(|node| node.age()).transpose()
-    })
+    let mut node = ReadyNode::new("node-1");
+    site.until("a ready node", LIMIT, |site| node.look(site.cluster())?.map(Node::age).transpose())
 }
 
 fn uptime(rack: &mut Rack) -> Result<f64> {

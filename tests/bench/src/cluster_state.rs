@@ -1,15 +1,20 @@
 //! What the rows of the rack library leave out of a node: when it was made.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use meadow_rack::cluster::Cluster;
 use serde_json::Value;
 
+/// How often the cluster is asked: the resolution of `Ready`.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
 /// A node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
     /// Whether the cluster calls it ready.
-    pub(crate) ready: bool,
+    ready: bool,
     /// When it enrolled.
     created: Timestamp,
 }
@@ -21,12 +26,31 @@ impl Node {
     }
 }
 
-/// The node `name`, if there is one yet.
-///
-/// # Errors
-/// When the cluster does not answer in the form that is expected.
-pub(crate) fn node(cluster: &Cluster, name: &str) -> Result<Option<Node>> {
-    parse(&cluster.run(&["node", "ls", "-o", "json"])?, name)
+/// Asks the cluster for one node until it is ready, and not too often: each question costs this machine time.
+#[derive(Debug)]
+pub(crate) struct ReadyNode {
+    name: &'static str,
+    asked: Option<Instant>,
+}
+
+impl ReadyNode {
+    /// The node `name`, which need not be there yet.
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, asked: None }
+    }
+
+    /// The node, once it is ready.
+    ///
+    /// # Errors
+    /// When the cluster does not answer in the form that is expected.
+    pub(crate) fn look(&mut self, cluster: &Cluster) -> Result<Option<Node>> {
+        if self.asked.is_some_and(|time| time.elapsed() < ASK_EVERY) {
+            return Ok(None);
+        }
+        self.asked = Some(Instant::now());
+        let node = parse(&cluster.run(&["node", "ls", "-o", "json"])?, self.name)?;
+        Ok(node.filter(|node| node.ready))
+    }
 }
 
 fn parse(text: &str, name: &str) -> Result<Option<Node>> {

@@ -2,18 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use meadow_rack::progress::Progress;
 use meadow_rack::seed::SeedConfig;
 use meadow_rack::{Firmware, RackConfig, Site, interrupt};
 
 use crate::boot::LIMIT;
+use crate::cluster_state::ReadyNode;
 use crate::measure::Measure;
 
 /// Memory that is tried, in MiB, downwards.
 const SIZES: [u32; 8] = [1024, 768, 640, 512, 448, 384, 320, 256];
 /// Every machine has this much (docs/specification.md).
 const GOAL_MIB: f64 = 1024.0;
+/// So the initramfs says that the root does not fit.
+const REFUSAL: &str = "too little memory";
 /// A machine that takes this many times as long as the first one is held to have too little.
 const PATIENCE: u32 = 4;
 
@@ -53,5 +56,12 @@ fn try_with(memory_mib: u32, limit: Duration, progress: &mut Progress) -> Result
         Site::build(&RackConfig { firmware: vec![Firmware::BiosPxe], memory_mib }, &SeedConfig::default(), progress)?;
     site.arm_all()?;
     site.rack_mut().power_on(1)?;
-    site.wait_ready(limit, progress)
+    let mut node = ReadyNode::new("node-1");
+    site.until("a ready node", limit, |site| {
+        let milestones = site.rack_mut().machine(1)?.milestones()?;
+        if let Some(refusal) = milestones.into_iter().find(|milestone| milestone.contains(REFUSAL)) {
+            bail!("it says: {refusal}");
+        }
+        Ok(node.look(site.cluster())?.map(drop))
+    })
 }
