@@ -66,12 +66,10 @@ impl Voter {
     }
 
     async fn arm_as(&self, arm: Arm, author: Author) -> Result<Applied, Problem> {
-        let mac = self.mac_of(&arm.machine)?;
+        self.check_has_mac(&arm.machine)?;
         let ticket = Ticket::from_random(random()?);
         // Kept first: a ticket that the state knows and the boot server does not would arm nothing.
-        self.tickets
-            .keep(mac, ticket.text().clone(), arm.expires, SystemClock.wall())
-            .map_err(|e| storage_problem(&e))?;
+        self.tickets.keep(&ticket, arm.expires, SystemClock.wall()).map_err(|e| storage_problem(&e))?;
         let command = Command::Arm {
             machine: arm.machine,
             ticket_hash: Ticket::hash(ticket.text()),
@@ -83,17 +81,14 @@ impl Voter {
         self.propose_as(&author, command).await
     }
 
-    fn mac_of(&self, machine: &MachineRef) -> Result<MacAddress, Problem> {
-        match machine {
-            MachineRef::Mac(mac) => Ok(*mac),
-            MachineRef::Name(name) => {
-                let state = self.replica.state();
-                let machine = state.machines().get(name);
-                let missing = || Problem::new(ProblemCode::NotFound, format!("there is no machine {name}"));
-                let nameless = || Problem::new(ProblemCode::Conflict, format!("{name} has no known MAC address"));
-                machine.ok_or_else(missing)?.status.mac.ok_or_else(nameless)
-            }
-        }
+    /// A ticket is handed out by MAC address, so a machine without one cannot be armed.
+    fn check_has_mac(&self, machine: &MachineRef) -> Result<(), Problem> {
+        let MachineRef::Name(name) = machine else { return Ok(()) };
+        let state = self.replica.state();
+        let machine = state.machines().get(name);
+        let missing = || Problem::new(ProblemCode::NotFound, format!("there is no machine {name}"));
+        let nameless = || Problem::new(ProblemCode::Conflict, format!("{name} has no known MAC address"));
+        machine.ok_or_else(missing)?.status.mac.map(|_| ()).ok_or_else(nameless)
     }
 
     async fn take_report(&self, node: &Name, report: NodeReport) -> Result<MeshView, Problem> {

@@ -50,9 +50,7 @@ impl StateDirector {
             BootPolicy::LocalDisk => BootAction::Local,
         };
         // A bound ticket is not handed out again: whoever asks later is a machine that a person has to approve.
-        let ticket = state
-            .open_ticket(mac, now)
-            .and_then(|hash| self.tickets.of(mac, now).filter(|ticket| meadow_enroll::Ticket::hash(ticket) == *hash));
+        let ticket = state.open_ticket(mac, now).and_then(|hash| self.tickets.with_hash(hash, now));
         Some(BootConfig {
             version: 1,
             action,
