@@ -1,9 +1,10 @@
 //! The whole server on the loopback interface, with clients written here.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use meadow_model::MacAddress;
@@ -13,20 +14,49 @@ use meadow_pxe::{ArtifactState, BootEvent, Director, Ports, PxeConfig, PxeHandle
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-const KNOWN: MacAddress = MacAddress([0x52, 0x54, 0, 0, 0, 1]);
+const KNOWN: MacAddress = machine(1);
+const HELD: MacAddress = machine(3);
+const OWN_DISK: MacAddress = machine(4);
 /// More than one sendfile chunk, and not a multiple of any block size.
 const BIG: usize = 3_000_001;
 
-/// Boots one machine.
-struct OneMachine;
+const fn machine(last: u8) -> MacAddress {
+    MacAddress([0x52, 0x54, 0, 0, 0, last])
+}
 
-impl Director for OneMachine {
+/// Policies of the machines that somebody named.
+struct Named(Mutex<BTreeMap<MacAddress, BootPolicy>>);
+
+impl Named {
+    fn policy(&self, mac: MacAddress) -> BootPolicy {
+        self.0.lock().unwrap().get(&mac).copied().unwrap_or_default()
+    }
+
+    fn set(&self, mac: MacAddress, policy: BootPolicy) {
+        self.0.lock().unwrap().insert(mac, policy);
+    }
+}
+
+impl Default for Named {
+    fn default() -> Self {
+        let policies = [(KNOWN, BootPolicy::Image), (HELD, BootPolicy::Hold), (OWN_DISK, BootPolicy::LocalDisk)];
+        Self(Mutex::new(policies.into()))
+    }
+}
+
+impl Director for Named {
     fn decide(&self, sighting: &Sighting) -> BootDecision {
-        BootDecision::new(if sighting.mac == KNOWN { BootPolicy::Image } else { BootPolicy::Ignore })
+        BootDecision::new(self.policy(sighting.mac))
     }
 
     fn boot_config(&self, mac: MacAddress) -> Option<serde_json::Value> {
-        (mac == KNOWN).then(|| json!({ "version": 1, "action": "boot" }))
+        let action = match self.policy(mac) {
+            BootPolicy::Ignore => return None,
+            BootPolicy::Image => "boot",
+            BootPolicy::Hold => "hold",
+            BootPolicy::LocalDisk => "local",
+        };
+        Some(json!({ "version": 1, "action": action }))
     }
 
     fn event(&self, _: &BootEvent) {}
@@ -38,7 +68,8 @@ fn big_file() -> Vec<u8> {
 
 fn write_image(folder: &Path) {
     let mut artifacts = serde_json::Map::new();
-    for (name, bytes) in [("initrd", big_file()), ("ipxe/ipxe.efi", b"loader".to_vec())] {
+    let loader = b"loader".to_vec();
+    for (name, bytes) in [("initrd", big_file()), ("ipxe/ipxe.efi", loader.clone()), ("ipxe/snponly.efi", loader)] {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, &bytes).unwrap();
@@ -51,6 +82,7 @@ fn write_image(folder: &Path) {
 
 struct Rig {
     server: PxeHandle,
+    director: Arc<Named>,
     ports: Ports,
     _folder: tempfile::TempDir,
 }
@@ -67,8 +99,9 @@ impl Rig {
         let mut ports = Ports { dhcp: free_udp_port(), boot_server: free_udp_port(), tftp: free_udp_port(), http };
         change(&mut ports);
         let config = PxeConfig { ports, ..PxeConfig::new("lo", folder.path()) };
-        let server = PxeServer::start(config, Arc::new(OneMachine)).unwrap();
-        let rig = Self { server, ports, _folder: folder };
+        let director = Arc::new(Named::default());
+        let server = PxeServer::start(config, director.clone()).unwrap();
+        let rig = Self { server, director, ports, _folder: folder };
         rig.wait(|server| {
             let artifacts = server.artifacts();
             server.address().is_some()
@@ -107,6 +140,20 @@ impl Rig {
             answer
         })
         .await
+    }
+
+    /// What the initrd of this machine is told to do.
+    async fn action(&self, mac: MacAddress) -> String {
+        let (_, body) = self.get(&format!("/machine/{}/boot.json", mac.hyphenated()), "").await;
+        let config: serde_json::Value = serde_json::from_slice(&body).expect("boot.json");
+        config["action"].as_str().expect("an action").to_owned()
+    }
+
+    /// What this machine's iPXE is told to do.
+    async fn script(&self, mac: MacAddress) -> String {
+        let (head, body) = self.get(&format!("/ipxe/{}/boot.ipxe", mac.hyphenated()), "").await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        String::from_utf8(body).unwrap()
     }
 
     async fn get(&self, path: &str, headers: &str) -> (String, Vec<u8>) {
@@ -164,17 +211,76 @@ async fn http_connection_carries_several_requests() {
 #[tokio::test]
 async fn machines_get_what_their_policy_says() {
     let rig = Rig::start(|_| {}).await;
-    let (head, body) = rig.get("/ipxe/52-54-00-00-00-01/boot.ipxe", "").await;
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    let kernel = format!("\nkernel http://127.0.0.1:{}/artifacts/vmlinuz initrd=initrd quiet", rig.ports.http);
-    assert!(String::from_utf8(body).unwrap().contains(&kernel));
-    let (_, body) = rig.get("/machine/52-54-00-00-00-01/boot.json", "").await;
-    assert_eq!(serde_json::from_slice::<serde_json::Value>(&body).unwrap()["action"], "boot");
+    let kernel = |card: &str| {
+        let url = format!("http://127.0.0.1:{}/artifacts/vmlinuz", rig.ports.http);
+        format!("\nkernel {url} initrd=initrd quiet loglevel=3 lsm=landlock BOOTIF=01-{card} || goto failed\n")
+    };
+    assert!(rig.script(KNOWN).await.contains(&kernel("52-54-00-00-00-01")));
+    assert!(rig.script(HELD).await.contains(&kernel("52-54-00-00-00-03")), "it is held in the initramfs of the image");
+    let script = rig.script(OWN_DISK).await;
+    assert!(script.ends_with("\nexit\n") && !script.contains("kernel"), "{script}");
+    for (mac, action) in [(KNOWN, "boot"), (HELD, "hold"), (OWN_DISK, "local")] {
+        assert_eq!(rig.action(mac).await, action, "{mac}");
+    }
     for path in ["/ipxe/52-54-00-00-00-02/boot.ipxe", "/machine/52-54-00-00-00-02/boot.json", "/etc/passwd"] {
         let (head, body) = rig.get(path, "").await;
         assert!(head.starts_with("HTTP/1.1 404"), "{path}: {head}");
         assert!(!body.is_empty(), "{path}: a 404 says why");
     }
+    rig.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_held_machine_goes_on_when_its_policy_changes() {
+    let rig = Rig::start(|_| {}).await;
+    assert_eq!(rig.action(HELD).await, "hold");
+    rig.director.set(HELD, BootPolicy::Image);
+    assert_eq!(rig.action(HELD).await, "boot");
+    rig.director.set(HELD, BootPolicy::LocalDisk);
+    assert_eq!(rig.action(HELD).await, "local");
+    assert!(rig.script(HELD).await.ends_with("\nexit\n"));
+    rig.server.stop().await;
+}
+
+/// A PXE boot server request of UEFI firmware (PXE 2.1, 2.2.3), as it comes to port 4011.
+fn boot_server_request(mac: MacAddress) -> Vec<u8> {
+    let mut packet = vec![0; 240];
+    packet[..3].copy_from_slice(&[1, 1, 6]);
+    // The transaction id tells the answers apart.
+    packet[4..8].copy_from_slice(&mac.0[2..]);
+    packet[28..34].copy_from_slice(&mac.0);
+    packet[236..].copy_from_slice(&[99, 130, 83, 99]);
+    packet.extend_from_slice(b"\x35\x01\x03\x3c\x09PXEClient\x5d\x02\x00\x07\xff");
+    packet
+}
+
+#[tokio::test]
+async fn firmware_of_held_machines_is_answered_and_of_local_disk_ones_left_alone() {
+    let rig = Rig::start(|_| {}).await;
+    let port = rig.ports.boot_server;
+    let answers = blocking(move || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        // In this order: an answer to the first two would come before the third's.
+        for mac in [OWN_DISK, machine(2), HELD, KNOWN] {
+            socket.send_to(&boot_server_request(mac), ("127.0.0.1", port)).unwrap();
+        }
+        [(); 2].map(|()| {
+            let mut buffer = [0; 1500];
+            let (length, _) = socket.recv_from(&mut buffer).unwrap();
+            buffer[..length].to_vec()
+        })
+    })
+    .await;
+    for (answer, mac) in answers.iter().zip([HELD, KNOWN]) {
+        assert_eq!(answer[28..34], mac.0);
+        assert!(answer.windows(17).any(|part| part == b"ipxe/snponly.efi\0"), "{mac}");
+    }
+    rig.wait_for_event("pxe.ignored", "its policy is to boot from its own disk").await;
+    rig.wait_for_event("pxe.ignored", "nobody named this machine").await;
+    let codes = |mac| rig.server.events(Some(mac), 0).into_iter().map(|event| event.code).collect::<Vec<_>>();
+    assert_eq!(codes(OWN_DISK), ["pxe.seen", "pxe.ignored"]);
+    assert_eq!(codes(HELD), ["pxe.seen", "pxe.asked"]);
     rig.server.stop().await;
 }
 
@@ -308,8 +414,9 @@ async fn taken_port_is_named_with_its_holder_and_the_rest_is_served() {
 async fn interface_that_is_not_there_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let config = PxeConfig::new("meadow-none", folder.path());
-    let server = PxeServer::start(config, Arc::new(OneMachine)).unwrap();
-    let rig = Rig { server, ports: Ports::default(), _folder: folder };
+    let director = Arc::new(Named::default());
+    let server = PxeServer::start(config, director.clone()).unwrap();
+    let rig = Rig { server, director, ports: Ports::default(), _folder: folder };
     rig.wait_for_event("pxe.server", "there is no interface meadow-none").await;
     assert_eq!(rig.server.problems()[0].code, "pxe.interface");
     assert_eq!(rig.server.address(), None);

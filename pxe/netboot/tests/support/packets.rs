@@ -13,8 +13,10 @@ pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 /// A packet of `testdata/`.
 pub fn captured(name: &str) -> Vec<u8> {
     let text = match name {
+        "curl-http-range" => include_str!("../../testdata/curl-http-range.hex"),
         "ipxe-rom-bios-discover" => include_str!("../../testdata/ipxe-rom-bios-discover.hex"),
         "ipxe-rom-bios-request" => include_str!("../../testdata/ipxe-rom-bios-request.hex"),
+        "ipxe-rom-http-get" => include_str!("../../testdata/ipxe-rom-http-get.hex"),
         "ipxe-rom-router-solicitation" => include_str!("../../testdata/ipxe-rom-router-solicitation.hex"),
         "ipxe-snponly-discover" => include_str!("../../testdata/ipxe-snponly-discover.hex"),
         "ovmf-http-discover" => include_str!("../../testdata/ovmf-http-discover.hex"),
