@@ -61,7 +61,7 @@ impl Paths {
         self.run_dir().join("boot-report.json")
     }
 
-    /// Made by the image once udev has looked at all hardware.
+    /// Made by the image once udev has looked at disks and network cards.
     #[must_use]
     pub fn coldplug_done(&self) -> PathBuf {
         self.run_dir().join("coldplug-done")

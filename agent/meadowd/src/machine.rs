@@ -210,14 +210,14 @@ async fn accept(
 
 /// The agent of the image starts before the drivers of disks are loaded; an inventory without them would be wrong.
 async fn wait_for_coldplug(paths: &Paths, status: &SelfStatus) {
-    status.set(SelfState::Starting, "waiting for udev to find all hardware");
+    status.set(SelfState::Starting, "waiting for udev to find disks and network cards");
     let found = async {
         while !files::exists(&paths.coldplug_done()) {
             tokio::time::sleep(COLDPLUG_POLL).await;
         }
     };
     if tokio::time::timeout(COLDPLUG, found).await.is_err() {
-        status.event("udev did not find all hardware in time; the inventory may lack disks");
+        status.event("udev did not find all disks and network cards in time; the inventory may lack disks");
     }
 }
 
