@@ -13,7 +13,7 @@ use crate::process_usage::Process;
 
 /// How long it is watched.
 const WINDOW: Duration = Duration::from_secs(30);
-/// Goals of an idle member (performance.md).
+/// Goals of an idle member (docs/specification.md).
 const RESIDENT_MIB: f64 = 20.0;
 const ANONYMOUS_MIB: f64 = 10.0;
 const PROCESSOR_PERCENT: f64 = 0.3;

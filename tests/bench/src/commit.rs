@@ -10,7 +10,7 @@ use meadow_rack::progress::Progress;
 use crate::measure::Measure;
 use crate::raw_sync;
 
-/// Goals (performance.md), as multiples of one fdatasync and of the raw rate of fdatasyncs.
+/// Goals, as multiples of one fdatasync and of the raw rate of fdatasyncs.
 const ONE_CLIENT: f64 = 3.5;
 const MANY_CLIENTS: f64 = 4.0;
 
