@@ -73,7 +73,9 @@ pub enum InitError {
     #[error("no API address is given; name at least one address of this machine that others reach, with port 7443")]
     NoAddress,
     /// The state folder holds another cluster.
-    #[error("{path} already holds the cluster \"{existing}\"; choose that name to renew the admin's context, or move the folder away")]
+    #[error(
+        "{path} already holds the cluster \"{existing}\"; choose that name to renew the admin's context, or move the folder away"
+    )]
     OtherCluster {
         /// The state folder.
         path: PathBuf,

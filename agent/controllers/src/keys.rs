@@ -56,7 +56,8 @@ impl Keys {
         let wireguard = match files::read_optional(&files.wireguard_key(), 64)? {
             Some(bytes) => {
                 let bytes = Zeroizing::new(bytes);
-                let key = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| KeysError::WireGuardLength(bytes.len()))?;
+                let key =
+                    <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| KeysError::WireGuardLength(bytes.len()))?;
                 PrivateKey::from_bytes(Zeroizing::new(key))
             }
             None => {

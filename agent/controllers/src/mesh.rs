@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use meadow_host::Cidr;
 use meadow_host::cidr::InvalidCidr;
 use meadow_host::files::FileError;
 use meadow_host::hosts::{self, HostEntry};
 use meadow_host::wireguard::{self, DeviceConfig, PeerConfig, PeerStatus, PrivateKey, WireGuard, WireGuardError};
-use meadow_host::Cidr;
 use meadow_model::mesh::{MESH_INTERFACE, MESH_MTU, MeshView, WIREGUARD_PORT, WireGuardKey};
 use meadow_model::name::InvalidName;
 use tokio::sync::watch;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meadow_client::{API_PORT, Client, ClientError};
+use meadow_model::ProblemCode;
 use meadow_model::console::SelfState;
 use meadow_model::enrolment::ClaimReply;
 use meadow_model::mesh::{MeshPeer, MeshView};
-use meadow_model::ProblemCode;
 use meadow_model::node::{NodeReport, PeerHandshake};
 
 use meadow_pki::{CaPin, Identity};

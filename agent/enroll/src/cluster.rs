@@ -98,12 +98,8 @@ impl Hellos {
         let token = match &session.token {
             None => None,
             Some((id, key)) => {
-                let transcript = Transcript {
-                    ca: &self.ca,
-                    machine,
-                    machine_part: &claim.nonce.0,
-                    cluster_nonce: &session.nonce,
-                };
+                let transcript =
+                    Transcript { ca: &self.ca, machine, machine_part: &claim.nonce.0, cluster_nonce: &session.nonce };
                 let proof = claim.proof.as_ref().ok_or(EnrolError::WrongProof)?;
                 if !verify(key.expose(), Prover::Machine, &transcript, &proof.0) {
                     return Err(EnrolError::WrongProof);

@@ -18,6 +18,6 @@ mod ticket;
 mod token;
 
 pub use cluster::{Checked, EnrolError, Hellos};
-pub use machine::{Greeting, Greeted, Suspicion};
+pub use machine::{Greeted, Greeting, Suspicion};
 pub use ticket::Ticket;
 pub use token::{InvalidToken, JoinToken};

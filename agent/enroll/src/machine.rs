@@ -29,7 +29,9 @@ pub struct Greeted {
 
 /// The other end does not know the token that the machine holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the other end does not know the join token; it is not the cluster that made it, or the token's file is damaged; look at the address, and make a new token with `meadow token create`")]
+#[error(
+    "the other end does not know the join token; it is not the cluster that made it, or the token's file is damaged; look at the address, and make a new token with `meadow token create`"
+)]
 pub struct Suspicion;
 
 impl Greeting {

@@ -22,7 +22,9 @@ pub struct JoinToken {
 
 /// A text that is no join token. Does not quote the text, which is a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is not a join token: it is one line that begins with \"meadow-join.\"; make one with `meadow token create`")]
+#[error(
+    "this is not a join token: it is one line that begins with \"meadow-join.\"; make one with `meadow token create`"
+)]
 pub struct InvalidToken;
 
 impl JoinToken {

@@ -38,7 +38,12 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("MEADOW_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // The journal adds the time itself.
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
     // Two threads: the agent mostly waits, and every thread more costs memory on a 1 GiB machine.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(run(Paths::below(arguments.root)))

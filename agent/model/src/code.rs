@@ -24,7 +24,12 @@ pub struct VerificationCode(String);
 impl VerificationCode {
     /// Computes the code of one enrolment.
     #[must_use]
-    pub fn compute(cluster: &Fingerprint, machine: &Fingerprint, machine_nonce: &[u8; 32], cluster_nonce: &[u8; 32]) -> Self {
+    pub fn compute(
+        cluster: &Fingerprint,
+        machine: &Fingerprint,
+        machine_nonce: &[u8; 32],
+        cluster_nonce: &[u8; 32],
+    ) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"meadow verification code 1");
         for part in [&cluster.0, &machine.0, machine_nonce, cluster_nonce] {
@@ -32,7 +37,9 @@ impl VerificationCode {
         }
         let bits = hash.finalize().iter().take(5).fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
         let mut code: String = (0..8_u32)
-            .map(|i| ALPHABET.get(usize::try_from((bits >> (35 - 5 * i)) & 31).unwrap_or(0)).map_or('0', |c| char::from(*c)))
+            .map(|i| {
+                ALPHABET.get(usize::try_from((bits >> (35 - 5 * i)) & 31).unwrap_or(0)).map_or('0', |c| char::from(*c))
+            })
             .collect();
         code.insert(4, '-');
         Self(code)
@@ -88,6 +95,9 @@ mod tests {
         let zero = Fingerprint([0; 32]);
         let code = VerificationCode::compute(&zero, &zero, &[0; 32], &[0; 32]);
         assert_eq!(code.as_str().len(), 9);
-        assert!(code.as_str().bytes().enumerate().all(|(i, b)| if i == 4 { b == b'-' } else { ALPHABET.contains(&b) }), "{code}");
+        assert!(
+            code.as_str().bytes().enumerate().all(|(i, b)| if i == 4 { b == b'-' } else { ALPHABET.contains(&b) }),
+            "{code}"
+        );
     }
 }

@@ -131,7 +131,8 @@ impl Measure {
     pub fn of_samples(samples: &[f64]) -> Self {
         let mut sorted: Vec<f64> = samples.iter().copied().filter(|s| s.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);
-        let (Some(first), Some(last), Some(&median)) = (sorted.first(), sorted.last(), sorted.get(sorted.len() / 2)) else {
+        let (Some(first), Some(last), Some(&median)) = (sorted.first(), sorted.last(), sorted.get(sorted.len() / 2))
+        else {
             return Self::missing("no sample");
         };
         let spread = if median > 0.0 { Some((last - first) / median) } else { None };

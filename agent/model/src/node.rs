@@ -156,7 +156,11 @@ mod tests {
     }
 
     fn healthy() -> NodeStatus {
-        NodeStatus { last_report: Some(now().plus_seconds(-1)), last_handshake: Some(now().plus_seconds(-100)), ..NodeStatus::default() }
+        NodeStatus {
+            last_report: Some(now().plus_seconds(-1)),
+            last_handshake: Some(now().plus_seconds(-100)),
+            ..NodeStatus::default()
+        }
     }
 
     #[test]
