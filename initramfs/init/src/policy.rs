@@ -111,7 +111,25 @@ fn parse(body: &[u8]) -> Result<BootConfig, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_damaged_answer_waits_and_never_panics(
+            status in any::<u16>(),
+            at in 0..48_usize,
+            byte in any::<u8>(),
+            cut in 0..48_usize,
+        ) {
+            let mut body = br#"{"version":1,"action":"hold","authorized_keys":[]}"#.to_vec();
+            body[at] = byte;
+            body.truncate(cut);
+            let (decision, _) = Policy::default().decide(Ok((status, &body)));
+            prop_assert_ne!(decision, Decision::Boot);
+        }
+    }
 
     fn wait(decision: &Decision) -> (&'static str, u64) {
         match decision {

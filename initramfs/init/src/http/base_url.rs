@@ -49,7 +49,18 @@ impl fmt::Display for BaseUrl {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_gives_an_error_or_an_address_that_can_be_written(text in "(http://)?[0-9a-z.:/@-]{0,40}|.{0,60}") {
+            if let Ok(url) = BaseUrl::parse(&text) {
+                prop_assert_eq!(BaseUrl::parse(&url.to_string()), Ok(url));
+            }
+        }
+    }
 
     #[test]
     fn table() {
