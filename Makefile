@@ -8,6 +8,8 @@ MEMORY ?= 1024
 FIRMWARE ?= bios,uefi,http
 APPROVE ?= ticket
 STAY ?=
+ROUNDS ?= 3
+ONLY ?=
 PREFIX ?= /usr
 DESTDIR ?=
 
@@ -49,7 +51,7 @@ build: packages ## Build the programs
 	@$(STAGE) programs $(MAKE) programs
 
 programs:
-	@$(CARGO) build --release --locked --bins
+	@$(CARGO) build --release --locked --workspace --exclude meadow-bench-suite --exclude meadow-init --bins
 	@$(CARGO) rustc --release --locked -p meadow-init --bin meadow-init --target $(STATIC) -- -C target-feature=+crt-static
 
 # The image once more, elsewhere: the same inputs give the same bytes.
@@ -69,8 +71,7 @@ fix: prerequisites ## Format the code and apply what the linters propose
 	@cargo fmt
 
 bench: image ## Measure what docs/specification.md publishes
-	@tests/packages/install-packages ../bench/packages.list
-	@$(ROOT) $(MEADOW_BIN)/meadow-bench-suite
+	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' tests/make/bench
 
 soak: image ## The long tests: cold caches, many boots, many cases (ROUNDS, CASES)
 	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/make/soak '$(INIT)'
