@@ -29,6 +29,9 @@ INIT := $(CARGO_TARGET_DIR)/$(STATIC)/release/meadow-init
 # cargo inside its tools tree.
 CARGO := $(if $(shell printf '%s\n2.41\n' "$$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)" | sort -VC && echo old),cargo,$(ROOT) image/build cargo)
 
+# What `make clean` removes of the cache: by name, so that a wrong MEADOW_CACHE costs nobody anything else.
+CACHED := archive firmware image initrd initrd-base kernel locks logs modules packages rack root stages target toolchain tools
+
 .PHONY: help run image build test verify fix bench soak install uninstall clean prerequisites packages programs image-base reproducible
 
 help: ## List what there is
@@ -83,7 +86,7 @@ uninstall: ## Remove what install has put there; keeps the cluster's state
 	@$(ROOT) tests/make/uninstall '$(DESTDIR)' '$(PREFIX)'
 
 clean: ## Remove what was built; keeps the keys in ~/.config/meadow
-	@rm -rf target && $(ROOT) rm -rf '$(MEADOW_CACHE)'
+	@rm -rf target && $(ROOT) rm -rf $(foreach part,$(CACHED),'$(MEADOW_CACHE)/$(part)')
 
 prerequisites:
 	@tests/make/prerequisites
