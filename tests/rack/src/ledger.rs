@@ -29,6 +29,8 @@ pub enum Entry {
 pub struct Ledger {
     path: PathBuf,
     file: File,
+    /// The same once more, for the case that somebody removes the file while the rack stands.
+    entries: Vec<Entry>,
 }
 
 impl Ledger {
@@ -42,7 +44,7 @@ impl Ledger {
             .create_new(true)
             .open(path)
             .with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, entries: Vec::new() })
     }
 
     /// Notes something. For all but processes, call it before the thing is made.
@@ -50,36 +52,49 @@ impl Ledger {
     /// # Errors
     /// When the line cannot be written.
     pub fn note(&mut self, entry: &Entry) -> Result<()> {
+        self.entries.push(entry.clone());
         let mut line = serde_json::to_string(entry)?;
         line.push('\n');
         self.file.write_all(line.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    /// Takes down everything on the list at `path`, newest first, and then forgets the list.
+    /// Takes down everything that was noted, newest first, and then forgets it.
     ///
     /// # Errors
-    /// When the list cannot be read or a namespace cannot be removed; the list is kept then.
-    pub fn undo(path: &Path) -> Result<()> {
+    /// When a namespace or file cannot be removed; the list is kept then.
+    pub fn undo(&mut self) -> Result<()> {
+        take_down(&self.entries)?;
+        self.entries.clear();
+        forget(&self.path)
+    }
+
+    /// The same for the list that a rack which has died left at `path`, if it left one.
+    ///
+    /// # Errors
+    /// When the list cannot be read, or as [`Ledger::undo`].
+    pub fn undo_left(path: &Path) -> Result<()> {
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        let entries = parse(&text);
-        let processes: Vec<ProcessId> =
-            entries.iter().filter_map(|entry| if let Entry::Process(id) = entry { Some(*id) } else { None }).collect();
-        process::end(&processes);
-        for entry in entries.iter().rev() {
-            match entry {
-                Entry::Process(_) => {}
-                Entry::Namespace(name) => remove_namespace(name)?,
-                Entry::File(path) => ignore_missing(fs::remove_file(path))
-                    .with_context(|| format!("cannot remove {}", path.display()))?,
-                // Somebody else's files may be in it: then it stays.
-                Entry::Folder(path) => drop(fs::remove_dir(path)),
-            }
-        }
-        fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
+        take_down(&parse(&text))?;
+        forget(path)
     }
+}
+
+fn take_down(entries: &[Entry]) -> Result<()> {
+    let process = |entry: &Entry| if let Entry::Process(id) = entry { Some(*id) } else { None };
+    process::end(&entries.iter().filter_map(process).collect::<Vec<ProcessId>>());
+    for entry in entries.iter().rev() {
+        match entry {
+            Entry::Process(_) => {}
+            Entry::Namespace(name) => remove_namespace(name)?,
+            Entry::File(path) => forget(path)?,
+            // Somebody else's files may be in it: then it stays.
+            Entry::Folder(path) => drop(fs::remove_dir(path)),
+        }
+    }
+    Ok(())
 }
 
 /// A last line that was cut off by a crash names something that was not made yet: it is left out.
@@ -96,10 +111,12 @@ fn remove_namespace(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+fn forget(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -127,10 +144,22 @@ mod tests {
         fs::create_dir(&shared).expect("made");
         fs::write(&mine, "").expect("made");
         fs::write(&other, "").expect("made");
-        Ledger::undo(&path).expect("undone");
+        Ledger::undo_left(&path).expect("undone");
         assert!(!mine.exists() && !empty.exists() && !path.exists());
         assert!(other.exists());
-        Ledger::undo(&path).expect("twice is fine");
+        Ledger::undo_left(&path).expect("twice is fine");
+    }
+
+    #[test]
+    fn a_ledger_whose_file_was_removed_is_undone_all_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, mine) = (folder.path().join("ledger"), folder.path().join("mine"));
+        let mut ledger = Ledger::create(&path).expect("created");
+        ledger.note(&Entry::File(mine.clone())).expect("noted");
+        fs::write(&mine, "").expect("made");
+        fs::remove_file(&path).expect("removed");
+        ledger.undo().expect("undone");
+        assert!(!mine.exists());
     }
 
     #[test]

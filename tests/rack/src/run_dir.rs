@@ -80,8 +80,8 @@ impl RunDir {
     ///
     /// # Errors
     /// See [`Ledger::undo`].
-    pub fn undo(&self) -> Result<()> {
-        Ledger::undo(&self.file("ledger"))
+    pub fn undo(&mut self) -> Result<()> {
+        self.ledger.undo()
     }
 
     /// Whether the logs stay when the rack is down. They do until this is called, so that a rack that cannot be built
@@ -98,7 +98,9 @@ impl Drop for RunDir {
         }
         if self.keep || std::thread::panicking() {
             remove_disks(&self.path);
-        } else if let Err(error) = fs::remove_dir_all(&self.path) {
+        } else if let Err(error) = fs::remove_dir_all(&self.path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
             eprintln!("cannot remove {}: {error}", self.path.display());
         }
     }
@@ -118,7 +120,7 @@ fn clean_stale(parent: &Path) -> Result<()> {
         let path = entry.path();
         let Ok(lock) = File::open(path.join("lock")) else { continue };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            Ledger::undo(&path.join("ledger"))?;
+            Ledger::undo_left(&path.join("ledger"))?;
             remove_disks(&path);
             dead.push((entry.metadata()?.modified()?, path));
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use meadow_rack::process::ProcessId;
 use meadow_rack::{Firmware, Rack, RackConfig, host};
+use tempfile::TempDir;
 
 fn until<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);
@@ -39,6 +40,36 @@ fn each_firmware_asks_the_router_and_the_host_stays_as_it_was() {
     drop(rack);
     assert_eq!(host::snapshot().expect("a look"), before);
     assert!(!folder.exists(), "{} was left", folder.display());
+}
+
+/// A cache of its own, whose racks are taken down before it goes, however the test ends.
+struct Cache(TempDir);
+
+impl Cache {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        // A panic here would hide the test's own; what is left shows in the next run.
+        let _ = rack_program(self.path(), &["clean"]).wait();
+    }
+}
+
+/// A running `meadow-rack`, killed when the test ends before it does.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// `meadow-rack` with a cache of its own.
@@ -87,17 +118,17 @@ fn programs(id: &str) -> Vec<ProcessId> {
 
 #[test]
 fn a_killed_rack_is_taken_down_by_the_next_one_and_a_living_one_is_not() {
-    let cache = tempfile::tempdir().expect("a folder");
+    let cache = Cache::new();
     let racks = cache.path().join("rack");
-    let mut victim = rack_program(cache.path(), &["bare", "--machines", "1", "--firmware", "bios"]);
+    let mut victim = Running(rack_program(cache.path(), &["bare", "--machines", "1", "--firmware", "bios"]));
     let id = rack_id(cache.path());
     until("two programs", 60, || (programs(&id).len() == 2).then_some(()));
 
     assert!(rack_program(cache.path(), &["clean"]).wait().expect("ended").success());
     assert_eq!(programs(&id).len(), 2, "a living rack was taken down");
 
-    victim.kill().expect("killed");
-    victim.wait().expect("ended");
+    victim.0.kill().expect("killed");
+    victim.0.wait().expect("ended");
     let left = programs(&id);
     assert_eq!(left.len(), 2);
     assert!(rack_program(cache.path(), &["clean"]).wait().expect("ended").success());
@@ -108,12 +139,12 @@ fn a_killed_rack_is_taken_down_by_the_next_one_and_a_living_one_is_not() {
 
 #[test]
 fn a_signal_takes_the_rack_down() {
-    let cache = tempfile::tempdir().expect("a folder");
-    let mut rack = rack_program(cache.path(), &["bare", "--machines", "1", "--firmware", "uefi"]);
+    let cache = Cache::new();
+    let mut rack = Running(rack_program(cache.path(), &["bare", "--machines", "1", "--firmware", "uefi"]));
     let id = rack_id(cache.path());
     until("two programs", 60, || (programs(&id).len() == 2).then_some(()));
-    let pid = rustix::process::Pid::from_child(&rack);
+    let pid = rustix::process::Pid::from_child(&rack.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
-    assert!(rack.wait().expect("ended").success());
+    assert!(rack.0.wait().expect("ended").success());
     assert_eq!(namespaces(&id), Vec::<String>::new());
 }
