@@ -77,7 +77,7 @@ pub enum Choice {
 }
 
 /// The card to use at the time `now`: the one with the fewest failures, and of those the first that was ready. The card
-/// that the firmware booted from has [`HEAD_START`], until it fails: the server knows this machine by it.
+/// that the firmware booted from has ten seconds, until it fails: the server knows this machine by it.
 #[must_use]
 pub fn choose(cards: &HashMap<String, CardStatus>, boot_card: Option<Mac>, now: Duration) -> Choice {
     let boot_card = boot_card.filter(|mac| !cards.values().any(|card| card.mac == *mac && card.failures > 0));
