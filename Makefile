@@ -18,9 +18,10 @@ XDG_CACHE_HOME ?= $(HOME)/.cache
 export MEADOW_CACHE ?= $(XDG_CACHE_HOME)/meadow
 export CARGO_TARGET_DIR ?= $(MEADOW_CACHE)/target
 export MEADOW_BIN := $(CARGO_TARGET_DIR)/release
+export MEADOW_IMAGE := $(CURDIR)/target/image
 
 # Namespaces, machines and the image need root. sudo keeps the caches where they are.
-KEEP := HOME='$(HOME)' PATH="$$PATH" MEADOW_CACHE='$(MEADOW_CACHE)' MEADOW_BIN='$(MEADOW_BIN)'
+KEEP := HOME='$(HOME)' PATH="$$PATH" MEADOW_CACHE='$(MEADOW_CACHE)' MEADOW_BIN='$(MEADOW_BIN)' MEADOW_IMAGE='$(MEADOW_IMAGE)'
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo env $(KEEP))
 STAGE := tests/make/stage
 STATIC := x86_64-unknown-linux-gnu

@@ -30,10 +30,11 @@ pub fn image() -> PathBuf {
     std::env::var_os("MEADOW_IMAGE").map_or_else(|| checkout().join("target/image"), PathBuf::from)
 }
 
-/// The checkout that this crate was built from.
+/// The checkout: the one whose tests cargo runs, else the current folder. Not the one that this crate was compiled in,
+/// since checkouts may share cargo's folder.
 #[must_use]
 pub fn checkout() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("."), |package| PathBuf::from(package).join("../.."))
 }
 
 fn home() -> PathBuf {

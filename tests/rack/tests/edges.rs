@@ -20,7 +20,7 @@ impl Graph {
     fn of_workspace() -> Self {
         let output = Command::new(env!("CARGO"))
             .args(["metadata", "--format-version=1", "--locked", "--filter-platform=x86_64-unknown-linux-gnu"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .current_dir(meadow_rack::paths::checkout())
             .output()
             .expect("cargo runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
