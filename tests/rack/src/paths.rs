@@ -34,7 +34,8 @@ pub fn image() -> PathBuf {
 /// since checkouts may share cargo's folder.
 #[must_use]
 pub fn checkout() -> PathBuf {
-    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("."), |package| PathBuf::from(package).join("../.."))
+    std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from("."), |package| PathBuf::from(package).join("../.."))
 }
 
 fn home() -> PathBuf {
