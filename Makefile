@@ -91,6 +91,7 @@ clean: ## Remove what was built; keeps the keys in ~/.config/meadow
 
 prerequisites:
 	@tests/make/prerequisites
+	@tests/make/claim-target
 
 packages: prerequisites
 	@$(STAGE) packages tests/packages/install-packages run.list
