@@ -1,0 +1,78 @@
+//! What a node with a state partition needs before that is opened: the record of the partition `meadow-preboot`.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Fingerprint, MacAddress, Name, Secret};
+
+/// Version of [`Preboot`].
+pub const VERSION: u32 = 1;
+
+/// The record of the partition `meadow-preboot`. Readable by whoever holds the disk: no secret of the cluster is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preboot {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The node, as it was called last.
+    pub node: Name,
+    /// The cluster's name, for people.
+    pub cluster: String,
+    /// The cluster CA's key.
+    pub ca_fingerprint: Fingerprint,
+    /// UUID in the LUKS2 header of this node's `meadow-state`; another volume is not opened.
+    pub luks_uuid: String,
+    /// Whether the system boots from this disk, or only the state lies on it.
+    pub installed: bool,
+    /// Admins' public keys in OpenSSH form: who may unlock over SSH.
+    pub authorized_keys: Vec<String>,
+    /// How the initramfs reaches the network; empty: DHCP on every wired card.
+    #[serde(default)]
+    pub network: Vec<StaticNetwork>,
+    /// Dropbear's host key.
+    pub host_key: HostKey,
+}
+
+/// Dropbear's host key, as it lies on the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kept", rename_all = "kebab-case")]
+pub enum HostKey {
+    /// As it is, where there is no TPM: who copies the disk can pose as this node's prompt.
+    Plain {
+        /// The key file in Dropbear's own form, base64.
+        key: Secret<String>,
+        /// `SHA256:…` of the public half, as ssh(1) shows it.
+        fingerprint: String,
+    },
+    /// Sealed by the TPM.
+    Sealed {
+        /// What the TPM needs to give it back, base64 of its own form.
+        blob: String,
+        /// `SHA256:…` of the public half, as ssh(1) shows it.
+        fingerprint: String,
+    },
+}
+
+impl HostKey {
+    /// `SHA256:…` of the public half, as ssh(1) shows it.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        match self {
+            Self::Plain { fingerprint, .. } | Self::Sealed { fingerprint, .. } => fingerprint,
+        }
+    }
+}
+
+/// A network card with fixed addresses, for networks without DHCP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StaticNetwork {
+    /// The card; `None`: every wired one.
+    pub mac: Option<MacAddress>,
+    /// VLAN identifier, 1 to 4094, where the port is tagged.
+    pub vlan: Option<u16>,
+    /// Address and prefix length, such as `192.0.2.7/24`.
+    pub address: String,
+    /// The router.
+    #[schema(value_type = Option<String>)]
+    pub gateway: Option<IpAddr>,
+}
