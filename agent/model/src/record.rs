@@ -108,12 +108,12 @@ mod tests {
             assert_eq!(newest(&area), Some(Record { generation: round, payload: payload.as_bytes() }));
         }
         assert_eq!(replace(&area, &vec![0; LARGEST + 1]), Err(TooLarge(LARGEST + 1)));
-        assert_eq!(newest(&area[..100]), None);
+        assert_eq!(newest(&area[..50]), None);
     }
 
     proptest! {
         #[test]
-        fn a_torn_write_leaves_the_old_record(old in ".{0,40}", new in ".{1,40}", cut in 0..96_usize, turned in 0..56_usize) {
+        fn a_torn_write_leaves_the_old_record(old in ".{0,40}", new in "[a-z]{1,40}", cut in 0..96_usize, turned in 0..56_usize) {
             let mut area = vec![0; AREA_BYTES];
             let first = replace(&area, old.as_bytes()).unwrap();
             apply(&mut area, &first);
