@@ -25,6 +25,7 @@ pub mod resource;
 pub mod secret;
 pub mod time;
 pub mod token;
+pub mod work;
 
 pub use fingerprint::Fingerprint;
 pub use mac::MacAddress;

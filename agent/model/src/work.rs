@@ -1,0 +1,131 @@
+//! Work that a node does for the cluster: handed out in the answer to its reports, until it says that it ended.
+//!
+//! The secrets in it are sealed to the node, so that the voter, which keeps the work in memory, cannot read them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::install::{InstallPlan, Sealed};
+use crate::mesh::{MeshView, WireGuardKey};
+use crate::preboot::StaticNetwork;
+use crate::{Fingerprint, Name};
+
+/// The answer to a node's report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReportReply {
+    /// The mesh as the node is to see it.
+    pub mesh: MeshView,
+    /// What the node is to do; it leaves the list once the node has said how it ended.
+    #[serde(default)]
+    pub work: Vec<NodeWork>,
+}
+
+/// A piece of work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeWork {
+    /// The operation that it belongs to.
+    pub operation: Name,
+    /// What to do.
+    pub task: NodeTask,
+}
+
+/// What a node is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum NodeTask {
+    /// Install itself onto a disk.
+    Install(Box<InstallTask>),
+    /// Change who can open its state.
+    Keys(KeyTask),
+    /// Restart.
+    Reboot,
+}
+
+/// An installation that somebody consented to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct InstallTask {
+    /// What was consented to.
+    pub plan: InstallPlan,
+    /// The passphrase of the state ([`passphrase_purpose`]).
+    pub passphrase: Sealed,
+    /// Whom the recovery key goes to.
+    pub reply_to: WireGuardKey,
+    /// Who may unlock over SSH.
+    pub authorized_keys: Vec<String>,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The cluster CA's key.
+    pub ca_fingerprint: Fingerprint,
+    /// Network of the initramfs; empty: DHCP.
+    #[serde(default)]
+    pub network: Vec<StaticNetwork>,
+    /// Whether to restart into the new system.
+    pub reboot: bool,
+}
+
+/// A change of the key slots. The existing secret opens the volume; both travel sealed ([`passphrase_purpose`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum KeyTask {
+    /// Adds a passphrase.
+    AddPassphrase {
+        /// A passphrase or recovery key that opens the volume.
+        existing: Sealed,
+        /// The new passphrase.
+        new: Sealed,
+        /// For people.
+        label: String,
+    },
+    /// Makes a new recovery key in place of the old one.
+    NewRecoveryKey {
+        /// A passphrase or recovery key that opens the volume.
+        existing: Sealed,
+        /// Whom the recovery key goes to.
+        reply_to: WireGuardKey,
+    },
+    /// Removes a slot.
+    Remove {
+        /// Its number.
+        slot: u32,
+    },
+}
+
+/// How far a piece of work is, in the node's report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WorkReport {
+    /// The operation that it belongs to.
+    pub operation: Name,
+    /// What it does now, or did last.
+    pub step: String,
+    /// How far that step is.
+    pub percent: Option<u8>,
+    /// How it ended; `None` while it goes on.
+    pub end: Option<WorkEnd>,
+}
+
+/// How a piece of work ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum WorkEnd {
+    /// As it was wanted.
+    Done {
+        /// A secret for whom asked, sealed to the key that came with the request ([`answer_purpose`]).
+        answer: Option<Sealed>,
+    },
+    /// Not done.
+    Failed {
+        /// Why, with the next step.
+        why: String,
+    },
+}
+
+/// What a passphrase on its way to `node` is bound to.
+#[must_use]
+pub fn passphrase_purpose(node: &Name) -> String {
+    format!("passphrase for {node}")
+}
+
+/// What a recovery key on its way from `node` is bound to.
+#[must_use]
+pub fn answer_purpose(node: &Name) -> String {
+    format!("recovery key of {node}")
+}
