@@ -14,6 +14,22 @@ bytes_of() { du -sb --apparent-size "$@" | awk '{ sum += $1 } END { print sum + 
 
 human() { awk -v bytes="$1" 'BEGIN { printf "%.1f MB", bytes / 1e6 }'; }
 
+# libraries_of PROGRAM: the paths of all shared libraries that it needs, the loader among them.
+libraries_of() {
+    local found
+    found=$(ldd "$1") || fail "$1 is no dynamic program"
+    ! grep 'not found' <<<"$found" >&2 || fail "$1 needs libraries that the tools tree does not have"
+    grep -o '/[^ ]*' <<<"$found"
+}
+
+# install_libraries STAGE <PATHS
+install_libraries() {
+    local library
+    while read -r library; do
+        install -D -m 0755 "$(readlink -f "$library")" "$1$library"
+    done
+}
+
 # pack STAGE OUT: one compressed cpio of all in STAGE, the same for the same input. Its length is a multiple of four: the
 # kernel looks for the next archive there (Documentation/driver-api/early-userspace/buffer-format.rst).
 pack() {
