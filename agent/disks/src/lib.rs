@@ -1,0 +1,1 @@
+//! The helper with rights over disks.

@@ -1,0 +1,3 @@
+//! `meadow-disks`: carries out one request about this computer's disks.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! LUKS2 for the state partition, over libcryptsetup.
