@@ -4,8 +4,10 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::hardware::{Hardware, Measures};
+use crate::hardware::{Disk, Hardware, Measures};
+use crate::install::InstalledDisk;
 use crate::mesh::WireGuardKey;
+use crate::work::WorkReport;
 use crate::{Fingerprint, MacAddress, Name, Resource, Timestamp};
 
 /// A computer that belongs to the cluster.
@@ -56,6 +58,9 @@ pub struct NodeStatus {
     pub measures: Option<Measures>,
     /// The version of its agent.
     pub version: Option<String>,
+    /// Its own disk, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installed: Option<InstalledDisk>,
 }
 
 /// Where a node stands.
@@ -100,6 +105,18 @@ pub struct NodeReport {
     pub mesh_generation: u64,
     /// Seconds since each peer's last handshake, as its own WireGuard sees it.
     pub handshakes: Vec<PeerHandshake>,
+    /// Its disks as they are now.
+    #[serde(default)]
+    pub disks: Vec<Disk>,
+    /// Its own disk, where it has one.
+    #[serde(default)]
+    pub installed: Option<InstalledDisk>,
+    /// Whether its state survives a restart.
+    #[serde(default)]
+    pub durable: bool,
+    /// The work that it was given.
+    #[serde(default)]
+    pub work: Vec<WorkReport>,
 }
 
 /// A peer and the age of its last handshake.

@@ -62,6 +62,11 @@ pub enum Outcome {
         /// Its id.
         name: Name,
     },
+    /// Work has begun.
+    Operation {
+        /// The operation's name.
+        name: Name,
+    },
     /// It was refused, and that was worth an event.
     Refused {
         /// Why.

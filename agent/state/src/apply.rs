@@ -6,6 +6,7 @@ mod claim;
 mod credential;
 mod machine;
 mod node;
+mod operation;
 mod token;
 mod transaction;
 
@@ -102,6 +103,11 @@ impl Transaction {
             Command::RevokeToken { id, if_match } => self.revoke_token(id, *if_match),
             Command::SetEndpoint { node, endpoint } => self.set_endpoint(node, *endpoint),
             Command::NodeJoined { node, version } => self.node_joined(node, version),
+            Command::SetNodeDisk { node, installed, durable } => {
+                self.set_node_disk(node, installed.as_deref(), *durable)
+            }
+            Command::StartOperation { action, kind, target, step } => self.start_work(action, *kind, target, step),
+            Command::NoteOperation { operation, step, end } => self.note_operation(operation, step, end.as_ref()),
             Command::RemoveNode { node, if_match } => self.remove_node(node, *if_match),
         }
     }

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use meadow_model::boot::BootPolicy;
 use meadow_model::code::VerificationCode;
 use meadow_model::hardware::{Hardware, Measures};
+use meadow_model::install::InstalledDisk;
 use meadow_model::mesh::WireGuardKey;
-use meadow_model::{Fingerprint, MacAddress, Name, Secret, Timestamp};
+use meadow_model::{Fingerprint, Kind, MacAddress, Name, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A command with who proposes it and when: all that `apply` may know of the world.
@@ -119,12 +120,54 @@ pub enum Command {
         /// The version of its agent.
         version: String,
     },
+    /// A node says what its own disk is, and whether its state survives a restart.
+    SetNodeDisk {
+        /// Which node.
+        node: Name,
+        /// The disk that it is installed on, or that its state lies on.
+        installed: Option<Box<InstalledDisk>>,
+        /// Whether its state survives a restart.
+        durable: bool,
+    },
+    /// Work that takes a while begins.
+    StartOperation {
+        /// Which work, such as `install`. No two of one action run for one target at once.
+        action: String,
+        /// The kind of the resource that it works on.
+        kind: Kind,
+        /// The name of that resource.
+        target: Name,
+        /// What is done first.
+        step: String,
+    },
+    /// Work goes on, or ends.
+    NoteOperation {
+        /// Which operation.
+        operation: Name,
+        /// What is done now, or was done last.
+        step: String,
+        /// How it ended; `None` while it goes on.
+        end: Option<OperationEnd>,
+    },
     /// Takes a node out of the cluster; its key is refused from then on.
     RemoveNode {
         /// Which node.
         node: Name,
         /// Refused where the resource has another revision by now.
         if_match: Option<u64>,
+    },
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperationEnd {
+    /// As it was wanted.
+    Succeeded,
+    /// Not.
+    Failed {
+        /// Why, with the next step.
+        why: String,
     },
 }
 
@@ -224,6 +267,9 @@ impl Command {
             Self::RevokeToken { .. } => "revoke-token",
             Self::SetEndpoint { .. } => "set-endpoint",
             Self::NodeJoined { .. } => "node-joined",
+            Self::SetNodeDisk { .. } => "set-node-disk",
+            Self::StartOperation { .. } => "start-operation",
+            Self::NoteOperation { .. } => "note-operation",
             Self::RemoveNode { .. } => "remove-node",
         }
     }

@@ -22,3 +22,9 @@ pub(crate) const MAX_TEXT: usize = 128;
 pub(crate) const EXPIRED_TOKEN_KEPT_MS: u64 = 24 * 3600 * 1000;
 /// A warning about one subject is recorded at most once in this time, so that a stranger cannot flush the history.
 pub(crate) const WARNING_INTERVAL_MS: u64 = 60 * 1000;
+/// Characters of the reason why something failed, which comes from a node.
+pub(crate) const MAX_REASON: usize = 2000;
+/// Steps that an operation remembers.
+pub(crate) const MAX_STEPS: usize = 64;
+/// Key slots that a node may report; LUKS2 has no more.
+pub(crate) const MAX_KEY_SLOTS: usize = 32;

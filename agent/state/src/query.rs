@@ -92,6 +92,13 @@ impl State {
         BootChoice { policy, plain_pxe }
     }
 
+    /// Serial number of the disk on which the node that this machine became keeps its state; `None` where it keeps none.
+    #[must_use]
+    pub fn state_disk(&self, mac: MacAddress) -> Option<&str> {
+        let Decision::Approved { node, .. } = &self.machine(&MachineRef::Mac(mac))?.spec.decision else { return None };
+        self.nodes.get(node)?.status.installed.as_ref().map(|disk| disk.serial.as_str())
+    }
+
     /// SHA-256 of the ticket that the machine with this address may be given at time `now`: armed, not expired, not
     /// yet bound to a key.
     #[must_use]

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
-use meadow_model::machine::Decision;
+use meadow_model::boot::BootPolicy;
+use meadow_model::install::{InstallMode, InstalledDisk};
+use meadow_model::machine::{Decision, Machine};
 use meadow_model::node::{Node, NodeState};
 use meadow_model::{Kind, Name, Problem, ProblemCode};
 
 use super::transaction::{Transaction, check_revision, not_found};
-use crate::limits::MAX_TEXT;
+use crate::limits::{MAX_KEY_SLOTS, MAX_TEXT};
 use crate::state::Revocation;
 use crate::{Outcome, State};
 
@@ -43,6 +45,48 @@ impl Transaction {
         Ok(Outcome::Done)
     }
 
+    /// What a node says of its own disk. A node that boots from its disk is left to it from then on: its machine's boot
+    /// policy becomes `local-disk`, so that no reinstall loop can begin.
+    pub(super) fn set_node_disk(
+        &mut self,
+        name: &Name,
+        installed: Option<&InstalledDisk>,
+        durable: bool,
+    ) -> Result<Outcome, Problem> {
+        let mut node = self.node(name)?;
+        let mut installed = installed.cloned();
+        if let Some(disk) = &mut installed {
+            disk.keys.truncate(MAX_KEY_SLOTS);
+            let texts = [&mut disk.serial, &mut disk.disk, &mut disk.luks_uuid, &mut disk.host_key];
+            for text in texts.into_iter().chain(disk.keys.iter_mut().map(|key| &mut key.label)) {
+                *text = text.chars().take(MAX_TEXT).collect();
+            }
+        }
+        let boots = |disk: &Option<InstalledDisk>| disk.as_ref().is_some_and(|d| d.mode == InstallMode::System);
+        let became = boots(&installed) && !boots(&node.status.installed);
+        if installed != node.status.installed {
+            let message = match &installed {
+                Some(disk) => format!("{name} has its state on the disk with serial {}", disk.serial),
+                None => format!("{name} has no state on a disk any more"),
+            };
+            self.info("node-disk", Kind::Node, name, message);
+        }
+        node.status.installed = installed;
+        node.spec.ephemeral = !durable;
+        self.put_node(node);
+        if became {
+            self.leave_to_its_disk(name);
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn leave_to_its_disk(&mut self, node: &Name) {
+        for mut machine in self.machines_of(node) {
+            machine.spec.boot = BootPolicy::LocalDisk;
+            self.put_machine(machine);
+        }
+    }
+
     pub(super) fn remove_node(&mut self, name: &Name, if_match: Option<u64>) -> Result<Outcome, Problem> {
         let node = self.node(name)?;
         check_revision(&node.metadata, if_match)?;
@@ -62,12 +106,16 @@ impl Transaction {
         self.state.revoked.insert(node.spec.fingerprint, Revocation { node: name.clone(), at: self.at });
         self.state.mesh_generation += 1;
         self.touch(Kind::Node, name);
-        let became = |decision: &Decision| matches!(decision, Decision::Approved { node, .. } if node == name);
-        let machines: Vec<Name> =
-            self.state.machines.iter().filter(|(_, m)| became(&m.spec.decision)).map(|(n, _)| n.clone()).collect();
-        for machine in &machines {
-            self.drop_machine(machine);
+        for machine in self.machines_of(name) {
+            self.drop_machine(&machine.metadata.name);
         }
+        self.abandon_work_of(name);
+    }
+
+    /// The machines that became this node.
+    fn machines_of(&self, node: &Name) -> Vec<Machine> {
+        let became = |decision: &Decision| matches!(decision, Decision::Approved { node: n, .. } if n == node);
+        self.state.machines.values().filter(|machine| became(&machine.spec.decision)).cloned().collect()
     }
 }
 

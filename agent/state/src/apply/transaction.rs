@@ -3,23 +3,19 @@
 use meadow_model::event::{Event, Severity};
 use meadow_model::machine::{Machine, MachineSpec, MachineStatus};
 use meadow_model::node::Node;
-use meadow_model::operation::{Operation, OperationSpec, OperationState, OperationStatus, OperationStep};
 use meadow_model::token::Token;
 use meadow_model::{Kind, MacAddress, Metadata, Name, Problem, ProblemCode, Timestamp};
 
 use crate::command::{MachineRef, Proposal};
-use crate::limits::{MAX_EVENTS, MAX_OPERATIONS, WARNING_INTERVAL_MS};
+use crate::limits::{MAX_EVENTS, WARNING_INTERVAL_MS};
 use crate::query::machine_name;
 use crate::{Applied, Outcome, State};
-
-/// The action of the operation that lasts from an approval to the node's first report.
-pub(super) const ENROL: &str = "enrol";
 
 pub(super) struct Transaction {
     pub(super) state: State,
     pub(super) at: Timestamp,
     pub(super) actor: String,
-    index: u64,
+    pub(super) index: u64,
     changed: Vec<(Kind, Name)>,
     events: Vec<Event>,
 }
@@ -109,56 +105,6 @@ impl Transaction {
                 Ok(self.new_machine(&name, Some(*mac)))
             }
         }
-    }
-
-    /// Starts the operation that ends with the node's first report.
-    pub(super) fn start_enrolment(&mut self, node: &Name, step: String) -> Result<Name, Problem> {
-        self.state.next_operation += 1;
-        let name = Name::new(format!("op-{:010}", self.state.next_operation))
-            .map_err(|e| internal(&format!("the operation's number made no name: {e}")))?;
-        let operation = Operation {
-            kind: Kind::Operation,
-            metadata: self.metadata(&name),
-            spec: OperationSpec {
-                action: ENROL.to_owned(),
-                kind: Kind::Node,
-                target: node.clone(),
-                actor: self.actor.clone(),
-            },
-            status: OperationStatus {
-                steps: vec![OperationStep { time: self.at, message: step }],
-                ..OperationStatus::default()
-            },
-        };
-        self.touch(Kind::Operation, &name);
-        self.state.operations.insert(name.clone(), operation);
-        self.state.operations.keep_newest(MAX_OPERATIONS);
-        Ok(name)
-    }
-
-    /// Ends the running enrolment of `node`, if there is one, with or without an error.
-    pub(super) fn end_enrolment(&mut self, node: &Name, message: &str, failed: bool) -> bool {
-        let Some(mut operation) =
-            self.enrolment_of(node).filter(|op| op.status.state == OperationState::Running).cloned()
-        else {
-            return false;
-        };
-        operation.status.steps.push(OperationStep { time: self.at, message: message.to_owned() });
-        operation.status.state = if failed { OperationState::Failed } else { OperationState::Succeeded };
-        operation.status.error = failed.then(|| message.to_owned());
-        operation.status.ended = Some(self.at);
-        operation.metadata.revision = self.index;
-        let name = operation.metadata.name.clone();
-        self.touch(Kind::Operation, &name);
-        self.state.operations.insert(name, operation);
-        true
-    }
-
-    /// The newest enrolment of `node`.
-    pub(super) fn enrolment_of(&self, node: &Name) -> Option<&Operation> {
-        let of_node =
-            |op: &&Operation| op.spec.action == ENROL && op.spec.kind == Kind::Node && op.spec.target == *node;
-        self.state.operations.values().rev().find(of_node)
     }
 
     /// Records something that is as it should be.

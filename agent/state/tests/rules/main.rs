@@ -3,6 +3,7 @@
 mod approval;
 mod claims;
 mod credentials;
+mod disks;
 mod duplicates;
 mod idempotency;
 mod lost_nodes;

@@ -1,0 +1,114 @@
+//! Nodes' own disks, and the work that puts them there.
+
+use meadow_model::boot::BootPolicy;
+use meadow_model::install::{InstallMode, InstalledDisk, KeyKind, KeySlot};
+use meadow_model::operation::OperationState;
+use meadow_model::{Kind, Name, ProblemCode};
+use meadow_state::Outcome;
+use meadow_state::command::{Command, OperationEnd};
+
+use crate::support::*;
+
+fn installed(mode: InstallMode) -> InstalledDisk {
+    let key = KeySlot { slot: 0, kind: KeyKind::Passphrase, label: "x".repeat(1000), created: None };
+    InstalledDisk {
+        serial: "disk-7".to_owned(),
+        disk: "vda".to_owned(),
+        mode,
+        luks_uuid: "u".to_owned(),
+        host_key: "SHA256:x".to_owned(),
+        host_key_sealed: false,
+        keys: vec![key; 100],
+        running: None,
+        blessed: None,
+    }
+}
+
+fn set_disk(node: &str, installed: Option<InstalledDisk>, durable: bool) -> Command {
+    Command::SetNodeDisk { node: name(node), installed: installed.map(Box::new), durable }
+}
+
+fn start(action: &str, node: &str) -> Command {
+    Command::StartOperation {
+        action: action.to_owned(),
+        kind: Kind::Node,
+        target: name(node),
+        step: "begins".to_owned(),
+    }
+}
+
+fn note(operation: &Name, step: &str, end: Option<OperationEnd>) -> Command {
+    Command::NoteOperation { operation: operation.clone(), step: step.to_owned(), end }
+}
+
+fn with_node() -> (Cluster, Name) {
+    let mut cluster = Cluster::new();
+    let (machine, _) = cluster.pending(&claim(7));
+    cluster.ok(approve_as(&machine, "attic"));
+    (cluster, machine)
+}
+
+fn started(cluster: &mut Cluster, action: &str) -> Name {
+    match cluster.ok(start(action, "attic")).outcome {
+        Outcome::Operation { name } => name,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_node_that_boots_from_its_disk_is_left_to_it() {
+    let (mut cluster, machine) = with_node();
+    cluster.ok(set_boot(by_mac(7), BootPolicy::Image));
+    assert_eq!(cluster.state.state_disk(mac(7)), None);
+    cluster.ok(set_disk("attic", Some(installed(InstallMode::StateOnly)), false));
+    assert_eq!(cluster.machine(machine.as_str()).spec.boot, BootPolicy::Image, "it still boots over the network");
+    assert_eq!(cluster.state.state_disk(mac(7)), Some("disk-7"));
+    cluster.ok(set_disk("attic", Some(installed(InstallMode::System)), true));
+    assert_eq!(cluster.machine(machine.as_str()).spec.boot, BootPolicy::LocalDisk);
+    assert!(!cluster.node("attic").spec.ephemeral);
+
+    cluster.ok(set_boot(by_mac(7), BootPolicy::Image));
+    let again = cluster.ok(set_disk("attic", Some(installed(InstallMode::System)), true));
+    assert!(again.changed.is_empty(), "{again:?}");
+    assert_eq!(cluster.machine(machine.as_str()).spec.boot, BootPolicy::Image, "a later wish of an admin stays");
+    assert_eq!(cluster.events("node-disk"), 2);
+}
+
+#[test]
+fn what_a_node_says_of_its_disk_is_bounded() {
+    let (mut cluster, _) = with_node();
+    cluster.ok(set_disk("attic", Some(installed(InstallMode::System)), true));
+    let disk = cluster.node("attic").status.installed.clone().expect("there");
+    assert!(disk.keys.len() <= 32 && disk.keys[0].label.len() <= 128);
+    assert_eq!(cluster.refused(set_disk("nobody", None, false)), ProblemCode::NotFound);
+}
+
+#[test]
+fn one_piece_of_work_of_a_kind_runs_on_a_node() {
+    let (mut cluster, _) = with_node();
+    let operation = started(&mut cluster, "install");
+    assert_eq!(cluster.refused(start("install", "attic")), ProblemCode::Conflict);
+    started(&mut cluster, "keys");
+    assert_eq!(cluster.refused(start("install", "nobody")), ProblemCode::NotFound);
+
+    for _ in 0..2 {
+        cluster.ok(note(&operation, "writes the root", None));
+    }
+    let why = "the disk vanished".to_owned();
+    cluster.ok(note(&operation, "failed", Some(OperationEnd::Failed { why: why.clone() })));
+    cluster.ok(note(&operation, "late", Some(OperationEnd::Succeeded)));
+    let status = &cluster.state.operations().get(&operation).expect("there").status;
+    assert_eq!((status.state, status.error.as_ref()), (OperationState::Failed, Some(&why)));
+    let steps: Vec<_> = status.steps.iter().map(|step| step.message.as_str()).collect();
+    assert_eq!(steps, ["begins", "writes the root", "failed"]);
+    started(&mut cluster, "install");
+}
+
+#[test]
+fn the_work_of_a_removed_node_ends() {
+    let (mut cluster, _) = with_node();
+    let operation = started(&mut cluster, "install");
+    cluster.ok(remove("attic"));
+    let status = &cluster.state.operations().get(&operation).expect("there").status;
+    assert_eq!(status.state, OperationState::Failed);
+}
