@@ -92,16 +92,17 @@ pub fn check(access: Access, identity: &Identity, subject: Option<&str>) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use meadow_model::{Fingerprint, Name};
+    use meadow_model::Name;
+    use meadow_model::fingerprint::PublicKey;
 
     use super::*;
 
     fn identities() -> [(&'static str, Identity); 7] {
         let user = |role| Identity::User { name: "ann".to_owned(), role };
-        let node = Identity::Node { name: Name::new("node-1").expect("valid"), fingerprint: Fingerprint([1; 32]) };
+        let node = Identity::Node { name: Name::new("node-1").expect("valid"), key: PublicKey::from_der([1]) };
         [
             ("anonymous", Identity::Anonymous),
-            ("key", Identity::Key(Fingerprint([2; 32]))),
+            ("key", Identity::Key(PublicKey::from_der([2]))),
             ("node", node),
             ("viewer", user(Viewer)),
             ("operator", user(Operator)),
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_node_speaks_for_itself_only() {
-        let node = Identity::Node { name: Name::new("node-1").expect("valid"), fingerprint: Fingerprint([1; 32]) };
+        let node = Identity::Node { name: Name::new("node-1").expect("valid"), key: PublicKey::from_der([1]) };
         for other in [Some("node-2"), None] {
             assert_eq!(check(OwnNode, &node, other).map_err(|p| p.code), Err(ProblemCode::Forbidden));
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
+use meadow_model::fingerprint::PublicKey;
 use meadow_model::mesh::MeshView;
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::token::NewToken;
@@ -84,10 +85,11 @@ pub trait Backend: Send + Sync + 'static {
     fn hello(&self, key: Fingerprint, hello: Hello, from: SocketAddr) -> Answer<'_, HelloReply>;
 
     /// The claim of the holder of `key`.
-    fn claim(&self, key: Fingerprint, claim: Claim, from: SocketAddr) -> Answer<'_, ClaimReply>;
+    fn claim(&self, key: PublicKey, claim: Claim, from: SocketAddr) -> Answer<'_, ClaimReply>;
 
-    /// Where the claim of the holder of `key` stands; `NotFound` where there is none.
-    fn claim_state(&self, key: Fingerprint) -> Answer<'_, ClaimReply>;
+    /// Where the claim of the holder of `key` stands; `NotFound` where there is none. Whoever was admitted is told all
+    /// that a node needs, whenever it asks.
+    fn claim_state(&self, key: PublicKey) -> Answer<'_, ClaimReply>;
 
     /// The state of the PXE server.
     fn pxe_status(&self) -> PxeStatus;

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use meadow_model::{Fingerprint, Name};
+use meadow_model::Name;
+use meadow_model::fingerprint::PublicKey;
 
 /// What a user may do, from least to most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,10 +31,10 @@ pub enum Identity {
         /// The node's name.
         name: Name,
         /// Its key.
-        fingerprint: Fingerprint,
+        key: PublicKey,
     },
     /// A self-signed certificate: the caller holds this key, and nothing else is known of it.
-    Key(Fingerprint),
+    Key(PublicKey),
     /// Root on this computer, through the Unix socket.
     Local,
     /// No certificate at all.
@@ -47,7 +48,7 @@ impl Identity {
         match self {
             Self::User { name, .. } => format!("user {name}"),
             Self::Node { name, .. } => format!("node {name}"),
-            Self::Key(fingerprint) => format!("machine {fingerprint}"),
+            Self::Key(key) => format!("machine {}", key.fingerprint()),
             Self::Local => "user root".to_owned(),
             Self::Anonymous => "nobody".to_owned(),
         }
@@ -55,9 +56,9 @@ impl Identity {
 
     /// The key that the caller has proved to hold, where it is a computer.
     #[must_use]
-    pub fn key(&self) -> Option<Fingerprint> {
+    pub fn key(&self) -> Option<&PublicKey> {
         match self {
-            Self::Node { fingerprint, .. } | Self::Key(fingerprint) => Some(*fingerprint),
+            Self::Node { key, .. } | Self::Key(key) => Some(key),
             Self::User { .. } | Self::Local | Self::Anonymous => None,
         }
     }

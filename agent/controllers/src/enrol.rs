@@ -55,9 +55,6 @@ pub enum EnrolFailure {
     /// The addresses or the identity cannot be used.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// No signing request can be made.
-    #[error(transparent)]
-    Pki(#[from] PkiError),
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -78,10 +75,9 @@ enum Attempt {
 pub async fn enrol(candidate: &Candidate<'_>, status: &SelfStatus) -> Result<Admission, EnrolFailure> {
     let identity = &candidate.keys.identity;
     let client = Client::tls(&candidate.cluster.api, CaPin(candidate.cluster.ca_fingerprint), Some(identity))?;
-    let request = identity.signing_request()?;
     let mut waits = Waits::default();
     loop {
-        match attempt(candidate, &client, &request, status).await {
+        match attempt(candidate, &client, status).await {
             Attempt::Admitted(admission) => return Ok(*admission),
             Attempt::Failed(failure) => return Err(failure),
             Attempt::Again(why) => {
@@ -92,7 +88,7 @@ pub async fn enrol(candidate: &Candidate<'_>, status: &SelfStatus) -> Result<Adm
     }
 }
 
-async fn attempt(candidate: &Candidate<'_>, client: &Client, csr_pem: &str, status: &SelfStatus) -> Attempt {
+async fn attempt(candidate: &Candidate<'_>, client: &Client, status: &SelfStatus) -> Attempt {
     let mut nonce = [0; 32];
     if let Err(e) = SystemEntropy.fill(&mut nonce) {
         return Attempt::Failed(e.into());
@@ -117,7 +113,6 @@ async fn attempt(candidate: &Candidate<'_>, client: &Client, csr_pem: &str, stat
         proof: greeted.proof,
         ticket: candidate.ticket.clone(),
         wireguard: candidate.keys.wireguard.public_key(),
-        csr_pem: csr_pem.to_owned(),
         hardware: candidate.hardware.clone(),
         measures: candidate.measures.clone(),
         boot: candidate.boot.clone(),

@@ -9,7 +9,8 @@
 //!    hardware. A ticket or a token approves it; else a person does, who compares code and fingerprint.
 //!
 //! Every message can be sent again after a crash of either side. The cluster keeps hellos in memory only: after its
-//! restart it answers a claim with "say hello again".
+//! restart it answers a claim with "say hello again". A claim that was taken lies in the replicated state, so where it
+//! stands can be asked with nothing but the key of the TLS connection, then and ever after.
 
 mod cluster;
 mod machine;

@@ -24,7 +24,6 @@ fn claim(nonce: Bytes32, proof: Option<Bytes32>) -> Claim {
         proof,
         ticket: None,
         wireguard: WireGuardKey([5; 32]),
-        csr_pem: String::new(),
         hardware: Hardware::default(),
         measures: None,
         boot: None,

@@ -15,6 +15,7 @@ use meadow_host::{Clock, Entropy, SystemClock, SystemEntropy};
 use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
+use meadow_model::fingerprint::PublicKey;
 use meadow_model::mesh::MeshView;
 use meadow_model::node::{Node, NodeReport, NodeState, NodeStatus};
 use meadow_model::token::NewToken;
@@ -105,15 +106,10 @@ impl Voter {
         state.mesh_view(node).ok_or_else(revoked)
     }
 
-    async fn take_claim(&self, key: Fingerprint, claim: Claim, from: SocketAddr) -> Result<ClaimReply, Problem> {
-        let proposal = self.enrolment.proposal(key, claim, canonical(from), SystemClock.wall())?;
-        match self.replica.propose(proposal).await.and_then(Applied::into_result) {
-            Ok(applied) => self.enrolment.reply(&self.replica.state(), key, applied.outcome),
-            Err(problem) if problem.code == ProblemCode::MachineRejected => {
-                Ok(ClaimReply::Rejected { reason: problem.to_string() })
-            }
-            Err(problem) => Err(problem),
-        }
+    async fn take_claim(&self, key: PublicKey, claim: Claim, from: SocketAddr) -> Result<ClaimReply, Problem> {
+        let proposal = self.enrolment.proposal(&key, claim, canonical(from), SystemClock.wall())?;
+        let applied = self.replica.propose(proposal).await.and_then(Applied::into_result);
+        self.enrolment.reply(&self.replica.state(), &key, applied.map(|applied| applied.outcome))
     }
 }
 
@@ -171,12 +167,12 @@ impl Backend for Voter {
         Box::pin(async move { self.enrolment.hello(&self.replica.state(), key, &hello, SystemClock.wall()) })
     }
 
-    fn claim(&self, key: Fingerprint, claim: Claim, from: SocketAddr) -> Answer<'_, ClaimReply> {
+    fn claim(&self, key: PublicKey, claim: Claim, from: SocketAddr) -> Answer<'_, ClaimReply> {
         Box::pin(self.take_claim(key, claim, from))
     }
 
-    fn claim_state(&self, key: Fingerprint) -> Answer<'_, ClaimReply> {
-        Box::pin(async move { self.enrolment.standing(&self.replica.state(), key) })
+    fn claim_state(&self, key: PublicKey) -> Answer<'_, ClaimReply> {
+        Box::pin(async move { self.enrolment.standing(&self.replica.state(), &key) })
     }
 
     fn pxe_status(&self) -> PxeStatus {

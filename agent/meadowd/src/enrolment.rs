@@ -1,37 +1,28 @@
 //! The cluster's side of enrolment: from messages to proposals to the replicated state.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
 use meadow_enroll::{EnrolError, Hellos, Ticket};
 use meadow_host::{Entropy, SystemEntropy};
 use meadow_model::enrolment::{Admission, Bytes32, Claim, ClaimReply, Hello, HelloReply};
+use meadow_model::fingerprint::PublicKey;
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Secret, Timestamp};
-use meadow_pki::{Ca, PkiError, Role};
+use meadow_pki::{Ca, PkiError, Role, check_identity_key};
 use meadow_state::command::{ClaimRecord, Command, Credential, Proposal};
 use meadow_state::{Outcome, Standing, State};
 
-/// Signing requests kept between a claim and its approval; the oldest goes first, its machine claims again.
-const MAX_REQUESTS: usize = 4096;
-
-/// What enrolment keeps in memory: nonces and signing requests. A restart forgets them, and machines begin again.
+/// What enrolment keeps in memory: the nonces between a hello and its claim. A restart forgets them, and machines that
+/// had not claimed yet say hello again. All else is known from the replicated state and the key of the TLS connection.
 pub(crate) struct Enrolment {
     ca: Ca,
     hellos: Mutex<Hellos>,
-    requests: Mutex<Requests>,
-}
-
-#[derive(Default)]
-struct Requests {
-    by_machine: BTreeMap<Fingerprint, (u64, String)>,
-    next: u64,
 }
 
 impl Enrolment {
     pub(crate) fn new(ca: Ca) -> Self {
         let hellos = Mutex::new(Hellos::new(ca.fingerprint()));
-        Self { ca, hellos, requests: Mutex::default() }
+        Self { ca, hellos }
     }
 
     /// Answers a hello; a token that is named must be one that lets a machine in now.
@@ -58,11 +49,14 @@ impl Enrolment {
     /// Checks a claim and makes the proposal of it.
     pub(crate) fn proposal(
         &self,
-        machine: Fingerprint,
+        key: &PublicKey,
         claim: Claim,
         from: IpAddr,
         now: Timestamp,
     ) -> Result<Proposal, Problem> {
+        // Before anything is decided: a machine that was let in must get its certificate.
+        check_identity_key(key).map_err(|e| key_problem(&e))?;
+        let machine = key.fingerprint();
         let checked = self.hellos.lock().unwrap_or_else(PoisonError::into_inner).claim(&machine, &claim);
         let checked = checked.map_err(|e| claim_problem(&e))?;
         let credential = match (checked.token, &claim.ticket) {
@@ -71,7 +65,6 @@ impl Enrolment {
             (None, None) => Credential::None,
         };
         let mac = boot_mac(&claim);
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).keep(machine, claim.csr_pem);
         let record = ClaimRecord {
             fingerprint: machine,
             code: checked.code,
@@ -88,19 +81,36 @@ impl Enrolment {
         Ok(Proposal { at: now, actor: format!("machine {machine}"), idempotency_key: None, command })
     }
 
-    /// The answer to a claim whose proposal had this outcome.
-    pub(crate) fn reply(&self, state: &State, machine: Fingerprint, outcome: Outcome) -> Result<ClaimReply, Problem> {
+    /// The answer to a claim whose proposal ended like this.
+    pub(crate) fn reply(
+        &self,
+        state: &State,
+        key: &PublicKey,
+        outcome: Result<Outcome, Problem>,
+    ) -> Result<ClaimReply, Problem> {
         match outcome {
-            Outcome::Claimed { machine: name, standing } => self.answer(state, machine, name, standing),
-            other => Err(Problem::new(ProblemCode::Internal, format!("a claim ended as {other:?}"))),
+            Ok(Outcome::Claimed { machine, standing }) => self.answer(state, key, Ok((machine, standing))),
+            Ok(other) => Err(Problem::new(ProblemCode::Internal, format!("a claim ended as {other:?}"))),
+            Err(problem) => self.answer(state, key, Err(problem)),
         }
     }
 
-    /// Where the claim of this key stands.
-    pub(crate) fn standing(&self, state: &State, machine: Fingerprint) -> Result<ClaimReply, Problem> {
-        match state.standing(&machine) {
-            Ok(Some((name, standing))) => self.answer(state, machine, name, standing),
-            Ok(None) => Err(Problem::new(ProblemCode::NotFound, "this key has not claimed; say hello first")),
+    /// Where the claim of this key stands, for a machine that waits and for a node that has lost its mesh.
+    pub(crate) fn standing(&self, state: &State, key: &PublicKey) -> Result<ClaimReply, Problem> {
+        let unknown = || Problem::new(ProblemCode::NotFound, "this key has not claimed; say hello first");
+        let standing = state.standing(&key.fingerprint()).and_then(|standing| standing.ok_or_else(unknown));
+        self.answer(state, key, standing)
+    }
+
+    fn answer(
+        &self,
+        state: &State,
+        key: &PublicKey,
+        standing: Result<(Name, Standing), Problem>,
+    ) -> Result<ClaimReply, Problem> {
+        match standing {
+            Ok((machine, Standing::Pending { reason })) => Ok(ClaimReply::Pending { machine, reason }),
+            Ok((_, Standing::Approved { node })) => Ok(ClaimReply::Approved(Box::new(self.admit(state, key, &node)?))),
             Err(problem) if problem.code == ProblemCode::MachineRejected => {
                 Ok(ClaimReply::Rejected { reason: problem.to_string() })
             }
@@ -108,45 +118,16 @@ impl Enrolment {
         }
     }
 
-    fn answer(
-        &self,
-        state: &State,
-        machine: Fingerprint,
-        name: Name,
-        standing: Standing,
-    ) -> Result<ClaimReply, Problem> {
-        match standing {
-            Standing::Pending { reason } => Ok(ClaimReply::Pending { machine: name, reason }),
-            Standing::Approved { node } => Ok(ClaimReply::Approved(Box::new(self.admit(state, machine, &node)?))),
-        }
-    }
-
-    fn admit(&self, state: &State, machine: Fingerprint, node: &Name) -> Result<Admission, Problem> {
-        let unknown = || Problem::new(ProblemCode::NotFound, format!("node {node} is gone"));
-        let request = self.requests.lock().unwrap_or_else(PoisonError::into_inner).of(&machine);
-        let request = request.ok_or_else(|| claim_problem(&EnrolError::NoHello))?;
-        let certificate_pem = self.ca.sign(&request, &machine, node, Role::Node).map_err(signing_problem)?;
+    fn admit(&self, state: &State, key: &PublicKey, node: &Name) -> Result<Admission, Problem> {
+        // Another change may have come in between: the certificate must carry the name of the key's own node.
+        let gone = || Problem::new(ProblemCode::NodeRevoked, format!("node {node} is gone"));
+        let own = state.nodes().get(node).filter(|own| own.spec.fingerprint == key.fingerprint()).ok_or_else(gone)?;
         Ok(Admission {
-            node_id: state.nodes().get(node).ok_or_else(unknown)?.spec.id,
-            certificate_pem,
+            node_id: own.spec.id,
+            certificate_pem: self.ca.sign(key, node, Role::Node).map_err(|e| key_problem(&e))?,
             ca_pem: self.ca.certificate_pem().to_owned(),
-            mesh: state.mesh_view(node).ok_or_else(unknown)?,
+            mesh: state.mesh_view(node).ok_or_else(gone)?,
         })
-    }
-}
-
-impl Requests {
-    fn keep(&mut self, machine: Fingerprint, request: String) {
-        if self.by_machine.len() >= MAX_REQUESTS && !self.by_machine.contains_key(&machine) {
-            let oldest = self.by_machine.iter().min_by_key(|(_, (order, _))| *order).map(|(machine, _)| *machine);
-            oldest.and_then(|machine| self.by_machine.remove(&machine));
-        }
-        self.next += 1;
-        self.by_machine.insert(machine, (self.next, request));
-    }
-
-    fn of(&self, machine: &Fingerprint) -> Option<String> {
-        self.by_machine.get(machine).map(|(_, request)| request.clone())
     }
 }
 
@@ -184,8 +165,8 @@ fn claim_problem(error: &EnrolError) -> Problem {
     }
 }
 
-fn signing_problem(error: PkiError) -> Problem {
-    Problem::new(ProblemCode::BadRequest, format!("the signing request: {error}"))
+fn key_problem(error: &PkiError) -> Problem {
+    Problem::new(ProblemCode::BadRequest, format!("the key of the TLS connection: {error}"))
 }
 
 fn starting() -> Problem {

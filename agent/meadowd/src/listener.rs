@@ -22,10 +22,17 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+use crate::patience::Patient;
+
 /// A handshake takes milliseconds; whoever needs longer holds a place that others could use.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a client may take to send the head of a request.
 const HEADER: Duration = Duration::from_secs(30);
+/// How long a client may take to read a part of an answer.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How long to wait after a connection that could not be accepted: out of file descriptors, mostly, and trying again at
+/// once would spin.
+const BREATH: Duration = Duration::from_millis(100);
 /// Connections at a time. A home cluster has tens of nodes; more is an attack or a bug, and memory is small.
 const CONNECTIONS: usize = 512;
 
@@ -61,41 +68,38 @@ impl TlsListener {
                     });
                 }
                 Err(e) => {
-                    // Out of file descriptors, mostly: accepting again at once would spin.
                     warn!("cannot accept a connection: {e}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(BREATH).await;
                 }
             }
         }
     }
 
-    async fn connection(&self, stream: TcpStream, from: SocketAddr) -> anyhow::Result<()> {
+    async fn connection(self: Arc<Self>, stream: TcpStream, from: SocketAddr) -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         let handshake = TlsAcceptor::from(self.tls.clone()).accept(stream);
         let stream = tokio::time::timeout(HANDSHAKE, handshake).await.context("the TLS handshake took too long")??;
         let peer = self.classifier.classify(stream.get_ref().1.peer_certificates())?;
-        let peer = self.identity(peer);
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-        serve_http(stream, self.router.clone(), peer, Some(from)).await
+        let router = self.router.clone();
+        serve_http(stream, router, move || identity(&*self.membership, &peer), Some(from)).await
     }
+}
 
-    fn identity(&self, peer: Peer) -> Identity {
-        let user = |name: meadow_model::Name, role| Identity::User { name: name.to_string(), role };
-        match peer {
-            Peer::Anonymous => Identity::Anonymous,
-            Peer::Key(fingerprint) => Identity::Key(fingerprint),
-            Peer::Member { name, role: Role::Admin, .. } => user(name, ApiRole::Admin),
-            Peer::Member { name, role: Role::Operator, .. } => user(name, ApiRole::Operator),
-            Peer::Member { name, role: Role::Viewer, .. } => user(name, ApiRole::Viewer),
-            Peer::Member { name, role: Role::Node | Role::Voter, fingerprint } => {
-                // A certificate never expires; the replicated state says who still belongs to the cluster.
-                if self.membership.is_member(&fingerprint) {
-                    Identity::Node { name, fingerprint }
-                } else {
-                    Identity::Key(fingerprint)
-                }
-            }
+/// Who asks. A connection may outlive a membership, so this is decided for each request.
+fn identity(membership: &dyn Membership, peer: &Peer) -> Identity {
+    let user = |name: &meadow_model::Name, role| Identity::User { name: name.to_string(), role };
+    match peer {
+        Peer::Anonymous => Identity::Anonymous,
+        Peer::Key(key) => Identity::Key(key.clone()),
+        Peer::Member { name, role: Role::Admin, .. } => user(name, ApiRole::Admin),
+        Peer::Member { name, role: Role::Operator, .. } => user(name, ApiRole::Operator),
+        Peer::Member { name, role: Role::Viewer, .. } => user(name, ApiRole::Viewer),
+        // A certificate never expires; the replicated state says who still belongs to the cluster.
+        Peer::Member { name, role: Role::Node | Role::Voter, key } if membership.is_member(&key.fingerprint()) => {
+            Identity::Node { name: name.clone(), key: key.clone() }
         }
+        Peer::Member { role: Role::Node | Role::Voter, key, .. } => Identity::Key(key.clone()),
     }
 }
 
@@ -106,22 +110,35 @@ pub(crate) async fn serve_local(path: &Path, router: Router) -> anyhow::Result<(
     let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
     files::make_private(path)?;
     loop {
-        let (stream, _) = listener.accept().await?;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // Strangers on the network can use up the file descriptors; that must not end the agent.
+            Err(e) => {
+                warn!("cannot accept a local connection: {e}");
+                tokio::time::sleep(BREATH).await;
+                continue;
+            }
+        };
         let router = router.clone();
         tokio::spawn(async move {
-            if let Err(e) = serve_http(stream, router, Identity::Local, None).await {
+            if let Err(e) = serve_http(stream, router, || Identity::Local, None).await {
                 debug!("local connection ended: {e:#}");
             }
         });
     }
 }
 
-async fn serve_http<S>(stream: S, router: Router, identity: Identity, from: Option<SocketAddr>) -> anyhow::Result<()>
+async fn serve_http<S>(
+    stream: S,
+    router: Router,
+    identity: impl Fn() -> Identity,
+    from: Option<SocketAddr>,
+) -> anyhow::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(identity.clone());
+        request.extensions_mut().insert(identity());
         if let Some(from) = from {
             request.extensions_mut().insert(PeerAddress(from));
         }
@@ -131,7 +148,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER)
         .max_buf_size(64 << 10)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Patient::new(stream, ANSWER)), service)
         .await?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use meadow_host::{Clock, SystemClock};
 use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::console::{SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
+use meadow_model::fingerprint::PublicKey;
 use meadow_model::mesh::MeshView;
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::token::NewToken;
@@ -77,11 +78,11 @@ impl Backend for Onlooker {
         answer(elsewhere())
     }
 
-    fn claim(&self, _key: Fingerprint, _claim: Claim, _from: SocketAddr) -> Answer<'_, ClaimReply> {
+    fn claim(&self, _key: PublicKey, _claim: Claim, _from: SocketAddr) -> Answer<'_, ClaimReply> {
         answer(elsewhere())
     }
 
-    fn claim_state(&self, _key: Fingerprint) -> Answer<'_, ClaimReply> {
+    fn claim_state(&self, _key: PublicKey) -> Answer<'_, ClaimReply> {
         answer(elsewhere())
     }
 

@@ -6,6 +6,7 @@ mod enrolment;
 mod listener;
 mod local;
 mod machine;
+mod patience;
 mod pxe;
 mod seed;
 mod tickets;

@@ -1,7 +1,8 @@
 //! The messages by which a machine becomes a node. See `meadow-enroll` for the protocol.
 //!
 //! All of them travel over TLS in which the machine shows a self-signed certificate of its identity key, so the cluster
-//! knows which key it talks to; the machine has pinned the cluster's CA or checks [`HelloReply::proof`].
+//! knows which key it talks to and signs that one; the machine has pinned the cluster's CA or checks
+//! [`HelloReply::proof`].
 
 use serde::{Deserialize, Serialize};
 
@@ -69,8 +70,6 @@ pub struct Claim {
     pub ticket: Option<Secret<String>>,
     /// Its public key in the mesh.
     pub wireguard: WireGuardKey,
-    /// Certificate signing request (PKCS #10, PEM) for its identity key.
-    pub csr_pem: String,
     /// Inventory.
     pub hardware: Hardware,
     /// First measures, once they are made.

@@ -13,6 +13,36 @@ use sha2::{Digest, Sha256};
 #[serde(try_from = "String", into = "String")]
 pub struct Fingerprint(pub [u8; 32]);
 
+/// A public key in DER form (`SubjectPublicKeyInfo`), such as a TLS client has proved to hold.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey(Vec<u8>);
+
+impl PublicKey {
+    /// The key with this encoding, which is not looked at.
+    #[must_use]
+    pub fn from_der(spki_der: impl Into<Vec<u8>>) -> Self {
+        Self(spki_der.into())
+    }
+
+    /// The encoding.
+    #[must_use]
+    pub fn as_der(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// What names the key everywhere.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of_public_key(&self.0)
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.fingerprint(), f)
+    }
+}
+
 /// A text that is no fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a fingerprint; it looks like SHA256: and 43 characters of base64")]

@@ -1,14 +1,15 @@
 //! The cluster's certificate authority.
 
+use meadow_model::fingerprint::PublicKey;
 use meadow_model::{Fingerprint, Name, Secret};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PublicKeyData, SubjectPublicKeyInfo,
 };
 use rustls_pki_types::CertificateDer;
 
 use crate::PkiError;
-use crate::identity::{Identity, certificates, fingerprint_of, forever};
+use crate::identity::{Identity, certificates, forever, public_key_of};
 
 /// What the holder of a certificate may be; written as the certificate's organisational unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl Ca {
         let key = KeyPair::from_pem(key_pem)?;
         let fingerprint = Fingerprint::of_public_key(&key.subject_public_key_info());
         let certificate = certificates(certificate_pem)?.into_iter().next().ok_or(PkiError::Pem("certificate"))?;
-        if fingerprint_of(&certificate)? != fingerprint {
+        if public_key_of(&certificate)?.fingerprint() != fingerprint {
             return Err(PkiError::ForeignKey);
         }
         Ok(Self {
@@ -107,17 +108,13 @@ impl Ca {
         &self.key_pem
     }
 
-    /// Signs the key of a certificate signing request. Nothing else of the request is believed: name and role come from
-    /// the cluster. `holder` is the key that the request must be for.
+    /// Signs a key. That its holder has it must have been proved before, as every TLS handshake does; no signing request
+    /// is needed then.
     ///
     /// # Errors
-    /// [`PkiError::ForeignKey`] where it is for another key, else where the request is damaged.
-    pub fn sign(&self, request_pem: &str, holder: &Fingerprint, name: &Name, role: Role) -> Result<String, PkiError> {
-        let request = CertificateSigningRequestParams::from_pem(request_pem)?;
-        if Fingerprint::of_public_key(&request.public_key.subject_public_key_info()) != *holder {
-            return Err(PkiError::ForeignKey);
-        }
-        Ok(leaf(name, role)?.signed_by(&request.public_key, &self.issuer)?.pem())
+    /// [`PkiError::NoIdentityKey`] where it is a key of another kind.
+    pub fn sign(&self, key: &PublicKey, name: &Name, role: Role) -> Result<String, PkiError> {
+        Ok(leaf(name, role)?.signed_by(&identity_key(key)?, &self.issuer)?.pem())
     }
 
     /// Makes a key and a certificate for it.
@@ -126,7 +123,7 @@ impl Ca {
     /// Only where the system gives no randomness.
     pub fn issue(&self, name: &Name, role: Role) -> Result<Identity, PkiError> {
         let identity = Identity::generate()?;
-        let leaf = self.sign(&identity.signing_request()?, &identity.fingerprint(), name, role)?;
+        let leaf = self.sign(&identity.public_key(), name, role)?;
         Identity::with_chain(identity.key_pem().expose(), &self.chain(&leaf))
     }
 
@@ -139,6 +136,19 @@ impl Ca {
     pub(crate) fn certificate(&self) -> Result<CertificateDer<'static>, PkiError> {
         certificates(&self.certificate_pem)?.into_iter().next().ok_or(PkiError::Pem("certificate"))
     }
+}
+
+/// Checks that a key is one that an identity may have: ECDSA P-256.
+///
+/// # Errors
+/// [`PkiError::NoIdentityKey`]
+pub fn check_identity_key(key: &PublicKey) -> Result<(), PkiError> {
+    identity_key(key).map(drop)
+}
+
+fn identity_key(key: &PublicKey) -> Result<SubjectPublicKeyInfo, PkiError> {
+    let key = SubjectPublicKeyInfo::from_der(key.as_der()).map_err(|_| PkiError::NoIdentityKey)?;
+    if key.algorithm() == &PKCS_ECDSA_P256_SHA256 { Ok(key) } else { Err(PkiError::NoIdentityKey) }
 }
 
 fn leaf(name: &Name, role: Role) -> Result<CertificateParams, PkiError> {
@@ -168,13 +178,18 @@ mod tests {
     }
 
     #[test]
-    fn a_request_for_another_key_is_refused() {
+    fn a_certificate_is_for_the_key_that_was_given_and_only_for_identity_keys() {
         let ca = Ca::generate(&name("home")).expect("ca");
-        let (one, other) = (Identity::generate().expect("key"), Identity::generate().expect("key"));
-        let request = one.signing_request().expect("request");
-        assert!(ca.sign(&request, &one.fingerprint(), &name("node-1"), Role::Node).is_ok());
-        let refused = ca.sign(&request, &other.fingerprint(), &name("node-1"), Role::Node);
-        assert!(matches!(refused, Err(PkiError::ForeignKey)));
+        let identity = Identity::generate().expect("key");
+        let leaf = ca.sign(&identity.public_key(), &name("node-1"), Role::Node).expect("signed");
+        assert!(Identity::with_chain(identity.key_pem().expose(), &ca.chain(&leaf)).is_ok());
+        let p384 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).expect("key").subject_public_key_info();
+        let mut longer = identity.public_key().as_der().to_vec();
+        longer.push(0);
+        for bad in [p384, longer, b"no key".to_vec(), Vec::new()] {
+            let refused = ca.sign(&PublicKey::from_der(bad), &name("node-1"), Role::Node);
+            assert!(matches!(refused, Err(PkiError::NoIdentityKey)), "{refused:?}");
+        }
     }
 
     #[test]

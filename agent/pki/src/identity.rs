@@ -1,5 +1,6 @@
 //! A computer's or a person's key with its certificate.
 
+use meadow_model::fingerprint::PublicKey;
 use meadow_model::{Fingerprint, Secret};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use rustls_pki_types::pem::PemObject;
@@ -40,7 +41,7 @@ impl Identity {
         let identity = Self { key, chain_pem: chain_pem.to_owned() };
         let chain = identity.chain()?;
         let leaf = chain.first().ok_or(PkiError::Pem("certificate"))?;
-        if fingerprint_of(leaf)? != identity.fingerprint() {
+        if public_key_of(leaf)? != identity.public_key() {
             return Err(PkiError::ForeignKey);
         }
         Ok(identity)
@@ -54,10 +55,16 @@ impl Identity {
         Ok(Self { key, chain_pem })
     }
 
-    /// Fingerprint of the public key: the identity itself.
+    /// The public key: the identity itself.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey::from_der(self.key.subject_public_key_info())
+    }
+
+    /// Fingerprint of the public key.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of_public_key(&self.key.subject_public_key_info())
+        self.public_key().fingerprint()
     }
 
     /// The private key as PKCS #8 PEM, for a file of mode 0600.
@@ -70,14 +77,6 @@ impl Identity {
     #[must_use]
     pub fn chain_pem(&self) -> &str {
         &self.chain_pem
-    }
-
-    /// A certificate signing request (PKCS #10) for the key, PEM.
-    ///
-    /// # Errors
-    /// Only where signing fails.
-    pub fn signing_request(&self) -> Result<String, PkiError> {
-        Ok(CertificateParams::default().serialize_request(&self.key)?.pem()?)
     }
 
     pub(crate) fn chain(&self) -> Result<Vec<CertificateDer<'static>>, PkiError> {
@@ -103,10 +102,10 @@ pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Pk
         .map_err(|_| PkiError::Pem("certificate"))
 }
 
-/// Fingerprint of the public key in a certificate.
-pub(crate) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Result<Fingerprint, PkiError> {
+/// The public key in a certificate.
+pub(crate) fn public_key_of(certificate: &CertificateDer<'_>) -> Result<PublicKey, PkiError> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|e| PkiError::Parse(e.to_string()))?;
-    Ok(Fingerprint::of_public_key(parsed.public_key().raw))
+    Ok(PublicKey::from_der(parsed.public_key().raw))
 }
 
 #[cfg(test)]
@@ -119,7 +118,7 @@ mod tests {
         let again = Identity::from_key_pem(identity.key_pem().expose()).expect("key");
         assert_eq!(identity.fingerprint(), again.fingerprint());
         let certificate = &again.chain().expect("chain")[0];
-        assert_eq!(fingerprint_of(certificate).expect("parsed"), identity.fingerprint());
+        assert_eq!(public_key_of(certificate).expect("parsed"), identity.public_key());
     }
 
     #[test]

@@ -8,10 +8,11 @@ mod ca;
 mod identity;
 mod peer;
 mod pin;
+pub mod sealed;
 mod server;
 mod signatures;
 
-pub use ca::{Ca, Role};
+pub use ca::{Ca, Role, check_identity_key};
 pub use identity::Identity;
 pub use peer::{Peer, PeerClassifier};
 pub use pin::{CaPin, client_config};
@@ -32,9 +33,12 @@ pub enum PkiError {
     /// A certificate cannot be parsed.
     #[error("a certificate cannot be parsed: {0}")]
     Parse(String),
-    /// The signing request is for another key than the one of the connection.
-    #[error("the signing request is for another key than the one that the TLS connection was made with")]
+    /// Certificate and private key do not belong together.
+    #[error("the certificate is for another key")]
     ForeignKey,
+    /// A key of a kind that no identity of ours has.
+    #[error("this is not an identity key; identities are ECDSA P-256 keys")]
+    NoIdentityKey,
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),

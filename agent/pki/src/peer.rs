@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use meadow_model::{Fingerprint, Name};
+use meadow_model::Name;
+use meadow_model::fingerprint::PublicKey;
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::identity::fingerprint_of;
+use crate::identity::public_key_of;
 use crate::{Ca, PkiError, Role, provider};
 
 /// Who is at the other end. That it holds the key was proved by the handshake.
@@ -17,7 +18,7 @@ pub enum Peer {
     /// It showed no certificate.
     Anonymous,
     /// It holds this key, and nothing vouches for it.
-    Key(Fingerprint),
+    Key(PublicKey),
     /// The cluster's CA vouches for its name and role.
     Member {
         /// Name of the node or person.
@@ -25,7 +26,7 @@ pub enum Peer {
         /// What it may be.
         role: Role,
         /// Its key.
-        fingerprint: Fingerprint,
+        key: PublicKey,
     },
 }
 
@@ -57,12 +58,12 @@ impl PeerClassifier {
         let Some((leaf, rest)) = chain.and_then(<[_]>::split_first) else {
             return Ok(Peer::Anonymous);
         };
-        let fingerprint = fingerprint_of(leaf)?;
+        let key = public_key_of(leaf)?;
         if self.members.verify_client_cert(leaf, rest, UnixTime::now()).is_err() {
-            return Ok(Peer::Key(fingerprint));
+            return Ok(Peer::Key(key));
         }
         let (name, role) = subject(leaf)?;
-        Ok(Peer::Member { name, role, fingerprint })
+        Ok(Peer::Member { name, role, key })
     }
 }
 

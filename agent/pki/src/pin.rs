@@ -9,7 +9,7 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::identity::fingerprint_of;
+use crate::identity::public_key_of;
 use crate::signatures::verify_signatures_with;
 use crate::{Identity, PkiError, provider};
 
@@ -54,7 +54,7 @@ impl ServerCertVerifier for PinnedCa {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let ca = intermediates
             .iter()
-            .find(|certificate| fingerprint_of(certificate).is_ok_and(|fingerprint| fingerprint == self.pin.0))
+            .find(|certificate| public_key_of(certificate).is_ok_and(|key| key.fingerprint() == self.pin.0))
             .ok_or(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
         let mut roots = RootCertStore::empty();
         roots.add(ca.clone().into_owned())?;

@@ -39,10 +39,10 @@ async fn members_are_known_by_name_and_role_and_others_by_key() {
     let admin = ca.issue(&name("ann"), Role::Admin).expect("admin");
     let machine = Identity::generate().expect("machine");
     let pin = ca.fingerprint();
-    let expected = Peer::Member { name: name("ann"), role: Role::Admin, fingerprint: admin.fingerprint() };
+    let expected = Peer::Member { name: name("ann"), role: Role::Admin, key: admin.public_key() };
     assert_eq!(handshake(&ca, &server, pin, Some(&admin)).await.expect("admin"), expected);
     let key = handshake(&ca, &server, pin, Some(&machine)).await.expect("machine");
-    assert_eq!(key, Peer::Key(machine.fingerprint()));
+    assert_eq!(key, Peer::Key(machine.public_key()));
     assert_eq!(handshake(&ca, &server, pin, None).await.expect("anonymous"), Peer::Anonymous);
 }
 
@@ -52,7 +52,7 @@ async fn a_certificate_of_another_cluster_is_only_a_key() {
     let server = ca.issue(&name("seed"), Role::Voter).expect("server");
     let intruder = foreign.issue(&name("ann"), Role::Admin).expect("admin");
     let peer = handshake(&ca, &server, ca.fingerprint(), Some(&intruder)).await.expect("handshake");
-    assert_eq!(peer, Peer::Key(intruder.fingerprint()));
+    assert_eq!(peer, Peer::Key(intruder.public_key()));
 }
 
 #[tokio::test]

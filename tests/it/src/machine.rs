@@ -53,7 +53,6 @@ async fn enrol(api: &str, ca: CaPin, number: u8) -> Result<EnrollingMachine> {
         proof: greeted.proof,
         ticket: None,
         wireguard: WireGuardKey([number; 32]),
-        csr_pem: identity.signing_request()?,
         // A name of hardware that tries to clear the screen of whoever lists it.
         hardware: Hardware { product: Some("Board\u{1b}[2J".to_owned()), nics: vec![nic], ..Hardware::default() },
         measures: None,

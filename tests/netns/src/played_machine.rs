@@ -6,7 +6,7 @@ use meadow_enroll::Greeting;
 use meadow_host::wireguard::PrivateKey;
 use meadow_host::{Entropy, SystemEntropy};
 use meadow_model::boot::{BootConfig, BootReport};
-use meadow_model::enrolment::{Claim, ClaimReply};
+use meadow_model::enrolment::{Admission, Claim, ClaimReply};
 use meadow_model::hardware::{self, Nic};
 use meadow_model::{MacAddress, Problem, Secret};
 use meadow_pki::{CaPin, Identity};
@@ -109,14 +109,28 @@ impl PlayedMachine {
         config: &BootConfig,
         ticket: Option<Secret<String>>,
     ) -> Result<Result<ClaimReply, Box<Problem>>> {
-        let namespace = at.namespace();
-        let work = || {
-            namespace.enter()?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(self.talk(config, ticket))
-        };
-        // A thread of its own, since only the calling thread enters the namespace.
-        std::thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| bail!("the machine panicked"))
+        asked(at, self.talk(config, ticket))
+    }
+
+    /// Asks where its claim stands, from the computer `at`, with its key and nothing else.
+    ///
+    /// # Errors
+    /// When there is no answer of the cluster.
+    pub fn standing(&self, at: &Computer, config: &BootConfig) -> Result<Result<ClaimReply, Box<Problem>>> {
+        asked(at, async { answer(self.client(config)?.claim_state().await) })
+    }
+
+    /// The identity that it has as the node that was admitted.
+    ///
+    /// # Errors
+    /// When the certificate is for another key.
+    pub fn identity_of(&self, admission: &Admission) -> Result<Identity> {
+        let chain = format!("{}\n{}", admission.certificate_pem, admission.ca_pem);
+        Ok(Identity::with_chain(self.identity.key_pem().expose(), &chain)?)
+    }
+
+    fn client(&self, config: &BootConfig) -> Result<Client> {
+        Ok(Client::tls(&config.cluster.api, CaPin(config.cluster.ca_fingerprint), Some(&self.identity))?)
     }
 
     async fn talk(
@@ -125,7 +139,7 @@ impl PlayedMachine {
         ticket: Option<Secret<String>>,
     ) -> Result<Result<ClaimReply, Box<Problem>>> {
         let ca = config.cluster.ca_fingerprint;
-        let client = Client::tls(&config.cluster.api, CaPin(ca), Some(&self.identity))?;
+        let client = self.client(config)?;
         let mut nonce = [0; 32];
         SystemEntropy.fill(&mut nonce)?;
         let greeting = Greeting::new(ca, self.identity.fingerprint(), nonce, None);
@@ -135,18 +149,13 @@ impl PlayedMachine {
             proof: greeted.proof,
             ticket,
             wireguard: self.wireguard.public_key(),
-            csr_pem: self.identity.signing_request()?,
             hardware: self.hardware(),
             measures: None,
             boot: Some(BootReport { mac: Some(self.mac), ..BootReport::default() }),
             ephemeral: true,
             wanted_name: None,
         };
-        match client.claim(&claim).await {
-            Ok(reply) => Ok(Ok(reply)),
-            Err(ClientError::Problem(problem)) => Ok(Err(problem)),
-            Err(error) => Err(error).context("claim"),
-        }
+        answer(client.claim(&claim).await)
     }
 
     fn hardware(&self) -> hardware::Hardware {
@@ -163,5 +172,26 @@ impl PlayedMachine {
             nics: vec![nic],
             ..hardware::Hardware::default()
         }
+    }
+}
+
+/// What comes of a question that is asked from the computer `at`.
+fn asked<T: Send>(at: &Computer, question: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    let namespace = at.namespace();
+    let work = || {
+        namespace.enter()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(question)
+    };
+    // A thread of its own, since only the calling thread enters the namespace.
+    std::thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| bail!("the machine panicked"))
+}
+
+/// Tells what the cluster refused from what went wrong on the way.
+fn answer(answered: Result<ClaimReply, ClientError>) -> Result<Result<ClaimReply, Box<Problem>>> {
+    match answered {
+        Ok(reply) => Ok(Ok(reply)),
+        Err(ClientError::Problem(problem)) => Ok(Err(problem)),
+        Err(error) => Err(error).context("claim"),
     }
 }

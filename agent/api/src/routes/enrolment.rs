@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use axum::Json;
 use axum::extract::State;
+use meadow_model::ProblemCode;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
-use meadow_model::{Fingerprint, ProblemCode};
+use meadow_model::fingerprint::PublicKey;
 
 use super::{Context, Reply};
 use crate::extract::{self, Caller};
@@ -21,7 +22,7 @@ pub(super) async fn hello(
     extract::Json(hello): extract::Json<Hello>,
 ) -> Reply<Json<HelloReply>> {
     let (key, from) = claimant(&caller)?;
-    Ok(Json(backend.hello(key, hello, from).await?))
+    Ok(Json(backend.hello(key.fingerprint(), hello, from).await?))
 }
 
 /// The second message: the machine shows what it is and what it brought. May be sent again.
@@ -45,7 +46,7 @@ pub(super) async fn claim_state(State(backend): Context, caller: Caller) -> Repl
 }
 
 /// The key of the caller and where it asks from.
-fn claimant(caller: &Caller) -> Result<(Fingerprint, SocketAddr), Failure> {
-    let both = caller.identity.key().zip(caller.address);
+fn claimant(caller: &Caller) -> Result<(PublicKey, SocketAddr), Failure> {
+    let both = caller.identity.key().cloned().zip(caller.address);
     both.ok_or_else(|| Failure::new(ProblemCode::BadRequest, "enrolment goes over TLS with the machine's own key"))
 }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::ETAG;
 use http::{HeaderMap, StatusCode};
+use meadow_model::fingerprint::PublicKey;
 use meadow_model::mesh::MeshView;
 use meadow_model::node::{Node, NodeReport, NodeSpec, NodeStatus};
 use meadow_model::resource::List;
@@ -73,6 +74,9 @@ pub(super) async fn report(
 ) -> Reply<Json<MeshView>> {
     let state = backend.state()?;
     let node = find(&state, &name)?;
+    if caller.identity.key().map(PublicKey::fingerprint) != Some(node.spec.fingerprint) {
+        return Err(Failure::new(ProblemCode::NodeRevoked, format!("{name} is another computer now")));
+    }
     // A report is evidence that the mesh works, so one that came another way is none.
     let from = caller.address.filter(|from| from.ip() == node.spec.address).ok_or_else(|| {
         Failure::new(

@@ -11,7 +11,7 @@ use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use meadow_api::{Identity, PeerAddress, Role, router};
-use meadow_model::{Fingerprint, Name};
+use meadow_model::fingerprint::PublicKey;
 use memory::Memory;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -127,8 +127,8 @@ async fn callers_without_the_right_are_refused_before_anything_is_read() {
     let callers = [
         (None, 401),
         (Some(Identity::Anonymous), 401),
-        (Some(Identity::Key(Fingerprint([1; 32]))), 401),
-        (Some(Identity::Node { name: memory::name("seed"), fingerprint: Fingerprint([8; 32]) }), 403),
+        (Some(Identity::Key(PublicKey::from_der([1]))), 401),
+        (Some(Identity::Node { name: memory::name("seed"), key: memory::seed_key() }), 403),
         (Some(Identity::User { name: "eve".to_owned(), role: Role::Viewer }), 403),
     ];
     for (identity, status) in callers {
@@ -254,17 +254,19 @@ async fn a_report_counts_only_from_the_node_itself_over_the_mesh() {
         format!("[{}]:40000", node.body["spec"]["address"].as_str().expect("an address"))
     };
     let address: &'static str = Box::leak(address.into_boxed_str());
-    let send = async |name: &str, from: Option<&'static str>| {
-        let identity =
-            Some(Identity::Node { name: Name::new(name).expect("valid"), fingerprint: Fingerprint([8; 32]) });
+    let send_as = async |name: &str, key: PublicKey, from: Option<&'static str>| {
+        let identity = Some(Identity::Node { name: memory::name(name), key });
         let node = Caller { router: router(memory.clone()), identity, from };
         node.json(Method::PUT, "/v1/nodes/seed/report", &[], report.clone()).await
     };
+    let send = async |name: &str, from| send_as(name, memory::seed_key(), from).await;
     let good = send("seed", Some(address)).await;
     assert_eq!((good.status, &good.body["name"]), (StatusCode::OK, &json!("seed")), "{}", good.body);
     for (name, from) in [("seed", Some("192.0.2.9:40000")), ("seed", None), ("other", Some(address))] {
         assert_eq!(send(name, from).await.code(), "forbidden", "{name} {from:?}");
     }
+    // Its name and address have passed on to another key since it connected.
+    assert_eq!(send_as("seed", PublicKey::from_der([9]), Some(address)).await.code(), "node-revoked");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::code::VerificationCode;
 use meadow_model::console::{SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
+use meadow_model::fingerprint::PublicKey;
 use meadow_model::hardware::Hardware;
 use meadow_model::mesh::{MeshView, WireGuardKey};
 use meadow_model::node::{Node, NodeReport, NodeStatus};
@@ -30,6 +31,11 @@ pub(crate) fn name(text: &str) -> Name {
     Name::new(text).expect("a valid name")
 }
 
+/// The identity of the first node.
+pub(crate) fn seed_key() -> PublicKey {
+    PublicKey::from_der([8])
+}
+
 impl Memory {
     /// A cluster named `home` with its first node `seed`.
     pub(crate) fn with_cluster() -> Arc<Self> {
@@ -41,7 +47,7 @@ impl Memory {
             authorized_keys: Vec::new(),
             node: FirstNode {
                 name: name("seed"),
-                fingerprint: Fingerprint([8; 32]),
+                fingerprint: seed_key().fingerprint(),
                 wireguard: WireGuardKey([8; 32]),
                 endpoint: None,
                 hardware: None,
@@ -156,12 +162,12 @@ impl Backend for Memory {
         not_here(key)
     }
 
-    fn claim(&self, key: Fingerprint, _: Claim, _: SocketAddr) -> Answer<'_, ClaimReply> {
-        not_here(key)
+    fn claim(&self, key: PublicKey, _: Claim, _: SocketAddr) -> Answer<'_, ClaimReply> {
+        not_here(key.fingerprint())
     }
 
-    fn claim_state(&self, key: Fingerprint) -> Answer<'_, ClaimReply> {
-        not_here(key)
+    fn claim_state(&self, key: PublicKey) -> Answer<'_, ClaimReply> {
+        not_here(key.fingerprint())
     }
 
     fn pxe_status(&self) -> PxeStatus {

@@ -4,7 +4,7 @@ use std::fs;
 
 use meadow_tests_netns::{Computer, Site};
 
-use crate::support::{event_codes, node_names, text, token};
+use crate::support::{event_codes, is_told_that_it_was_removed, node_names, remove, token};
 
 #[test]
 fn two_computers_become_a_cluster_and_one_leaves_and_comes_back() {
@@ -27,7 +27,7 @@ fn two_computers_become_a_cluster_and_one_leaves_and_comes_back() {
     // A backup of the node's state, which its owner puts back after the node was removed.
     let backup = ["identity.key", "wireguard.key", "membership.json"];
     let kept = backup.map(|name| fs::read(desk.state_file(name)).expect("kept"));
-    remove(&seed, "desk");
+    removes_only_by_consent(&seed, "desk");
     is_told_that_it_was_removed(&mut desk);
     desk.until("an interface less", |desk| {
         Ok((desk.run("ip", &["link", "show", "meadow0"])?.code != Some(0)).then_some(()))
@@ -71,23 +71,12 @@ fn assert_joined(seed: &Computer, times: usize) {
     assert_eq!(joined, times);
 }
 
-fn remove(seed: &Computer, node: &str) {
+fn removes_only_by_consent(seed: &Computer, node: &str) {
     seed.meadow(&["node", "remove", node]).expect("run").assert_refused(2, &["--accept-risk=remove-node"]);
     let other_risk = seed.meadow(&["node", "remove", node, "--yes", "--accept-risk=revoke-token"]).expect("run");
     other_risk.assert_refused(2, &["remove-node"]);
     assert!(node_names(seed).iter().any(|name| name == node), "removed without consent");
-    seed.meadow(&["node", "remove", node, "--yes", "--accept-risk=remove-node"])
-        .expect("run")
-        .success()
-        .expect("removed");
-}
-
-fn is_told_that_it_was_removed(node: &mut Computer) {
-    let view =
-        node.until("news of the removal", |node| Ok(node.self_view().ok().filter(|view| view["state"] == "rejected")));
-    let view = view.expect("the node says so");
-    let detail = text(&view, "/detail");
-    assert!(detail.contains("was removed from the cluster") && detail.contains("meadow join"), "{detail}");
+    remove(seed, node);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod crash;
 mod full_disk;
 mod join;
+mod restart;
 mod seed;
 mod support;
 mod tickets;

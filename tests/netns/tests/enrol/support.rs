@@ -31,3 +31,18 @@ pub(crate) fn event_codes(seed: &Computer, subject: &str) -> Vec<String> {
     let about = events.iter().filter(|event| event["subject"] == subject);
     about.map(|event| text(event, "/code").to_owned()).collect()
 }
+
+/// Takes a node out of the cluster.
+pub(crate) fn remove(seed: &Computer, node: &str) {
+    let ran = seed.meadow(&["node", "remove", node, "--yes", "--accept-risk=remove-node"]).expect("run");
+    ran.success().expect("removed");
+}
+
+/// Waits until the agent of a node says that the cluster has removed it.
+pub(crate) fn is_told_that_it_was_removed(node: &mut Computer) {
+    let view =
+        node.until("news of the removal", |node| Ok(node.self_view().ok().filter(|view| view["state"] == "rejected")));
+    let view = view.expect("the node says so");
+    let detail = text(&view, "/detail");
+    assert!(detail.contains("was removed from the cluster") && detail.contains("meadow join"), "{detail}");
+}
