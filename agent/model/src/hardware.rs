@@ -76,6 +76,27 @@ pub struct Disk {
     pub read_only: bool,
     /// What lies on it: a partition table or file system type; `None` where it is blank.
     pub signature: Option<String>,
+    /// The partitions on it, by number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<DiskPartition>,
+    /// What uses it now: mount points, `swap`, devices made of it. Such a disk is never wiped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_use: Vec<String>,
+}
+
+/// A partition that lies on a disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DiskPartition {
+    /// Its number, from 1 on.
+    pub number: u32,
+    /// Its name in a GPT.
+    pub name: Option<String>,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// What lies on it: a file system type or the like; `None` where nothing is recognised.
+    pub content: Option<String>,
+    /// The label of its file system.
+    pub label: Option<String>,
 }
 
 /// A network card.
