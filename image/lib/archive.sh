@@ -4,6 +4,8 @@
 
 SUITE=trixie
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+# contrib has ZFS.
+COMPONENTS='main contrib non-free-firmware'
 # The archive's index is read again when it is older than this (seconds).
 ARCHIVE_MAX_AGE=${MEADOW_ARCHIVE_MAX_AGE:-21600}
 
@@ -72,14 +74,14 @@ archive_refresh() {
     mkdir -p "$state/state/lists/partial" "$state/cache/archives/partial"
     : >"$state/empty-status"
     [[ -r $KEYRING ]] || die "$KEYRING is missing: install the package debian-archive-keyring"
-    if [[ -e $state/stamp && -e $state/meadow.sources ]]; then
+    if [[ -e $state/stamp ]] && grep -qsx "Components: $COMPONENTS" "$state/meadow.sources"; then
         age=$(($(date +%s) - $(stat -c %Y "$state/stamp")))
         if ((age >= 0 && age < ARCHIVE_MAX_AGE)); then
             say "archive: index is $((age / 60)) min old"
             return
         fi
     fi
-    sources=$(find_sources 'main non-free-firmware')
+    sources=$(find_sources "$COMPONENTS")
     printf '%s\n' "$sources" >"$state/meadow.sources"
     if run_logged "$LOGS/archive.log" "reading the archive's index" archive_apt apt-get update -o APT::Update::Error-Mode=any; then
         touch "$state/stamp"
