@@ -11,7 +11,7 @@ initrd_base_if_needed() {
     kernel=$(kernel_tree)
     firmware=$(readlink -f "$CACHE/firmware/current")
     tree=$(tools_tree)
-    build_key
+    build_keys
     key=$({
         printf '%s\n' "${kernel##*/}" "${firmware##*/}" "${tree##*/}"
         cat "$INITRAMFS"/{build-base,common.sh,modules.list,firmware.list} "$BUILD_KEY_PUBLIC"

@@ -1,32 +1,8 @@
 # shellcheck shell=bash
 # The image: all artifacts in one folder with a signed manifest of them.
 
-BUILD_KEYS=${XDG_CONFIG_HOME:-$HOME/.config}/meadow/keys
-BUILD_KEY=$BUILD_KEYS/build.key
-BUILD_KEY_PUBLIC=$BUILD_KEYS/build.pem
-
 # All that a machine downloads for a boot, at most.
 DOWNLOAD_BUDGET=120000000
-
-# build_key: makes the build key when there is none. It never leaves this
-# machine; whoever holds it can make images that this machine's nodes boot.
-build_key() { with_lock build-key build_key_if_needed; }
-
-build_key_if_needed() {
-    if [[ ! -e $BUILD_KEY ]]; then
-        (umask 077 && mkdir -p "$BUILD_KEYS")
-        chmod 0700 "$BUILD_KEYS"
-        (umask 077 && openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out "$BUILD_KEY.new")
-        sync "$BUILD_KEY.new"
-        mv "$BUILD_KEY.new" "$BUILD_KEY"
-        say "build key made: $BUILD_KEY"
-    fi
-    if [[ ! -e $BUILD_KEY_PUBLIC || $BUILD_KEY -nt $BUILD_KEY_PUBLIC ]]; then
-        openssl pkey -in "$BUILD_KEY" -pubout -out "$BUILD_KEY_PUBLIC.new"
-        chmod 0644 "$BUILD_KEY_PUBLIC.new"
-        mv "$BUILD_KEY_PUBLIC.new" "$BUILD_KEY_PUBLIC"
-    fi
-}
 
 stage_manifest() { with_lock image manifest_if_needed; }
 
@@ -38,6 +14,10 @@ artifact_sources() {
         vmlinuz "$(kernel_tree)/boot/vmlinuz-$(kernel_version)" \
         initrd "$(readlink -f "$CACHE/initrd/current")/initrd" \
         root.img "$(readlink -f "$CACHE/root/current")/root.img" \
+        grub/boot.img "$CACHE/grub/current/boot.img" \
+        grub/core.img "$CACHE/grub/current/core.img" \
+        grub/bootx64.efi "$CACHE/grub/current/bootx64.efi" \
+        secureboot.cer "$CACHE/grub/current/secureboot.cer" \
         ipxe/undionly.kpxe "$tree/usr/lib/ipxe/undionly.kpxe" \
         ipxe/snponly.efi "$tree/usr/lib/ipxe/snponly.efi" \
         ipxe/ipxe.efi "$tree/usr/lib/ipxe/ipxe.efi"
@@ -48,7 +28,7 @@ packages_json() {
     {
         jq -r '.[] | "\(.name) \(.version)"' "$CACHE/root/current/packages.json"
         cat "$CACHE/kernel/current/.meadow-kernel-package" "$CACHE/firmware/current/.meadow-firmware-packages"
-        grep -E '^(ipxe|dropbear-bin) ' "$CACHE/tools/current/.meadow-versions"
+        grep -E '^(ipxe|dropbear-bin|grub-pc-bin|grub-efi-amd64-bin) ' "$CACHE/tools/current/.meadow-versions"
     } | LC_ALL=C sort -u | jq -R 'split(" ") | {name: .[0], version: .[1]}' | jq -s .
 }
 
@@ -58,7 +38,7 @@ workspace_version() {
 
 manifest_if_needed() {
     local key entry name source artifacts='{}' digest size version
-    build_key
+    build_keys
     while read -r name source; do
         digest=$(sha256sum "$source" | cut -c1-64)
         size=$(stat -Lc %s "$source")
@@ -70,7 +50,7 @@ manifest_if_needed() {
         cat - <(declare -f manifest_if_needed) | sha256sum | cut -c1-64)
     if [[ ! -d $(cached image "$key") ]]; then
         entry=$(new_entry image "$key")
-        mkdir "$entry/ipxe"
+        mkdir "$entry/ipxe" "$entry/grub"
         while read -r name source; do
             # The caches are on one file system: a second name costs nothing.
             ln -L "$source" "$entry/$name" 2>/dev/null || cp -L "$source" "$entry/$name"
@@ -86,10 +66,10 @@ manifest_if_needed() {
     use image "$key"
     check_budget
     say "image $version: kernel and initrd $(megabytes vmlinuz initrd) MB, all downloads of a boot $(megabytes "${DOWNLOADS[@]}") MB"
-    link_out "$(cached image "$key")"
+    hand_out "$(cached image "$key")" "$OUT"
 }
 
-# What a UEFI machine fetches; a BIOS one has a smaller iPXE.
+# What a UEFI machine fetches for a netboot; a BIOS one has a smaller iPXE.
 DOWNLOADS=(ipxe/snponly.efi vmlinuz initrd root.img)
 
 bytes_of() { (cd "$CACHE/image/current" && du -cbD "$@" | tail -n1 | cut -f1); }
@@ -98,14 +78,4 @@ megabytes() { bytes_of "$@" | awk '{ printf "%.1f", $1 / 1e6 }'; }
 check_budget() {
     (($(bytes_of "${DOWNLOADS[@]}") <= DOWNLOAD_BUDGET)) ||
         die "a boot would download $(megabytes "${DOWNLOADS[@]}") MB, the budget is $((DOWNLOAD_BUDGET / 1000000)) MB: take something out (root/modules.drop, root/slim/) or make it a system extension"
-}
-
-# link_out FOLDER: OUT becomes a link to the finished image, atomically.
-link_out() {
-    [[ -n $OUT ]] || return 0
-    [[ -L $OUT || ! -e $OUT ]] || die "$OUT exists and is no link: remove it, or name another --out"
-    mkdir -p "$(dirname "$OUT")"
-    ln -sfn -- "$1" "$OUT.new-$$"
-    mv -T -- "$OUT.new-$$" "$OUT"
-    say "image is in $OUT"
 }
