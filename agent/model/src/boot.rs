@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::install::BootSlot;
+use crate::install::BootSlot;
 use crate::{Fingerprint, MacAddress, Secret, Timestamp};
 
 /// What the PXE server does with a machine.
@@ -32,6 +34,9 @@ pub struct BootConfig {
     pub ticket: Option<Secret<String>>,
     /// Admins' public keys in OpenSSH form, for Dropbear.
     pub authorized_keys: Vec<String>,
+    /// Serial number of the disk that holds the state of the node which this machine is; no other disk is opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_disk: Option<String>,
 }
 
 /// What the initramfs is to do.
@@ -63,16 +68,66 @@ pub struct BootCluster {
 pub struct BootReport {
     /// `bios` or `uefi`.
     pub firmware: String,
-    /// The interface that it booted from.
+    /// The interface that it booted from; for a root from a disk, one with an address.
     pub interface: String,
     /// Its hardware address.
     pub mac: Option<MacAddress>,
-    /// The PXE server's base URL.
+    /// The PXE server's base URL; empty where none was asked.
     pub base_url: String,
     /// Digest of the root that was booted, in hexadecimal.
     pub root_sha256: String,
+    /// Where the root came from.
+    pub root_from: RootFrom,
+    /// The slot that it was in; `None` for one from the network.
+    pub slot: Option<BootSlot>,
+    /// Serial number of the disk that it was on; `None` for one from the network.
+    pub disk: Option<String>,
+    /// The state that was opened and is `/var` now; `None` where that is in RAM and gone after a restart.
+    pub state: Option<BootState>,
     /// When each stage was reached.
     pub milestones: Vec<Milestone>,
+    /// Where the root came from.
+    pub root_from: RootSource,
+    /// The slot that runs, where the root is on a disk.
+    pub slot: Option<BootSlot>,
+    /// The disk on which `/var` is; `None` where it is in memory and gone after a restart.
+    pub state: Option<BootState>,
+}
+
+/// Where a root came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RootSource {
+    /// The boot server; it is in memory.
+    #[default]
+    Network,
+    /// A partition of this computer.
+    Disk,
+}
+
+/// The state partition that the initramfs opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BootState {
+    /// Serial number of the disk.
+    pub serial: Option<String>,
+}
+
+/// Where a root came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RootFrom {
+    /// Fetched from a server into memory.
+    #[default]
+    Network,
+    /// On a partition.
+    Disk,
+}
+
+/// A node's own state, opened before the root was started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BootState {
+    /// Serial number of its disk; empty where the disk has none.
+    pub serial: String,
 }
 
 /// A stage of the boot and when it was reached.

@@ -1,6 +1,6 @@
-//! The public keys that may look at the boot state.
+//! The public keys that may log in to the initramfs.
 
-/// More are not needed to look at one machine.
+/// More are not needed for one machine.
 const MOST_KEYS: usize = 64;
 /// Longer than any RSA key in use.
 const LONGEST_KEY: usize = 2048;
@@ -12,19 +12,37 @@ const KINDS: [&str; 6] = [
     "ecdsa-sha2-nistp521",
     "sk-ssh-ed25519@openssh.com",
 ];
-/// Beside the forced command and the switches of the server: nothing but to look.
-const RESTRICTIONS: &str = "no-pty,no-port-forwarding,no-agent-forwarding,no-X11-forwarding";
+const NO_FORWARDING: &str = "no-port-forwarding,no-agent-forwarding,no-X11-forwarding";
+
+/// What a login may not have, beside what the forced command and the switches of the server rule out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restrictions {
+    /// No terminal either.
+    NoTerminal,
+    /// A terminal is fine.
+    Terminal,
+}
+
+impl Restrictions {
+    fn options(self) -> String {
+        match self {
+            Self::NoTerminal => format!("no-pty,{NO_FORWARDING}"),
+            Self::Terminal => NO_FORWARDING.to_owned(),
+        }
+    }
+}
 
 /// The text of Dropbear's `authorized_keys`, and how many of the keys were left out because they
 /// are none. A key must be `TYPE BASE64 [COMMENT]`: options of the server are not obeyed.
 #[must_use]
-pub fn render(keys: &[String]) -> (String, usize) {
-    let lines: Vec<String> = keys.iter().take(MOST_KEYS).filter_map(|key| line(key)).collect();
+pub fn render(keys: &[String], restrictions: Restrictions) -> (String, usize) {
+    let options = restrictions.options();
+    let lines: Vec<String> = keys.iter().take(MOST_KEYS).filter_map(|key| line(key, &options)).collect();
     let left_out = keys.len() - lines.len();
     (lines.concat(), left_out)
 }
 
-fn line(key: &str) -> Option<String> {
+fn line(key: &str, options: &str) -> Option<String> {
     let key = key.trim();
     let mut words = key.split(' ');
     let kind = words.next()?;
@@ -35,7 +53,7 @@ fn line(key: &str) -> Option<String> {
         && !blob.is_empty()
         && blob.bytes().all(base64)
         && !key.chars().any(char::is_control);
-    sound.then(|| format!("{RESTRICTIONS} {kind} {blob}\n"))
+    sound.then(|| format!("{options} {kind} {blob}\n"))
 }
 
 #[cfg(test)]
@@ -44,9 +62,14 @@ mod tests {
 
     #[test]
     fn keys_are_restricted_and_comments_dropped() {
-        let (text, left_out) = render(&["ssh-ed25519 AAAAC3Nz+/= me@home".to_owned()]);
-        assert_eq!(text, format!("{RESTRICTIONS} ssh-ed25519 AAAAC3Nz+/=\n"));
-        assert_eq!(left_out, 0);
+        for (restrictions, options) in [
+            (Restrictions::NoTerminal, format!("no-pty,{NO_FORWARDING}")),
+            (Restrictions::Terminal, NO_FORWARDING.to_owned()),
+        ] {
+            let (text, left_out) = render(&["ssh-ed25519 AAAAC3Nz+/= me@home".to_owned()], restrictions);
+            assert_eq!(text, format!("{options} ssh-ed25519 AAAAC3Nz+/=\n"));
+            assert_eq!(left_out, 0);
+        }
     }
 
     #[test]
@@ -59,9 +82,9 @@ mod tests {
             "ssh-ed25519 AAAA\nssh-rsa BBBB",
             "ssh-ed25519 A$A",
         ] {
-            assert_eq!(render(&[bad.to_owned()]), (String::new(), 1), "{bad}");
+            assert_eq!(render(&[bad.to_owned()], Restrictions::Terminal), (String::new(), 1), "{bad}");
         }
         let many = vec!["ssh-ed25519 AAAA".to_owned(); 100];
-        assert_eq!(render(&many).1, 36);
+        assert_eq!(render(&many, Restrictions::Terminal).1, 36);
     }
 }

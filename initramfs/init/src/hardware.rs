@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with, sockopt};
 
+use crate::arrivals::Arrivals;
 use crate::boot_log::BootLog;
 use crate::modules::Loader;
 use crate::network::Network;
@@ -30,6 +31,8 @@ pub struct Hardware {
     pub loader: Arc<Loader>,
     /// Takes up the cards.
     pub network: Arc<Network>,
+    /// Hears of disks and partitions.
+    pub arrivals: Arc<Arrivals>,
     /// Hears what fails.
     pub log: Arc<BootLog>,
 }
@@ -66,9 +69,11 @@ impl Hardware {
         }
     }
 
-    fn coldplug(&self) {
+    /// Looks at every device that is there.
+    pub fn coldplug(&self) {
         self.loader.load_for_devices(|problem| self.log.say(&problem));
         self.network.take_up(&self.log);
+        self.arrivals.note();
     }
 
     fn hotplug(&self, event: &Uevent) {
@@ -82,6 +87,9 @@ impl Hardware {
         }
         if event.get("SUBSYSTEM") == Some("net") {
             self.network.take_up(&self.log);
+        }
+        if event.get("SUBSYSTEM") == Some("block") {
+            self.arrivals.note();
         }
     }
 }

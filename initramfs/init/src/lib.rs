@@ -2,8 +2,10 @@
 //!
 //! What decides is free of effects and tested on its own: [`dhcp`], [`http`] heads, module
 //! [`modules::Index`], [`policy`], [`root::RootSpec`] and the dm-verity table, [`boot_state`].
-//! What acts is thin around it: [`network`], [`root`], [`dropbear`], [`boot`].
+//! [`disks::layouts`], [`mode`], [`grubenv`]. What acts is thin around it: [`network`], [`root`], [`state`], [`dropbear`],
+//! [`boot`].
 
+pub mod arrivals;
 pub mod authorized_keys;
 pub mod backoff;
 pub mod boot;
@@ -12,14 +14,20 @@ pub mod boot_state;
 pub mod children;
 pub mod console;
 pub mod dhcp;
+pub mod disks;
 pub mod dropbear;
+pub mod efi;
+pub mod grubenv;
 pub mod hardware;
 pub mod http;
+pub mod mode;
 pub mod modules;
 pub mod network;
 pub mod policy;
 pub mod progress;
 pub mod root;
+pub mod slot;
+pub mod state;
 pub mod system;
 pub mod uevent;
 

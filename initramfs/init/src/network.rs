@@ -4,6 +4,7 @@
 mod boot_card;
 mod card;
 mod facts;
+mod fixed;
 mod packet_socket;
 mod rtnetlink;
 mod status;
@@ -24,6 +25,7 @@ use crate::system::uptime;
 
 pub use boot_card::boot_card;
 pub use facts::wired_cards;
+pub use fixed::{FixedCard, FixedNetwork, networkd_files};
 pub use status::{CardStatus, Choice, choose, describe_wait, lines};
 
 /// A card that crashed is tried again after this.
@@ -53,6 +55,7 @@ impl Uplink {
 pub struct Network {
     boot_card: Option<Mac>,
     cards: Mutex<HashMap<String, CardStatus>>,
+    fixed: Mutex<Vec<FixedNetwork>>,
     changed: Condvar,
     closed: AtomicBool,
 }
@@ -124,6 +127,62 @@ impl Network {
             let missing = describe_wait(&lock(&self.cards));
             log.waiting(&missing);
         }
+    }
+
+    /// The way to the server, if there is one within this time.
+    pub fn server_within(&self, limit: Duration, log: &BootLog) -> Option<Uplink> {
+        let end = uptime() + limit;
+        loop {
+            let left = end.saturating_sub(uptime());
+            let found = self.wait(left.min(WAIT_STEP));
+            if found.is_some() || left.is_zero() {
+                return found;
+            }
+            log.waiting(&describe_wait(&lock(&self.cards)));
+        }
+    }
+
+    /// From now on these addresses are used, and DHCP no more on their cards.
+    pub fn fix(&self, networks: Vec<FixedNetwork>) {
+        // The cards look at it by themselves.
+        *lock(&self.fixed) = networks;
+    }
+
+    fn fixed_for(&self, mac: Mac) -> Vec<FixedNetwork> {
+        lock(&self.fixed).iter().filter(|network| network.is_for(mac)).copied().collect()
+    }
+
+    /// Every card with fixed addresses.
+    #[must_use]
+    pub fn fixed(&self) -> Vec<FixedCard> {
+        let cards = lock(&self.cards);
+        let all = cards.iter().map(|(name, status)| (name.clone(), status.mac, self.fixed_for(status.mac)));
+        all.filter(|(_, _, networks)| !networks.is_empty()).collect()
+    }
+
+    /// All addresses in use, with their prefix lengths.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        lock(&self.cards).values().flat_map(CardStatus::addresses).collect()
+    }
+
+    /// Waits for the first address, without its prefix length.
+    pub fn wait_for_address(&self) -> String {
+        let mut cards = lock(&self.cards);
+        loop {
+            if let Some(address) = cards.values().flat_map(CardStatus::addresses).next() {
+                return address.split('/').next().unwrap_or_default().to_owned();
+            }
+            cards = self.changed.wait(cards).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+
+    /// A card with an address, or else any: what names the machine where no server was asked.
+    #[must_use]
+    pub fn first_card(&self) -> Option<(String, Mac)> {
+        let cards = lock(&self.cards);
+        let first = cards.iter().min_by_key(|(name, status)| (status.addresses().is_empty(), (*name).clone()));
+        first.map(|(name, status)| (name.clone(), status.mac))
     }
 
     /// The way to the server; waits for it in silence.

@@ -33,6 +33,9 @@ pub struct BootConfig {
     /// Who may look at the boot state over SSH.
     #[serde(default)]
     pub authorized_keys: Vec<String>,
+    /// Serial number of the disk that holds this machine's state; without it no disk is touched.
+    #[serde(default)]
+    pub state_disk: Option<String>,
 }
 
 /// What to do next.

@@ -2,6 +2,7 @@
 
 mod device_mapper;
 mod download;
+mod examine;
 mod handover;
 mod loop_device;
 mod mount;
@@ -10,8 +11,9 @@ mod switch;
 mod verity;
 
 pub use download::{Download, fetch};
-pub use handover::{BootReport, Milestone, write as write_handover};
-pub use mount::mount;
+pub use examine::{Verdict, examine};
+pub use handover::{BootReport, Milestone, RootFrom, StateReport, write as write_handover};
+pub use mount::{TARGET, mount, mount_partition};
 pub use spec::{RootSpec, SpecError};
 pub use switch::switch_root;
 pub use verity::{VerityError, table};

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use rustix::io::Errno;
@@ -17,7 +18,21 @@ pub struct Loader {
     root: PathBuf,
     index: Index,
     done: Mutex<HashSet<String>>,
+    without_disks: AtomicBool,
 }
+
+/// Where the kernel keeps drivers of disks.
+const DISK_DRIVERS: [&str; 9] = [
+    "drivers/ata/",
+    "drivers/block/virtio_blk",
+    "drivers/block/xen-blkfront",
+    "drivers/message/fusion/",
+    "drivers/mmc/",
+    "drivers/nvme/",
+    "drivers/pci/controller/vmd",
+    "drivers/scsi/",
+    "drivers/usb/storage/",
+];
 
 impl Loader {
     /// Reads the index of the running kernel's modules.
@@ -34,7 +49,22 @@ impl Loader {
             })
         };
         let index = Index::parse(&read("modules.dep")?, &read("modules.alias")?, &read("modules.softdep")?);
-        Ok(Self { root, index, done: Mutex::default() })
+        Ok(Self { root, index, done: Mutex::default(), without_disks: AtomicBool::new(false) })
+    }
+
+    /// Leaves disks without a driver until [`Loader::allow_disks`]: who boots over the network and keeps nothing on a
+    /// disk touches none, and is quicker.
+    pub fn hold_disks_back(&self) {
+        self.without_disks.store(true, Ordering::Relaxed);
+    }
+
+    /// Disks may have their drivers. Whether they were held back until now, so that it is time to look again.
+    pub fn allow_disks(&self) -> bool {
+        self.without_disks.swap(false, Ordering::Relaxed)
+    }
+
+    fn is_held_back(&self, file: &str) -> bool {
+        self.without_disks.load(Ordering::Relaxed) && is_disk_driver(file)
     }
 
     /// Loads what wants a device with this modalias, or the module of this name.
@@ -44,7 +74,11 @@ impl Loader {
     pub fn load(&self, alias: &str) -> anyhow::Result<()> {
         let mut result = Ok(());
         for name in self.index.resolve(alias) {
-            for file in self.index.load_order(name) {
+            let order = self.index.load_order(name);
+            if order.iter().any(|file| self.is_held_back(file)) {
+                continue;
+            }
+            for file in order {
                 if let Err(error) = self.insert(file) {
                     result = Err(error);
                     break;
@@ -95,4 +129,25 @@ impl Loader {
 
 fn directories(path: &Path) -> Vec<PathBuf> {
     fs::read_dir(path).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+}
+
+fn is_disk_driver(file: &str) -> bool {
+    let inside = file.strip_prefix("kernel/").unwrap_or(file);
+    DISK_DRIVERS.iter().any(|place| inside.starts_with(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_disk_driver;
+
+    #[test]
+    fn disks_are_told_from_the_rest() {
+        for file in ["ata/ahci.ko", "block/virtio_blk.ko", "nvme/host/nvme.ko", "scsi/sd_mod.ko", "usb/storage/uas.ko"]
+        {
+            assert!(is_disk_driver(&format!("kernel/drivers/{file}")), "{file}");
+        }
+        for file in ["block/loop.ko", "net/virtio_net.ko", "md/dm-crypt.ko", "usb/host/xhci-pci.ko", "hid/usbhid.ko"] {
+            assert!(!is_disk_driver(&format!("kernel/drivers/{file}")), "{file}");
+        }
+    }
 }

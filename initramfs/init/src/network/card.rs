@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::fixed::{FixedNetwork, vlan_name};
 use super::packet_socket::PacketSocket;
 use super::rtnetlink::Rtnetlink;
 use super::{Network, facts};
@@ -27,6 +28,9 @@ struct Card<'a> {
     client: Client,
     lease: Option<Lease>,
     carrier: bool,
+    mac: Mac,
+    /// Fixed addresses are in use: no DHCP here.
+    fixed: bool,
     network: &'a Network,
     log: &'a BootLog,
 }
@@ -37,7 +41,8 @@ pub(super) fn run(name: &str, index: u32, mac: Mac, network: &Network, log: &Boo
     kernel.set_up(index)?;
     let socket = PacketSocket::open(index).context("cannot open a packet socket")?;
     let client = Client::new(mac, random_seed(), uptime());
-    let mut card = Card { name, index, kernel, socket, client, lease: None, carrier: false, network, log };
+    let mut card =
+        Card { name, index, kernel, socket, client, lease: None, carrier: false, mac, fixed: false, network, log };
     while !network.is_closed() && facts::exists(name, index) {
         card.step()?;
     }
@@ -47,6 +52,11 @@ pub(super) fn run(name: &str, index: u32, mac: Mac, network: &Network, log: &Boo
 impl Card<'_> {
     fn step(&mut self) -> anyhow::Result<()> {
         self.follow_carrier();
+        self.follow_record()?;
+        if self.fixed {
+            self.wait_idly();
+            return Ok(());
+        }
         if self.network.take_search_wish(self.name) {
             self.client.search_again(uptime());
         }
@@ -83,6 +93,40 @@ impl Card<'_> {
             status.carrier = carrier;
             status.server = None;
         });
+    }
+
+    /// The node's record may have come, with fixed addresses for this card.
+    fn follow_record(&mut self) -> anyhow::Result<()> {
+        let networks = self.network.fixed_for(self.mac);
+        if self.fixed || networks.is_empty() {
+            return Ok(());
+        }
+        self.drop_lease();
+        for network in &networks {
+            self.fix(network)?;
+            self.log.fact("network", &format!("{} {} fixed", self.name, network.text()));
+        }
+        self.fixed = true;
+        self.network.update(self.name, self.log, |status| {
+            status.lease = None;
+            status.fixed = networks.iter().map(FixedNetwork::text).collect();
+        });
+        Ok(())
+    }
+
+    fn fix(&self, network: &FixedNetwork) -> anyhow::Result<()> {
+        let Some(vlan) = network.vlan else { return self.kernel.fix(self.index, network) };
+        let name = vlan_name(self.name, vlan);
+        self.kernel.add_vlan(self.index, &name, vlan)?;
+        let index = facts::index_of(&name).with_context(|| format!("the interface {name} is gone"))?;
+        self.kernel.set_up(index)?;
+        self.kernel.fix(index, network)
+    }
+
+    /// Nobody here listens to packets any more; carrier and the card's end are looked for.
+    fn wait_idly(&self) {
+        let step = if self.carrier { IDLE_STEP } else { CARRIER_STEP };
+        std::thread::sleep(step);
     }
 
     fn wait(&self) {

@@ -36,6 +36,12 @@ pub(super) fn exists(name: &str, index: u32) -> bool {
     read(&Path::new(CLASS).join(name).join("ifindex")).is_some_and(|text| text == index.to_string())
 }
 
+/// The kernel's number of an interface.
+#[must_use]
+pub(super) fn index_of(name: &str) -> Option<u32> {
+    read(&Path::new(CLASS).join(name).join("ifindex"))?.parse().ok()
+}
+
 /// Whether there is a signal on the wire. A card that is down has none.
 #[must_use]
 pub(super) fn has_carrier(name: &str) -> bool {
@@ -46,7 +52,8 @@ fn read(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
-fn parse_mac(text: &str) -> Option<Mac> {
+/// `52:54:00:ab:cd:ef`.
+pub(super) fn parse_mac(text: &str) -> Option<Mac> {
     let mut mac = [0; 6];
     let mut parts = text.split(':');
     for byte in &mut mac {

@@ -19,6 +19,8 @@ pub struct CardStatus {
     pub carrier: bool,
     /// The address in use.
     pub lease: Option<Lease>,
+    /// The fixed addresses in use, instead of a lease.
+    pub fixed: Vec<String>,
     /// The Meadow server seen here.
     pub server: Option<BaseUrl>,
     /// Since when it has all of these.
@@ -33,7 +35,22 @@ impl CardStatus {
     /// A card about which nothing is known.
     #[must_use]
     pub fn new(mac: Mac) -> Self {
-        Self { mac, carrier: false, lease: None, server: None, ready_since: None, failures: 0, search_again: false }
+        Self {
+            mac,
+            carrier: false,
+            lease: None,
+            fixed: Vec::new(),
+            server: None,
+            ready_since: None,
+            failures: 0,
+            search_again: false,
+        }
+    }
+
+    /// The addresses in use.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        let lease = self.lease.map(|lease| format!("{}/{}", lease.address, lease.prefix_len));
+        self.fixed.iter().cloned().chain(lease).collect()
     }
 
     /// Notes since when the card is ready, after a change.
@@ -46,6 +63,7 @@ impl CardStatus {
         let mac = format_mac(self.mac, ":");
         let state = match (self.carrier, &self.lease, &self.server) {
             (false, ..) => "no carrier".to_owned(),
+            (true, ..) if !self.fixed.is_empty() => format!("{} (fixed)", self.fixed.join(" ")),
             (true, None, _) => "no DHCP lease yet".to_owned(),
             (true, Some(lease), None) => {
                 format!("{}/{}, no Meadow server yet", lease.address, lease.prefix_len)

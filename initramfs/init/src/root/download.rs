@@ -194,11 +194,11 @@ fn fill(connection: &mut Connection, buffer: &mut [u8]) -> std::io::Result<usize
     Ok(filled)
 }
 
-fn percent(part: u64, whole: u64) -> u8 {
+pub(super) fn percent(part: u64, whole: u64) -> u8 {
     u8::try_from((part.min(whole) * 100).checked_div(whole).unwrap_or(100)).unwrap_or(100)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

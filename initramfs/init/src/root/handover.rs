@@ -8,9 +8,12 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Serialize;
 
+use crate::network::{FixedCard, networkd_files};
+use crate::slot::Slot;
 use crate::system::{RUN_DIR, write_public};
 
 const WANTS: &str = "/run/systemd/system/multi-user.target.wants";
+const NETWORKD: &str = "/run/systemd/network";
 const CONSOLE_UNIT: &str = "/usr/lib/systemd/system/meadow-console@.service";
 
 /// A step of the boot and when it was reached.
@@ -29,14 +32,39 @@ pub struct BootReport {
     pub firmware: &'static str,
     /// The interface that found the server.
     pub interface: String,
-    /// Its hardware address, with colons.
-    pub mac: String,
-    /// The server's base URL.
+    /// Its hardware address, with colons; `None` where no card was found.
+    pub mac: Option<String>,
+    /// The server's base URL; empty where none was asked.
     pub base_url: String,
     /// Digest of the root image that was checked.
     pub root_sha256: String,
+    /// Where the root came from.
+    pub root_from: RootFrom,
+    /// The slot that it was in; `None` for one from the network.
+    pub slot: Option<Slot>,
+    /// Serial number of the disk that it was on; `None` for one from the network.
+    pub disk: Option<String>,
+    /// The node's own, mounted as `/var`; `None` where that is in RAM.
+    pub state: Option<StateReport>,
     /// All steps so far.
     pub milestones: Vec<Milestone>,
+}
+
+/// Where a root came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RootFrom {
+    /// A server.
+    Network,
+    /// A partition.
+    Disk,
+}
+
+/// A state that was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StateReport {
+    /// Serial number of its disk.
+    pub serial: String,
 }
 
 impl BootReport {
@@ -47,12 +75,18 @@ impl BootReport {
     }
 }
 
-/// Writes the report and asks for a console on each terminal.
+/// Writes the report, asks for a console on each terminal, and leaves the cards' fixed addresses to systemd-networkd.
 ///
 /// # Errors
 /// If `/run` cannot be written.
-pub fn write(report: &BootReport, terminals: &[String]) -> anyhow::Result<()> {
+pub fn write(report: &BootReport, terminals: &[String], fixed: &[FixedCard]) -> anyhow::Result<()> {
     write_public(&format!("{RUN_DIR}/boot-report.json"), &serde_json::to_vec_pretty(report)?)?;
+    if !fixed.is_empty() {
+        fs::create_dir_all(NETWORKD).with_context(|| format!("cannot make {NETWORKD}"))?;
+    }
+    for (name, text) in networkd_files(fixed) {
+        write_public(&format!("{NETWORKD}/{name}"), text.as_bytes())?;
+    }
     fs::create_dir_all(WANTS).with_context(|| format!("cannot make {WANTS}"))?;
     for terminal in terminals {
         let link = format!("{WANTS}/meadow-console@{terminal}.service");

@@ -1,0 +1,92 @@
+//! Waits for disks: those that are late, and the stick that is plugged in by and by.
+
+use std::fs::File;
+use std::time::Duration;
+
+use super::{Boot, Setback};
+use crate::disks::{Layout, layouts, partitions, same_serial, serial};
+use crate::system::uptime;
+
+/// From the first look on. USB disks show themselves after some seconds, SCSI adapters after up to half a minute; an
+/// attempt that ends too early does no harm, since a disk that comes begins the next one.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// For the disk that the boot loader came from, once another one with a root is there.
+const HEAD_START: Duration = Duration::from_secs(10);
+
+impl Boot {
+    /// The disks with a root, the one to boot from first. Empty after a while without any.
+    pub(super) fn wait_for_root_disks(&self, esp: Option<&str>) -> Vec<Layout> {
+        let begin = uptime();
+        loop {
+            let known = self.arrivals.count();
+            let mut found = settled(esp);
+            found.retain(Layout::has_root);
+            let booted = |layout: &Layout| layout.esp.as_ref().and_then(|part| part.uuid.as_deref()) == esp;
+            let end = match found.first() {
+                Some(first) if esp.is_none() || booted(first) => return found,
+                Some(_) => begin + HEAD_START,
+                None => begin + PATIENCE,
+            };
+            if uptime() >= end {
+                return found;
+            }
+            self.log.waiting(&format!(
+                "for a disk with Meadow's system (partitions meadow-root-a and meadow-root-b); {}; is it plugged in?",
+                there(found.iter().map(|layout| layout.disk.as_str()))
+            ));
+            self.arrivals.wait(known, end);
+        }
+    }
+
+    /// The disk that the server named for this machine's state.
+    pub(super) fn wait_for_state_disk(&self, wanted: &str) -> Result<Layout, Setback> {
+        if let Some(hardware) = &self.hardware
+            && hardware.loader.allow_disks()
+        {
+            hardware.coldplug();
+        }
+        let end = uptime() + PATIENCE;
+        loop {
+            let known = self.arrivals.count();
+            let mut of_states = settled(None);
+            of_states.retain(|layout| layout.state.is_some() || layout.preboot.is_some());
+            let mut matching: Vec<Layout> = of_states
+                .iter()
+                .filter(|layout| serial(&layout.disk).is_some_and(|found| same_serial(&found, wanted)))
+                .cloned()
+                .collect();
+            match matching.pop() {
+                Some(_) if !matching.is_empty() => {
+                    return Err(Setback::Retry(anyhow::anyhow!(
+                        "two disks have the serial number {wanted} and a state, so neither is opened: unplug the one that is not this node's"
+                    )));
+                }
+                Some(layout) => return Ok(layout),
+                None => {}
+            }
+            if uptime() >= end {
+                return Err(Setback::Retry(anyhow::anyhow!(
+                    "this node's state is on the disk with the serial number {wanted}, which is not there; {}: plug it in, or let the node boot without state (its boot policy)",
+                    there(of_states.iter().map(|layout| layout.disk.as_str()))
+                )));
+            }
+            self.log.waiting(&format!("for the disk with the serial number {wanted}, which holds this node's state"));
+            self.arrivals.wait(known, end);
+        }
+    }
+}
+
+/// What is there. The kernel adds partitions one after the other and keeps the disk locked meanwhile: opening it waits
+/// for the last one.
+fn settled(esp: Option<&str>) -> Vec<Layout> {
+    for layout in layouts(partitions(), esp) {
+        // A disk that cannot be opened will fail where it is read.
+        let _ = File::open(format!("/dev/{}", layout.disk));
+    }
+    layouts(partitions(), esp)
+}
+
+fn there<'a>(disks: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = disks.collect();
+    if names.is_empty() { "there is none so far".to_owned() } else { format!("so far there is {}", names.join(", ")) }
+}

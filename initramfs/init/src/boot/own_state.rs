@@ -1,0 +1,98 @@
+//! The node's state, from the record beside it to the mounted file system.
+
+use std::sync::Arc;
+use std::thread;
+
+use super::{Boot, Setback};
+use crate::disks::{Layout, serial};
+use crate::dropbear::{PORT, Purpose};
+use crate::mode::Mode;
+use crate::network::FixedNetwork;
+use crate::state::{self, Found, Probe};
+
+/// What dm-crypt and the file system need by name.
+const MODULES: [&str; 5] = ["dm_crypt", "xts", "af_alg", "algif_skcipher", "ext4"];
+
+/// A mounted state.
+#[derive(Clone, Debug)]
+pub(super) struct OwnState {
+    /// Serial number of its disk; empty where the disk has none.
+    pub(super) serial: String,
+}
+
+impl Boot {
+    /// Waits until somebody opened the state of this disk, and mounts it. Goes on at once where there is none.
+    pub(super) fn open_state(&mut self, layout: &Layout) -> Result<(), Setback> {
+        let (Some(preboot), Some(volume)) = (&layout.preboot, &layout.state) else { return Ok(()) };
+        if self.state.is_some() {
+            return Ok(());
+        }
+        if let Some(hardware) = &self.hardware {
+            // What is missing shows when the volume is opened, with the kernel's own words.
+            MODULES.iter().for_each(|name| self.complain(hardware.loader.load(name)));
+        }
+        if state::opened().is_none() {
+            let found = match state::probe(&preboot.path(), &volume.path(), &self.children)? {
+                Probe::State(found) => found,
+                Probe::None { why } => {
+                    self.log.say(&format!("{why}; this machine goes on without a state, as a new one"));
+                    return Ok(());
+                }
+            };
+            found.warnings.iter().for_each(|warning| self.log.say(warning));
+            self.use_network_of(&found);
+            self.admit(&found);
+            // A TPM's slots are tried here, before anybody is asked.
+            self.announce(&found);
+            let opened = state::ask(self.log.terminals(), &self.children, &self.log)?;
+            self.log.milestone("unlocked", &format!("{} slot {} by {}", opened.kind, opened.slot, opened.place));
+        }
+        state::mount(&self.children, &self.log)?;
+        self.log.milestone("state mounted", "");
+        self.state = Some(OwnState { serial: serial(&layout.disk).unwrap_or_default() });
+        Ok(())
+    }
+
+    fn use_network_of(&self, found: &Found) {
+        let mut fixed = Vec::new();
+        for network in &found.network {
+            match FixedNetwork::parse(network) {
+                Ok(network) => fixed.push(network),
+                Err(why) => self.log.say(&format!("an address in the node's record is left out: {why}")),
+            }
+        }
+        // A netbooted machine has just proved that DHCP works, and needs its server.
+        if !fixed.is_empty() && matches!(self.mode, Mode::Disk { .. }) {
+            self.network.fix(fixed);
+        }
+    }
+
+    /// SSH for the node's admins, and for nobody else from here on.
+    fn admit(&mut self, found: &Found) {
+        let purpose = Purpose::Unlock { own_host_key: found.own_host_key };
+        let allowed = self.dropbear.allow(&found.authorized_keys, purpose, &self.children, &self.log);
+        self.complain(allowed.map_err(|error| error.context("SSH will not be there; the consoles ask too")));
+    }
+
+    fn announce(&self, found: &Found) {
+        let key = if found.own_host_key { found.host_key_fingerprint.as_str() } else { "new host key, see above" };
+        let addresses = self.network.addresses().join(" ");
+        self.log.milestone("unlock waiting", format!("{} {key} {addresses}", found.node).trim_end());
+        self.log.waiting(&format!(
+            "for the passphrase or recovery key of {} (cluster {}): type it here, or `meadow unlock {}`",
+            found.node, found.cluster, found.node
+        ));
+        // A cable that comes later brings the address later.
+        let (network, log) = (Arc::clone(&self.network), Arc::clone(&self.log));
+        let tell = move || {
+            let address = network.wait_for_address();
+            if state::opened().is_none() {
+                log.say(&format!("unlock over the network: ssh -p {PORT} root@{address}"));
+            }
+        };
+        if !found.authorized_keys.is_empty() {
+            // Without it the address is still in the network's own line.
+            let _ = thread::Builder::new().name("unlock-address".to_owned()).spawn(tell);
+        }
+    }
+}

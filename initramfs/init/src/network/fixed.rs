@@ -1,0 +1,180 @@
+//! Fixed addresses, for networks without DHCP: from the node's record, for PID 1 and for the booted system.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use crate::dhcp::{Mac, format_mac};
+use crate::state;
+
+const VLANS: std::ops::RangeInclusive<u16> = 1..=4094;
+const LONGEST_PREFIX: (u8, u8) = (32, 128);
+
+/// An address of a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedNetwork {
+    /// The card; `None`: every wired one.
+    pub mac: Option<Mac>,
+    /// VLAN identifier, where the port is tagged.
+    pub vlan: Option<u16>,
+    /// The address.
+    pub address: IpAddr,
+    /// Length of the network prefix in bits.
+    pub prefix_len: u8,
+    /// The router.
+    pub gateway: Option<IpAddr>,
+}
+
+impl FixedNetwork {
+    /// Checks what the record says.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn parse(network: &state::Network) -> Result<Self, String> {
+        let text = &network.address;
+        let wrong = || format!("\"{text}\" is no address with a prefix length, such as 192.0.2.7/24");
+        let (address, prefix_len) = text.split_once('/').ok_or_else(wrong)?;
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let prefix_len: u8 = prefix_len.parse().map_err(|_| wrong())?;
+        let longest = if address.is_ipv4() { LONGEST_PREFIX.0 } else { LONGEST_PREFIX.1 };
+        if prefix_len == 0 || prefix_len > longest || address.is_unspecified() || address.is_multicast() {
+            return Err(wrong());
+        }
+        if let Some(gateway) = network.gateway
+            && gateway.is_ipv4() != address.is_ipv4()
+        {
+            return Err(format!("the router {gateway} and the address {text} are of different kinds"));
+        }
+        if let Some(vlan) = network.vlan
+            && !VLANS.contains(&vlan)
+        {
+            return Err(format!("{vlan} is no VLAN; they are numbered 1 to 4094"));
+        }
+        let mac = match &network.mac {
+            Some(text) => Some(super::facts::parse_mac(text).ok_or_else(|| format!("\"{text}\" is no MAC address"))?),
+            None => None,
+        };
+        Ok(Self { mac, vlan: network.vlan, address, prefix_len, gateway: network.gateway })
+    }
+
+    /// Whether it is for this card.
+    #[must_use]
+    pub fn is_for(&self, mac: Mac) -> bool {
+        self.mac.is_none_or(|wanted| wanted == mac)
+    }
+
+    /// Address and prefix length.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{}/{}", self.address, self.prefix_len)
+    }
+}
+
+/// Name of the kernel's interface for a VLAN on a card.
+pub(super) fn vlan_name(card: &str, vlan: u16) -> String {
+    format!("{card}.{vlan}")
+}
+
+/// A card and its addresses.
+pub type FixedCard = (String, Mac, Vec<FixedNetwork>);
+
+/// What systemd-networkd has to know, so that it goes on with these addresses: names of files and their text.
+#[must_use]
+pub fn networkd_files(cards: &[FixedCard]) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for (card, mac, networks) in cards {
+        let vlans: std::collections::BTreeSet<u16> = networks.iter().filter_map(|network| network.vlan).collect();
+        let mut text = format!("[Match]\nMACAddress={}\nType=ether\nKind=!*\n", format_mac(*mac, ":"));
+        text.push_str(&section(networks, None));
+        for vlan in &vlans {
+            let _ = writeln!(text, "VLAN={}", vlan_name(card, *vlan));
+        }
+        text.push_str(&routes(networks, None));
+        files.push((format!("05-meadow-{card}.network"), text));
+        for vlan in vlans {
+            let name = vlan_name(card, vlan);
+            files.push((
+                format!("05-meadow-{name}.netdev"),
+                format!("[NetDev]\nName={name}\nKind=vlan\n\n[VLAN]\nId={vlan}\n"),
+            ));
+            let body = section(networks, Some(vlan)) + &routes(networks, Some(vlan));
+            files.push((format!("05-meadow-{name}.network"), format!("[Match]\nName={name}\n{body}")));
+        }
+    }
+    files
+}
+
+fn section(networks: &[FixedNetwork], vlan: Option<u16>) -> String {
+    let mut text = String::from(
+        "\n[Link]\nRequiredForOnline=no\n\n[Network]\nDHCP=no\nIPv6AcceptRA=yes\nLinkLocalAddressing=ipv6\nKeepConfiguration=yes\n",
+    );
+    for network in networks.iter().filter(|network| network.vlan == vlan) {
+        let _ = writeln!(text, "Address={}", network.text());
+    }
+    text
+}
+
+fn routes(networks: &[FixedNetwork], vlan: Option<u16>) -> String {
+    let mut text = String::new();
+    for gateway in networks.iter().filter(|network| network.vlan == vlan).filter_map(|network| network.gateway) {
+        let _ = write!(text, "\n[Route]\nGateway={gateway}\nGatewayOnLink=yes\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAC: Mac = [0x52, 0x54, 0, 0, 0, 1];
+
+    fn network(address: &str, gateway: Option<&str>, vlan: Option<u16>) -> state::Network {
+        let gateway = gateway.map(|text| text.parse().unwrap());
+        state::Network { mac: Some("52:54:00:00:00:01".to_owned()), vlan, address: address.to_owned(), gateway }
+    }
+
+    #[test]
+    fn sound_and_odd_records() {
+        let fixed = FixedNetwork::parse(&network("192.0.2.7/24", Some("192.0.2.1"), Some(7))).unwrap();
+        assert!(fixed.is_for(MAC) && !fixed.is_for([0; 6]));
+        assert_eq!((fixed.text().as_str(), fixed.vlan), ("192.0.2.7/24", Some(7)));
+        assert!(FixedNetwork::parse(&network("2001:db8::7/64", Some("fe80::1"), None)).is_ok());
+        for (address, gateway, vlan) in [
+            ("192.0.2.7", None, None),
+            ("192.0.2.7/33", None, None),
+            ("192.0.2.7/0", None, None),
+            ("0.0.0.0/8", None, None),
+            ("192.0.2.7/24", Some("2001:db8::1"), None),
+            ("192.0.2.7/24", None, Some(0)),
+            ("192.0.2.7/24", None, Some(4095)),
+            ("home/24", None, None),
+        ] {
+            assert!(FixedNetwork::parse(&network(address, gateway, vlan)).is_err(), "{address} {gateway:?} {vlan:?}");
+        }
+    }
+
+    #[test]
+    fn networkd_goes_on_with_card_and_vlan() {
+        let plain = FixedNetwork::parse(&network("192.0.2.7/24", Some("192.0.2.1"), None)).unwrap();
+        let tagged = FixedNetwork::parse(&network("198.51.100.7/24", None, Some(7))).unwrap();
+        let files = networkd_files(&[("eth0".to_owned(), MAC, vec![plain, tagged])]);
+        let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["05-meadow-eth0.network", "05-meadow-eth0.7.netdev", "05-meadow-eth0.7.network"]);
+        let card = &files[0].1;
+        assert!(card.contains("MACAddress=52:54:00:00:00:01\n") && card.contains("DHCP=no\n"), "{card}");
+        assert!(card.contains("Address=192.0.2.7/24\nVLAN=eth0.7\n\n[Route]\nGateway=192.0.2.1\n"), "{card}");
+        assert!(files[1].1.contains("Id=7\n"));
+        assert!(files[2].1.contains("Name=eth0.7\n") && files[2].1.contains("Address=198.51.100.7/24\n"));
+        assert!(!files[2].1.contains("Gateway="));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_address_or_not(text in "[0-9a-f.:/]{0,24}") {
+            if let Ok(fixed) = FixedNetwork::parse(&network(&text, None, None)) {
+                prop_assert!(fixed.prefix_len > 0);
+            }
+        }
+    }
+}
