@@ -14,6 +14,7 @@ artifact_sources() {
         vmlinuz "$(kernel_tree)/boot/vmlinuz-$(kernel_version)" \
         initrd "$(readlink -f "$CACHE/initrd/current")/initrd" \
         root.img "$(readlink -f "$CACHE/root/current")/root.img" \
+        uki.efi "$CACHE/uki/current/uki.efi" \
         grub/boot.img "$CACHE/grub/current/boot.img" \
         grub/core.img "$CACHE/grub/current/core.img" \
         grub/bootx64.efi "$CACHE/grub/current/bootx64.efi" \
@@ -28,7 +29,7 @@ packages_json() {
     {
         jq -r '.[] | "\(.name) \(.version)"' "$CACHE/root/current/packages.json"
         cat "$CACHE/kernel/current/.meadow-kernel-package" "$CACHE/firmware/current/.meadow-firmware-packages"
-        grep -E '^(ipxe|dropbear-bin|grub-pc-bin|grub-efi-amd64-bin) ' "$CACHE/tools/current/.meadow-versions"
+        grep -E '^(ipxe|dropbear-bin|grub-pc-bin|grub-efi-amd64-bin|systemd-boot-efi) ' "$CACHE/tools/current/.meadow-versions"
     } | LC_ALL=C sort -u | jq -R 'split(" ") | {name: .[0], version: .[1]}' | jq -s .
 }
 
