@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::install::BootSlot;
-use crate::install::BootSlot;
 use crate::{Fingerprint, MacAddress, Secret, Timestamp};
 
 /// What the PXE server does with a machine.
@@ -86,30 +85,6 @@ pub struct BootReport {
     pub state: Option<BootState>,
     /// When each stage was reached.
     pub milestones: Vec<Milestone>,
-    /// Where the root came from.
-    pub root_from: RootSource,
-    /// The slot that runs, where the root is on a disk.
-    pub slot: Option<BootSlot>,
-    /// The disk on which `/var` is; `None` where it is in memory and gone after a restart.
-    pub state: Option<BootState>,
-}
-
-/// Where a root came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum RootSource {
-    /// The boot server; it is in memory.
-    #[default]
-    Network,
-    /// A partition of this computer.
-    Disk,
-}
-
-/// The state partition that the initramfs opened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct BootState {
-    /// Serial number of the disk.
-    pub serial: Option<String>,
 }
 
 /// Where a root came from.
