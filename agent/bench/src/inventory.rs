@@ -7,8 +7,10 @@ mod cpu;
 mod disks;
 mod firmware;
 mod nics;
+mod partitions;
 mod text;
 mod udev_db;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +18,7 @@ use std::time::Duration;
 
 use meadow_host::links::{LinkError, Links};
 use meadow_model::MacAddress;
-use meadow_model::hardware::Hardware;
+use meadow_model::hardware::{Disk, Hardware};
 
 pub use disks::{UdevProperties, UdevSource};
 pub use udev_db::UdevDatabase;
@@ -47,6 +49,13 @@ pub async fn inventory(udev_timeout: Duration) -> Result<Hardware, InventoryErro
         read(Path::new("/"), &UdevDatabase, &permanent)
     };
     Ok(tokio::task::spawn_blocking(read).await?)
+}
+
+/// The disks of the machine that this runs on, as in [`inventory`]. Blocks up to `udev_timeout`.
+#[must_use]
+pub fn disks(udev_timeout: Duration) -> Vec<Disk> {
+    udev_db::wait_until_initialized(udev_timeout);
+    disks::read(Path::new("/"), &UdevDatabase)
 }
 
 /// The inventory of the tree at `root`.

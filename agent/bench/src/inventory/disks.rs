@@ -7,11 +7,11 @@ use meadow_host::{files, storage};
 use meadow_model::hardware::Disk;
 
 use super::text::{attribute, flag, number, printable};
+use super::{partitions, usage};
 
 const MAX_DISKS: usize = 1024;
-const MAX_CHILDREN: usize = 4096;
 /// sysfs counts in sectors of 512 bytes, whatever the disk's own are.
-const SECTOR: u64 = 512;
+pub(super) const SECTOR: u64 = 512;
 /// SCSI peripheral device type of a CD-ROM (SPC-4).
 const CD_ROM: u64 = 5;
 /// What is looked at on a disk that udev finds nothing on: every known signature lies in its first or last MiB.
@@ -29,10 +29,11 @@ pub trait UdevSource {
 /// The disks, sorted by name: no partitions, no virtual devices, no CD-ROM drives, no empty card readers.
 pub(super) fn read(root: &Path, udev: &dyn UdevSource) -> Vec<Disk> {
     let names = files::list(&root.join("sys/block"), MAX_DISKS).unwrap_or_default();
-    names.iter().filter_map(|name| disk(root, name, udev.block_device(name))).collect()
+    names.iter().filter_map(|name| disk(root, name, udev)).collect()
 }
 
-fn disk(root: &Path, name: &str, properties: Option<UdevProperties>) -> Option<Disk> {
+fn disk(root: &Path, name: &str, udev: &dyn UdevSource) -> Option<Disk> {
+    let properties = udev.block_device(name);
     let path = root.join("sys/block").join(name);
     // Boot and replay-protected areas of an eMMC chip are disks to the kernel only.
     let area = name.starts_with("mmcblk") && (name.contains("boot") || name.contains("rpmb"));
@@ -57,6 +58,8 @@ fn disk(root: &Path, name: &str, properties: Option<UdevProperties>) -> Option<D
         transport: transport(&path, name, property("ID_BUS").as_deref()),
         read_only: flag(&path.join("ro")),
         signature: signature(&path, properties.as_ref(), &root.join("dev").join(name)),
+        partitions: partitions::read(&path, udev),
+        in_use: usage::read(root, &path, name),
     })
 }
 
@@ -83,8 +86,7 @@ fn signature(path: &Path, properties: Option<&UdevProperties>, node: &Path) -> O
     if !files::list(&path.join("holders"), 1).unwrap_or_default().is_empty() {
         return Some("in use".to_owned());
     }
-    let children = files::list(path, MAX_CHILDREN).unwrap_or_default();
-    if children.iter().any(|child| files::exists(&path.join(child).join("partition"))) {
+    if !partitions::names(path).is_empty() {
         return Some("partitions".to_owned());
     }
     match storage::has_blank_edges(node, EDGE_BYTES) {
