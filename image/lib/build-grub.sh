@@ -13,9 +13,11 @@ grub-script-check /tmp/memdisk/meadow.cfg
 tar --create --file /tmp/memdisk.tar --format ustar --sort name --mtime "@$epoch" --owner 0 --group 0 --numeric-owner \
     -C /tmp/memdisk meadow.cfg
 
+# early.cfg is for GRUB's simple parser, which knows neither comments nor `if`.
 # The core finds the disk by what the BIOS names; the ESP is partition 2 there.
-grub-mkimage --format i386-pc --output "$out/core.img" --prefix '(,gpt2)/meadow' --config "$folder/early.cfg" \
-    --memdisk /tmp/memdisk.tar "${common[@]}" biosdisk serial probe linux
+# (The prefix stands behind --memdisk, which sets another one.)
+grub-mkimage --format i386-pc --output "$out/core.img" --config "$folder/early.cfg" \
+    --memdisk /tmp/memdisk.tar --prefix '(,gpt2)/meadow' "${common[@]}" biosdisk serial probe linux
 cp /usr/lib/grub/i386-pc/boot.img "$out/boot.img"
 
 # What Debian's own image says of its vulnerabilities' generation (SBAT), for
@@ -28,5 +30,5 @@ END
 grep -q '^grub,' /tmp/sbat.csv
 # Without --disable-shim-lock GRUB would load nothing where there is no shim:
 # the firmware itself verifies the UKI.
-grub-mkimage --format x86_64-efi --output "$out/bootx64.efi" --prefix /meadow --config "$folder/early.cfg" \
-    --memdisk /tmp/memdisk.tar --disable-shim-lock --sbat /tmp/sbat.csv "${common[@]}" chain
+grub-mkimage --format x86_64-efi --output "$out/bootx64.efi" --config "$folder/early.cfg" \
+    --memdisk /tmp/memdisk.tar --prefix /meadow --disable-shim-lock --sbat /tmp/sbat.csv "${common[@]}" chain

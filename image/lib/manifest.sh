@@ -48,7 +48,7 @@ manifest_if_needed() {
     done < <(artifact_sources)
     version=$(workspace_version)-$(sha256sum <<<"$artifacts" | cut -c1-12)
     key=$(printf '%s\n' "$version" "$artifacts" "$(packages_json)" "$(sha256sum <"$BUILD_KEY_PUBLIC")" |
-        cat - <(declare -f manifest_if_needed) | sha256sum | cut -c1-64)
+        cat - "$IMAGE/lib/build-stick.sh" <(declare -f manifest_if_needed) | sha256sum | cut -c1-64)
     if [[ ! -d $(cached image "$key") ]]; then
         entry=$(new_entry image "$key")
         mkdir "$entry/ipxe" "$entry/grub"
@@ -62,6 +62,9 @@ manifest_if_needed() {
               root: {data_size, root_hash, salt}, packages: $packages}' \
             "$CACHE/root/current/root.json" >"$entry/manifest.json"
         openssl dgst -sha256 -sign "$BUILD_KEY" -out "$entry/manifest.json.sig" "$entry/manifest.json"
+        # Not in the manifest, which it contains.
+        run_logged "$LOGS/stick.log" "stick" in_tools --bind "$entry" --read-only "$CACHE/root" --read-only "$IMAGE" -- \
+            "$IMAGE/lib/build-stick.sh" "$entry" "$CACHE/root/current/root.json" "$(source_date_epoch)" "$entry/stick.img"
         publish image "$key" "$entry"
     fi
     use image "$key"
