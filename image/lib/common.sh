@@ -112,6 +112,50 @@ link_current() {
     touch -c -- "$2"
 }
 
+# hand_out FOLDER OUT: OUT becomes a link to a copy of FOLDER that lies beside it,
+# out of reach of the cache, which drops old entries. The copy is made of hard
+# links where both are on one file system. OUT is a whole image at any moment,
+# and the image before this one stays for whoever still serves it.
+hand_out() {
+    local folder=$1 out=$2 parent prefix final new old
+    [[ -n $out ]] || return 0
+    [[ -L $out || ! -e $out ]] || die "$out exists and is no link: remove it, or name another --out"
+    parent=$(dirname -- "$out")
+    prefix=$parent/.${out##*/}
+    final=$prefix.${folder##*/}
+    mkdir -p -- "$parent"
+    # What killed builds have left.
+    rm -rf -- "$prefix".new-* "$out".new-*
+    if ! same_files "$folder" "$final"; then
+        new=$(mktemp -d "$prefix.new-XXXXXX")
+        cp -rl -- "$folder" "$new/files" 2>/dev/null || copy_files "$folder" "$new/files"
+        # One that is not whole: somebody has taken something out of it.
+        [[ ! -e $final ]] || mv -T -- "$final" "$new/damaged"
+        mv -T -- "$new/files" "$final"
+        rm -rf -- "$new"
+    fi
+    touch -- "$final"
+    ln -sfn -- "${final##*/}" "$out.new-$$"
+    mv -T -- "$out.new-$$" "$out"
+    find "$parent" -mindepth 1 -maxdepth 1 -type d -name ".${out##*/}.*" -printf '%T@ %p\n' |
+        sort -rn | sed '1,2d' | cut -d' ' -f2- |
+        while read -r old; do [[ $old == "$final" ]] || rm -rf -- "$old"; done
+    say "image is in $out"
+}
+
+# copy_files FROM TO: after an attempt that may have left some of them.
+copy_files() {
+    rm -rf -- "$2"
+    cp -r --reflink=auto -- "$1" "$2"
+}
+
+# same_files FOLDER FOLDER: whether both hold the same names with the same sizes.
+same_files() {
+    [[ -d $2 && $(files_with_sizes "$1") == "$(files_with_sizes "$2")" ]]
+}
+
+files_with_sizes() { (cd "$1" && find . -type f -printf '%P %s\n' | LC_ALL=C sort); }
+
 # stage NAME CMD...: runs one stage and says how long it took.
 stage() {
     local name=$1 start=$EPOCHREALTIME end
