@@ -47,11 +47,16 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::POST, "/v1/machines/{name}/approve", User(Operator)),
     (Method::POST, "/v1/machines/{name}/reject", User(Operator)),
     (Method::POST, "/v1/machines/arm", User(Operator)),
+    (Method::POST, "/v1/nodes/{name}/install/plan", User(Operator)),
+    (Method::POST, "/v1/nodes/{name}/reboot", User(Operator)),
     (Method::POST, "/v1/pxe/open", User(Operator)),
     (Method::POST, "/v1/pxe/close", User(Operator)),
     (Method::POST, "/v1/tokens", User(Admin)),
     (Method::DELETE, "/v1/tokens/{name}", User(Admin)),
     (Method::DELETE, "/v1/nodes/{name}", User(Admin)),
+    (Method::POST, "/v1/nodes/{name}/install", User(Admin)),
+    (Method::POST, "/v1/nodes/{name}/keys", User(Admin)),
+    (Method::GET, "/v1/operations/{name}/answer", User(Admin)),
 ];
 
 /// What the route `method path` asks; `None` where there is no such route. A HEAD asks what the GET does.

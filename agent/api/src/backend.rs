@@ -9,9 +9,10 @@ use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
-use meadow_model::mesh::MeshView;
+use meadow_model::install::Sealed;
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::token::NewToken;
+use meadow_model::work::{NodeWork, ReportReply};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, Timestamp};
 use meadow_state::command::{MachineRef, Proposal};
 use meadow_state::{Applied, State};
@@ -79,7 +80,16 @@ pub trait Backend: Send + Sync + 'static {
     fn arm(&self, arm: Arm, author: Author) -> Answer<'_, Applied>;
 
     /// Takes the report of a node that came from the node's own mesh address.
-    fn record_report(&self, node: &Name, report: NodeReport, from: SocketAddr) -> Answer<'_, MeshView>;
+    fn record_report(&self, node: &Name, report: NodeReport, from: SocketAddr) -> Answer<'_, ReportReply>;
+
+    /// Keeps work for a node until it says how it ended.
+    ///
+    /// # Errors
+    /// `Conflict` where too much waits already.
+    fn give_work(&self, node: &Name, work: NodeWork) -> Result<(), Problem>;
+
+    /// The sealed secret that a node answered an operation with.
+    fn operation_answer(&self, operation: &Name) -> Option<Sealed>;
 
     /// The first message of an enrolment, from the holder of `key`.
     fn hello(&self, key: Fingerprint, hello: Hello, from: SocketAddr) -> Answer<'_, HelloReply>;

@@ -1,6 +1,7 @@
 //! All routes, put together.
 
 mod cluster;
+mod disks;
 mod enrolment;
 mod events;
 mod health;
@@ -61,6 +62,11 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<dyn Backend>> {
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::get, nodes::remove))
         .routes(routes!(nodes::report))
+        .routes(routes!(disks::plan))
+        .routes(routes!(disks::install))
+        .routes(routes!(disks::keys))
+        .routes(routes!(disks::reboot))
+        .routes(routes!(disks::answer))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::get, tokens::revoke))
         .routes(routes!(operations::list))

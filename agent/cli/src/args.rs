@@ -12,9 +12,9 @@ mod token;
 use clap::{Parser, Subcommand};
 
 pub(crate) use cluster::{EventCommand, OperationCommand, StatusArgs};
-pub(crate) use common::{Connection, ListArgs, OutputArgs, Risk};
+pub(crate) use common::{Connection, ListArgs, OutputArgs, Risk, WaitArgs};
 pub(crate) use machine::{ApproveArgs, ArmArgs, BootArgs, MachineCommand, RejectArgs};
-pub(crate) use node::{NodeCommand, RemoveArgs};
+pub(crate) use node::{InstallArgs, KeyChangeArgs, KeysCommand, NodeCommand, RebootArgs, RemoveArgs, UnlockArgs};
 pub(crate) use other::{CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
 pub(crate) use pxe::{PxeCommand, PxeEventsArgs};
 pub(crate) use setup::{InitArgs, JoinArgs};
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     /// Computers that belong to the cluster.
     #[command(subcommand, visible_alias = "nodes")]
     Node(NodeCommand),
+    /// Open the encrypted state of nodes that wait for it after a restart, over SSH.
+    Unlock(UnlockArgs),
     /// Join tokens.
     #[command(subcommand, visible_alias = "tokens")]
     Token(TokenCommand),
@@ -82,7 +84,7 @@ mod tests {
     use crate::output::Format;
 
     /// Commands that give out no resources.
-    const WITHOUT_OUTPUT: &[&str] = &["init", "join", "completion", "man"];
+    const WITHOUT_OUTPUT: &[&str] = &["init", "join", "unlock", "completion", "man"];
 
     fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
         for sub in command.get_subcommands() {

@@ -2,13 +2,17 @@
 
 mod approve;
 mod cluster;
+mod disks;
 mod init;
 mod join;
 mod machine;
 mod node;
 mod other;
+mod passphrase;
 mod pxe;
 mod token;
+mod unlock;
+mod wait;
 
 use crate::args::{Arguments, Command, Connection};
 use crate::exit::Failure;
@@ -39,6 +43,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Status(args) => cluster::status(&context, &args).await,
         Command::Machine(command) => machine::run(&context, command).await,
         Command::Node(command) => node::run(&context, command).await,
+        Command::Unlock(args) => unlock::run(&context, &args).await,
         Command::Token(command) => token::run(&context, command).await,
         Command::Pxe(command) => pxe::run(&context, command).await,
         Command::Operation(command) => cluster::operation(&context, command).await,

@@ -2,6 +2,9 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
+use meadow_host::terminal::HiddenInput;
+use meadow_model::Secret;
+
 use crate::exit::Failure;
 
 /// Whether there is somebody to ask.
@@ -35,6 +38,21 @@ impl Prompt {
             return Err(Failure::usage(format!("no answer; {instead}")).into());
         }
         Ok(line.trim().to_owned())
+    }
+
+    /// Asks for a secret, which the terminal does not show.
+    ///
+    /// # Errors
+    /// As [`Prompt::ask`].
+    pub(crate) fn ask_secret(self, question: &str, instead: &str) -> anyhow::Result<Secret<String>> {
+        let hidden = self.allowed.then(HiddenInput::begin).transpose()?;
+        let answer = self.ask(question, instead);
+        drop(hidden);
+        // The line end that was typed was not shown either.
+        if self.allowed {
+            writeln!(std::io::stderr())?;
+        }
+        answer.map(Secret::new)
     }
 
     /// Asks, and gives `default` for an empty answer.

@@ -2,6 +2,7 @@
 
 mod boot;
 mod cluster;
+mod disk;
 mod event;
 mod hardware;
 mod machine;

@@ -37,6 +37,11 @@ impl Connection {
         Self::over(TlsConnector::from(config).connect(name, stream).await?).await
     }
 
+    /// Connects over TCP alone.
+    pub(crate) async fn plain(authority: &str) -> std::io::Result<Self> {
+        Self::over(TcpStream::connect(authority).await?).await
+    }
+
     /// Connects to the agent's Unix socket.
     pub(crate) async fn unix(path: &Path) -> std::io::Result<Self> {
         Self::over(UnixStream::connect(path).await?).await

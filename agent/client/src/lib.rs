@@ -3,6 +3,7 @@
 //! A server is known by the CA that signed its certificate, whatever its address: addresses at home change. Where
 //! there are several addresses, each is tried in turn.
 
+mod artifact;
 mod connection;
 mod context;
 mod endpoint;
@@ -10,6 +11,7 @@ mod error;
 mod resources;
 mod transport;
 
+pub use artifact::{ARTIFACT_PORT, ArtifactError, fetch_artifact};
 pub use context::{Context, ContextError, context_folder};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use error::ClientError;

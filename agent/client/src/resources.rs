@@ -8,12 +8,13 @@ use meadow_model::cluster::Cluster;
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::event::Event;
+use meadow_model::install::{InstallPlan, InstallRequest, Sealed};
 use meadow_model::machine::Machine;
-use meadow_model::mesh::MeshView;
 use meadow_model::node::{Node, NodeReport};
 use meadow_model::operation::Operation;
 use meadow_model::resource::List;
 use meadow_model::token::{NewToken, Token, TokenRequest};
+use meadow_model::work::{KeyTask, ReportReply};
 use meadow_model::{MacAddress, Name};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -140,8 +141,48 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn report(&self, name: &Name, report: &NodeReport) -> Result<MeshView, ClientError> {
+    pub async fn report(&self, name: &Name, report: &NodeReport) -> Result<ReportReply, ClientError> {
         self.call(Call::new(Method::PUT, format!("/v1/nodes/{name}/report")).json(report)?).await
+    }
+
+    /// What an installation would do to a disk of a node.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn plan_install(&self, name: &Name, request: &InstallRequest) -> Result<InstallPlan, ClientError> {
+        self.post(&format!("/v1/nodes/{name}/install/plan"), request, None).await
+    }
+
+    /// Installs a node onto a disk, with consent for a plan.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn install(&self, name: &Name, request: &InstallRequest) -> Result<Operation, ClientError> {
+        self.post(&format!("/v1/nodes/{name}/install"), request, None).await
+    }
+
+    /// Changes who can open a node's state.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn change_keys(&self, name: &Name, change: &KeyTask) -> Result<Operation, ClientError> {
+        self.post(&format!("/v1/nodes/{name}/keys"), change, None).await
+    }
+
+    /// Restarts a node.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reboot(&self, name: &Name) -> Result<Operation, ClientError> {
+        self.call(Call::new(Method::POST, format!("/v1/nodes/{name}/reboot"))).await
+    }
+
+    /// The sealed secret that a node answered an operation with.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `NotFound` where there is none, or not any more.
+    pub async fn operation_answer(&self, name: &Name) -> Result<Sealed, ClientError> {
+        self.get(&format!("/v1/operations/{name}/answer")).await
     }
 
     /// All join tokens.

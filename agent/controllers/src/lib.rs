@@ -4,15 +4,21 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
 
 pub mod bootstrap;
+pub mod disk_helper;
 pub mod enrol;
+pub mod image_source;
 pub mod join;
 pub mod keys;
 pub mod live;
+pub mod mailbox;
 pub mod membership;
 pub mod mesh;
+pub mod node_facts;
+pub mod node_tasks;
 pub mod paths;
 pub mod probe;
 pub mod report;
 pub mod self_status;
 pub mod settings;
 pub mod stored;
+pub mod work;

@@ -75,6 +75,11 @@ impl LiveReports {
                 status.unresolved.clone_from(&report.unresolved);
                 status.reachable.clone_from(&report.reachable);
                 status.version = Some(report.version.clone());
+                if let Some(hardware) = &mut status.hardware
+                    && !report.disks.is_empty()
+                {
+                    hardware.disks.clone_from(&report.disks);
+                }
             }
             status.last_handshake = live.handshakes.get(&node.spec.wireguard).map(|time| wall(*time));
         });

@@ -61,6 +61,24 @@ impl Paths {
         self.run_dir().join("boot-report.json")
     }
 
+    /// Where the disk helper listens.
+    #[must_use]
+    pub fn disk_helper(&self) -> PathBuf {
+        self.run_dir().join("disks.sock")
+    }
+
+    /// Public half of the key that this image was built with, from the initramfs.
+    #[must_use]
+    pub fn build_key(&self) -> PathBuf {
+        self.run_dir().join("build-key.pem")
+    }
+
+    /// Where an image is put together before it is written to a disk.
+    #[must_use]
+    pub fn incoming_image(&self) -> PathBuf {
+        self.run_dir().join("image")
+    }
+
     /// Made by the image once udev has looked at disks and network cards.
     #[must_use]
     pub fn coldplug_done(&self) -> PathBuf {

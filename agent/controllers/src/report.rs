@@ -1,5 +1,7 @@
 //! Tells the voters every few seconds how this node is, over the mesh, and learns the mesh from their answers.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +11,15 @@ use meadow_model::console::SelfState;
 use meadow_model::enrolment::ClaimReply;
 use meadow_model::mesh::{MeshPeer, MeshView};
 use meadow_model::node::{NodeReport, PeerHandshake};
-
+use meadow_model::work::ReportReply;
 use meadow_pki::{CaPin, Identity};
 use tokio::sync::watch;
 
 use crate::mesh::Peers;
+use crate::node_facts::NodeFacts;
 use crate::probe::{Findings, probe};
 use crate::self_status::SelfStatus;
+use crate::work::Work;
 
 /// Well below the ten seconds after which a report is too old.
 pub const PERIOD: Duration = Duration::from_secs(2);
@@ -36,6 +40,10 @@ pub struct Reporter {
     pub views: Arc<watch::Sender<Option<MeshView>>>,
     /// Handshakes.
     pub peers: watch::Receiver<Peers>,
+    /// What the node knows of its disks.
+    pub facts: watch::Receiver<NodeFacts>,
+    /// The work that the cluster gave this node.
+    pub work: Work,
     /// What the console shows.
     pub status: SelfStatus,
     /// Version of the agent.
@@ -51,17 +59,21 @@ impl Reporter {
     /// Reports until the node is removed from the cluster.
     pub async fn run(self) -> Removed {
         let mut failures = 0;
+        let mut voters = Voters::default();
         loop {
             let Some(view) = self.views.borrow().clone() else {
                 tokio::time::sleep(PERIOD).await;
                 continue;
             };
             let findings = probe(&view).await;
-            let report = report(&view, &self.peers.borrow().clone(), findings, &self.version);
-            match self.send(&view, &report).await {
-                Ok(newer) => {
+            let mut report = report(&view, &self.peers.borrow().clone(), findings, &self.version);
+            self.facts.borrow().clone().add_to(&mut report);
+            report.work = self.work.reports();
+            match self.send(&mut voters, &view, &report).await {
+                Ok(reply) => {
                     failures = 0;
-                    self.adopt(newer);
+                    self.adopt(reply.mesh);
+                    self.work.take(&report.work, reply.work);
                     self.status.set(SelfState::Ready, format!("node {} of the cluster", view.name));
                 }
                 Err(e) if is_removed(&e) => return Removed,
@@ -77,12 +89,17 @@ impl Reporter {
         }
     }
 
-    async fn send(&self, view: &MeshView, report: &NodeReport) -> Result<MeshView, ClientError> {
+    async fn send(
+        &self,
+        voters: &mut Voters,
+        view: &MeshView,
+        report: &NodeReport,
+    ) -> Result<ReportReply, ClientError> {
         let mut last = ClientError::Unreachable { tried: vec!["no voter is known".to_owned()] };
         for voter in view.peers.iter().filter(|peer| peer.reports) {
-            let client = Client::tls(&[mesh_url(voter)], self.ca, Some(&self.identity))?;
+            let client = voters.client(mesh_url(voter), self)?;
             match tokio::time::timeout(TIMEOUT, client.report(&view.name, report)).await {
-                Ok(Ok(view)) => return Ok(view),
+                Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(e)) => last = e,
                 Err(_) => last = ClientError::Unreachable { tried: vec![format!("{}: no answer", mesh_url(voter))] },
             }
@@ -111,6 +128,23 @@ impl Reporter {
     }
 }
 
+/// Connections to voters, kept from one report to the next: a handshake of TLS for each would be most of the work.
+#[derive(Default)]
+struct Voters(BTreeMap<String, Client>);
+
+impl Voters {
+    /// The client for the voter at `url`, where none is open yet a new one.
+    fn client(&mut self, url: String, reporter: &Reporter) -> Result<&Client, ClientError> {
+        Ok(match self.0.entry(url) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(free) => {
+                let client = Client::tls(&[free.key().clone()], reporter.ca, Some(&reporter.identity))?;
+                free.insert(client)
+            }
+        })
+    }
+}
+
 /// What this node reports.
 #[must_use]
 pub fn report(view: &MeshView, peers: &Peers, findings: Findings, version: &str) -> NodeReport {
@@ -124,6 +158,10 @@ pub fn report(view: &MeshView, peers: &Peers, findings: Findings, version: &str)
         reachable: findings.reachable,
         mesh_generation: view.generation,
         handshakes: view.peers.iter().map(handshake).collect(),
+        disks: Vec::new(),
+        installed: None,
+        durable: false,
+        work: Vec::new(),
     }
 }
 

@@ -11,9 +11,12 @@ pub mod echo;
 pub mod entropy;
 pub mod files;
 pub mod hosts;
+pub mod incoming;
 pub mod links;
+pub mod memory;
 pub mod resolver;
 pub mod storage;
+pub mod terminal;
 pub mod wireguard;
 
 pub use cidr::Cidr;

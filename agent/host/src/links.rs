@@ -1,6 +1,7 @@
 //! Network interfaces, by rtnetlink.
 
 mod change;
+mod dump;
 mod wait;
 
 use std::net::IpAddr;
@@ -8,9 +9,9 @@ use std::path::Path;
 
 use crate::Cidr;
 use crate::background::Background;
-use futures_util::TryStreamExt;
 use meadow_model::MacAddress;
-use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 
 /// A call to the kernel's routing socket failed.
@@ -116,7 +117,7 @@ impl Link {
 /// The kernel's routing socket, in the network namespace of the thread that asks.
 ///
 /// Every question has a socket of its own: the kernel answers one list at a time on each, so that questions at the same
-/// time, or one that was dropped half-way by a timeout, would make the next fail (`EBUSY`).
+/// time would make the next fail (`EBUSY`).
 #[derive(Clone, Copy, Debug)]
 pub struct Links(());
 
@@ -134,12 +135,12 @@ impl Connection {
 }
 
 impl Links {
-    /// Checks that the kernel answers; must be called within a tokio runtime.
+    /// Checks that there is such a socket. What changes something must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`LinkError::Socket`]
     pub fn open() -> Result<Self, LinkError> {
-        Connection::open()?;
+        dump::open()?;
         Ok(Self(()))
     }
 
@@ -148,12 +149,17 @@ impl Links {
     /// # Errors
     /// [`LinkError::Refused`]
     pub async fn list(&self) -> Result<Vec<Link>, LinkError> {
-        let refused = || LinkError::refused("list the network interfaces".into());
-        let connection = Connection::open()?;
-        let messages: Vec<_> = connection.handle.link().get().execute().try_collect().await.map_err(refused())?;
-        let mut links: Vec<Link> = messages.into_iter().map(link_of).collect();
-        let mut addresses = connection.handle.address().get().execute();
-        while let Some(message) = addresses.try_next().await.map_err(refused())? {
+        let action = "list the network interfaces";
+        let messages = dump::dump(action, RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+        let mut links: Vec<Link> = messages
+            .into_iter()
+            .filter_map(|message| match message {
+                RouteNetlinkMessage::NewLink(link) => Some(link_of(link)),
+                _ => None,
+            })
+            .collect();
+        for message in dump::dump(action, RouteNetlinkMessage::GetAddress(AddressMessage::default()))? {
+            let RouteNetlinkMessage::NewAddress(message) = message else { continue };
             let cidr = address_of(&message.attributes).and_then(|a| Cidr::new(a, message.header.prefix_len).ok());
             let link = links.iter_mut().find(|link| link.index == message.header.index);
             if let (Some(cidr), Some(link)) = (cidr, link) {

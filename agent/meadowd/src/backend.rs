@@ -8,6 +8,7 @@ use data_encoding::BASE32_NOPAD;
 use meadow_api::wire::Health;
 use meadow_api::{Answer, Arm, Author, Backend};
 use meadow_controllers::live::LiveReports;
+use meadow_controllers::mailbox::Mailbox;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::stored::StoredError;
 use meadow_enroll::{JoinToken, Ticket};
@@ -16,9 +17,10 @@ use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
-use meadow_model::mesh::MeshView;
+use meadow_model::install::Sealed;
 use meadow_model::node::{Node, NodeReport, NodeState, NodeStatus};
 use meadow_model::token::NewToken;
+use meadow_model::work::{NodeWork, ReportReply};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
 use meadow_raft::ReplicaHandle;
 use meadow_state::command::{Command, MachineRef, Proposal};
@@ -38,6 +40,7 @@ pub(crate) struct Voter {
     pub(crate) me: Name,
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) pxe: Pxe,
+    pub(crate) mailbox: Mailbox,
     pub(crate) status: SelfStatus,
 }
 
@@ -92,7 +95,7 @@ impl Voter {
         machine.ok_or_else(missing)?.status.mac.map(|_| ()).ok_or_else(nameless)
     }
 
-    async fn take_report(&self, node: &Name, report: NodeReport) -> Result<MeshView, Problem> {
+    async fn take_report(&self, node: &Name, report: NodeReport) -> Result<ReportReply, Problem> {
         let state = self.replica.state();
         let revoked = || Problem::new(ProblemCode::NodeRevoked, format!("node {node} is not in the cluster"));
         let resource = state.nodes().get(node).ok_or_else(revoked)?;
@@ -102,8 +105,26 @@ impl Voter {
             let author = Author { actor: format!("node {node}"), idempotency_key: None };
             self.propose_as(&author, command).await?;
         }
+        self.take_news(resource, &report).await?;
+        self.mailbox.settle(node, &report.work);
         self.live.record(resource, report);
-        state.mesh_view(node).ok_or_else(revoked)
+        let mesh = state.mesh_view(node).ok_or_else(revoked)?;
+        Ok(ReportReply { mesh, work: self.mailbox.work_for(node) })
+    }
+
+    /// Brings the state up to date with what a node reports of its disk and its work.
+    async fn take_news(&self, node: &Node, report: &NodeReport) -> Result<(), Problem> {
+        let name = &node.metadata.name;
+        let author = Author { actor: format!("node {name}"), idempotency_key: None };
+        if node.status.installed != report.installed || node.spec.ephemeral == report.durable {
+            let installed = report.installed.clone().map(Box::new);
+            let durable = report.durable;
+            self.propose_as(&author, Command::SetNodeDisk { node: name.clone(), installed, durable }).await?;
+        }
+        for command in self.mailbox.take(name, &report.work, &self.replica.state()) {
+            self.propose_as(&author, command).await?;
+        }
+        Ok(())
     }
 
     async fn take_claim(&self, key: PublicKey, claim: Claim, from: SocketAddr) -> Result<ClaimReply, Problem> {
@@ -158,9 +179,17 @@ impl Backend for Voter {
         Box::pin(self.arm_as(arm, author))
     }
 
-    fn record_report(&self, node: &Name, report: NodeReport, _from: SocketAddr) -> Answer<'_, MeshView> {
+    fn record_report(&self, node: &Name, report: NodeReport, _from: SocketAddr) -> Answer<'_, ReportReply> {
         let node = node.clone();
         Box::pin(async move { self.take_report(&node, report).await })
+    }
+
+    fn give_work(&self, node: &Name, work: NodeWork) -> Result<(), Problem> {
+        self.mailbox.give(node, work)
+    }
+
+    fn operation_answer(&self, operation: &Name) -> Option<Sealed> {
+        self.mailbox.answer(operation)
     }
 
     fn hello(&self, key: Fingerprint, hello: Hello, _from: SocketAddr) -> Answer<'_, HelloReply> {

@@ -61,6 +61,7 @@ impl StateDirector {
             },
             ticket,
             authorized_keys: cluster.spec.authorized_keys.clone(),
+            state_disk: state.state_disk(mac).map(str::to_owned),
         })
     }
 

@@ -11,9 +11,10 @@ use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::console::{SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
-use meadow_model::mesh::MeshView;
+use meadow_model::install::Sealed;
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::token::NewToken;
+use meadow_model::work::{NodeWork, ReportReply};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
 use meadow_state::command::Proposal;
 use meadow_state::{Applied, State};
@@ -70,8 +71,16 @@ impl Backend for Onlooker {
         answer(elsewhere())
     }
 
-    fn record_report(&self, _node: &Name, _report: NodeReport, _from: SocketAddr) -> Answer<'_, MeshView> {
+    fn record_report(&self, _node: &Name, _report: NodeReport, _from: SocketAddr) -> Answer<'_, ReportReply> {
         answer(elsewhere())
+    }
+
+    fn give_work(&self, _node: &Name, _work: NodeWork) -> Result<(), Problem> {
+        Err(elsewhere())
+    }
+
+    fn operation_answer(&self, _operation: &Name) -> Option<Sealed> {
+        None
     }
 
     fn hello(&self, _key: Fingerprint, _hello: Hello, _from: SocketAddr) -> Answer<'_, HelloReply> {

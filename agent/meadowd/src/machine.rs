@@ -5,17 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use meadow_client::Client;
+use meadow_client::{ARTIFACT_PORT, Client, Endpoint};
+use meadow_controllers::disk_helper::DiskHelper;
 use meadow_controllers::enrol::{self, Candidate, EnrolFailure};
+use meadow_controllers::image_source::ImageSource;
 use meadow_controllers::join::{self, JoinRequest, JoinResult};
 use meadow_controllers::keys::Keys;
 use meadow_controllers::membership::Membership;
 use meadow_controllers::mesh::{Mesh, Peers};
+use meadow_controllers::node_facts::NodeFacts;
+use meadow_controllers::node_tasks::NodeTasks;
 use meadow_controllers::paths::Paths;
 use meadow_controllers::report::Reporter;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::settings::Settings;
 use meadow_controllers::stored;
+use meadow_controllers::work::Work;
 use meadow_enroll::JoinToken;
 use meadow_host::files;
 use meadow_host::hosts;
@@ -28,6 +33,7 @@ use meadow_pki::{CaPin, Identity};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::disk_watch;
 use crate::listener::serve_local;
 use crate::local::Onlooker;
 
@@ -116,7 +122,8 @@ async fn invitation(paths: &Paths, status: &SelfStatus) -> anyhow::Result<Invita
                 token: None,
                 request: None,
                 boot,
-                ephemeral: true,
+                // A netbooted machine with a state partition keeps its keys like any other computer.
+                ephemeral: !disk_watch::is_durable(paths),
             });
         }
         if let Some(request) = stored::load::<JoinRequest>(&paths.join_request())? {
@@ -169,7 +176,7 @@ async fn accept(
         view.ca_fingerprint = Some(invitation.cluster.ca_fingerprint);
         view.api.clone_from(&invitation.cluster.api);
     });
-    if invitation.ephemeral {
+    if invitation.boot.is_some() {
         wait_for_coldplug(paths, status).await;
     }
     let hardware = crate::seed::inventory().await?;
@@ -223,7 +230,7 @@ async fn wait_for_coldplug(paths: &Paths, status: &SelfStatus) {
 
 /// An ordinary host has a name already; a netbooted machine gets one from the cluster.
 fn own_name(invitation: &Invitation) -> Option<Name> {
-    if invitation.ephemeral {
+    if invitation.boot.is_some() {
         return None;
     }
     let hostname = files::read(Path::new("/proc/sys/kernel/hostname"), 256).ok()?;
@@ -255,23 +262,58 @@ async fn serve_as_node(
     info!(backend = ?mesh.backend(), "mesh");
     let views = Arc::new(watch::Sender::new(Some(membership.mesh.clone())));
     let peers = watch::Sender::new(Peers::new());
+    let helper = DiskHelper::at(paths.disk_helper());
+    let facts = watch::Sender::new(NodeFacts { durable: disk_watch::is_durable(paths), ..NodeFacts::default() });
+    let tasks = NodeTasks {
+        node: membership.node.clone(),
+        key: keys.wireguard.clone(),
+        disks: helper.clone(),
+        images: ImageSource {
+            authorities: boot_servers(paths, &membership)?,
+            build_key: paths.build_key(),
+            folder: paths.incoming_image(),
+        },
+        state_dir: paths.state_dir(),
+        facts: facts.clone(),
+        turn: tokio::sync::Mutex::default(),
+    };
     let reporter = Reporter {
         ca,
         identity: identity()?,
         lan,
         views: views.clone(),
         peers: peers.subscribe(),
+        facts: facts.subscribe(),
+        work: Work::new(Arc::new(tasks)),
         status: status.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let removed = tokio::select! {
         () = mesh.run(views.subscribe(), peers) => anyhow::bail!("the mesh ended"),
+        () = disk_watch::run(paths, &helper, &facts) => anyhow::bail!("nobody looks at the disks any more"),
         ended = keep_membership(paths, membership, views.subscribe()) => return ended,
         removed = reporter.run() => removed,
     };
     leave(paths, settings).await?;
     status.set(SelfState::Rejected, format!("{removed}; to enrol again reboot the machine, or run `meadow join`"));
     Ok(())
+}
+
+/// Where the image may be had: from the server that booted this computer, else from where the API is.
+fn boot_servers(paths: &Paths, membership: &Membership) -> anyhow::Result<Vec<String>> {
+    let booted = stored::load::<BootReport>(&paths.boot_report())?.map(|report| report.base_url);
+    let booted =
+        booted.iter().filter_map(|url| url.strip_prefix("http://")).map(|a| a.trim_end_matches('/').to_owned());
+    let api = membership.api.iter().filter_map(|url| url.parse::<Endpoint>().ok());
+    let near_api = api.map(|endpoint| format!("{}:{ARTIFACT_PORT}", bracketed(&endpoint.host)));
+    let mut servers: Vec<String> = booted.filter(|authority| !authority.is_empty()).chain(near_api).collect();
+    servers.dedup();
+    Ok(servers)
+}
+
+/// An IPv6 address as it stands before a port.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// Keeps the newest view of the mesh on disk, where a durable node finds it after a restart without a voter.

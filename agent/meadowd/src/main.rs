@@ -2,6 +2,7 @@
 
 mod backend;
 mod director;
+mod disk_watch;
 mod enrolment;
 mod listener;
 mod local;
@@ -45,8 +46,10 @@ fn main() -> anyhow::Result<()> {
         .without_time()
         .with_target(false)
         .init();
-    // Two threads: the agent mostly waits, and every thread more costs memory on a 1 GiB machine.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    meadow_host::memory::use_one_arena();
+    // One thread: the agent mostly waits, and each step of a task that moves between threads wakes another one. What
+    // carries data for many machines at once has threads of its own (`pxe`), and so has what blocks.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run(Paths::below(arguments.root)))
 }
 

@@ -7,6 +7,7 @@ use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::{MacAddress, Timestamp};
 use meadow_pxe::{ArtifactState, PxeConfig, PxeHandle, PxeServer};
 use meadow_raft::ReplicaHandle;
+use tokio::runtime::{Builder, Runtime};
 use tracing::warn;
 
 use crate::director::StateDirector;
@@ -19,28 +20,59 @@ pub(crate) enum Pxe {
     /// The settings can never work.
     Misconfigured(String),
     /// It runs; what it cannot serve yet it says itself.
-    On { interface: String, handle: PxeHandle },
+    On { interface: String, handle: PxeHandle, _threads: Threads },
+}
+
+/// Threads of the PXE server alone: fifty machines that download at once keep two processors busy, and must not keep
+/// the API and the mesh waiting. They sleep while nobody boots.
+pub(crate) struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> std::io::Result<Self> {
+        let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("meadow-pxe").enable_all().build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Runs what starts tasks; they run on these threads.
+    fn within<T>(&self, start: impl FnOnce() -> T) -> T {
+        let _entered = self.0.as_ref().map(Runtime::enter);
+        start()
+    }
+}
+
+impl Drop for Threads {
+    /// The last owner may be a task itself, which must not wait for threads.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Pxe {
     /// Starts it where an interface is configured.
-    pub(crate) fn start(settings: &Settings, replica: ReplicaHandle, tickets: Arc<Tickets>) -> Self {
+    ///
+    /// # Errors
+    /// Where the system gives no threads.
+    pub(crate) fn start(settings: &Settings, replica: ReplicaHandle, tickets: Arc<Tickets>) -> std::io::Result<Self> {
         let Some(interface) = settings.pxe_interface.clone() else {
-            return Self::Off;
+            return Ok(Self::Off);
         };
+        let threads = Threads::start()?;
         let director = StateDirector {
             replica,
             tickets,
             api_addresses: settings.api_addresses.clone(),
             runtime: tokio::runtime::Handle::current(),
         };
-        match PxeServer::start(PxeConfig::new(interface.clone(), &settings.image_dir), Arc::new(director)) {
-            Ok(handle) => Self::On { interface, handle },
+        let config = PxeConfig::new(interface.clone(), &settings.image_dir);
+        Ok(match threads.within(|| PxeServer::start(config, Arc::new(director))) {
+            Ok(handle) => Self::On { interface, handle, _threads: threads },
             Err(e) => {
                 warn!("PXE is not served: {e}");
                 Self::Misconfigured(e.to_string())
             }
-        }
+        })
     }
 
     /// Its state, with the window as the replicated state has it.
@@ -49,7 +81,7 @@ impl Pxe {
         match self {
             Self::Off => off(Vec::new()),
             Self::Misconfigured(why) => off(vec![why.clone()]),
-            Self::On { interface, handle } => {
+            Self::On { interface, handle, .. } => {
                 let address = handle.address();
                 PxeStatus {
                     serving: address.is_some(),

@@ -8,11 +8,12 @@ use anyhow::Context as _;
 use meadow_controllers::bootstrap::load_ca;
 use meadow_controllers::keys::Keys;
 use meadow_controllers::live::LiveReports;
+use meadow_controllers::mailbox::Mailbox;
 use meadow_controllers::paths::Paths;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::settings::Settings;
 use meadow_controllers::stored;
-use meadow_host::{Clock, SystemClock};
+use meadow_host::{Clock, SystemClock, memory};
 use meadow_model::console::SelfState;
 use meadow_model::hardware::{Hardware, Measures};
 use meadow_model::{Name, Problem};
@@ -54,7 +55,8 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
         ca_fingerprint,
         me: me.clone(),
         tickets: tickets.clone(),
-        pxe: Pxe::start(&settings, replica.clone(), tickets),
+        pxe: Pxe::start(&settings, replica.clone(), tickets)?,
+        mailbox: Mailbox::default(),
         status: status.clone(),
     });
     let router = meadow_api::router(voter);
@@ -100,7 +102,9 @@ pub(crate) async fn inventory() -> anyhow::Result<Hardware> {
 pub(crate) async fn measures(paths: &Paths) -> anyhow::Result<Measures> {
     let state_dir = paths.state_dir();
     let work = move || meadow_bench::measure(&state_dir, meadow_bench::Effort::default(), &SystemClock);
-    Ok(tokio::task::spawn_blocking(work).await?)
+    let measures = tokio::task::spawn_blocking(work).await?;
+    memory::give_back();
+    Ok(measures)
 }
 
 fn show(status: &SelfStatus, settings: &Settings, ca: &Ca, keys: &Keys, replica: &ReplicaHandle, me: &Name) {

@@ -6,6 +6,7 @@
 
 mod ca;
 mod identity;
+mod manifest;
 mod peer;
 mod pin;
 pub mod sealed;
@@ -14,6 +15,7 @@ mod signatures;
 
 pub use ca::{Ca, Role, check_identity_key};
 pub use identity::Identity;
+pub use manifest::check_manifest;
 pub use peer::{Peer, PeerClassifier};
 pub use pin::{CaPin, client_config};
 pub use server::server_config;
@@ -39,6 +41,9 @@ pub enum PkiError {
     /// A key of a kind that no identity of ours has.
     #[error("this is not an identity key; identities are ECDSA P-256 keys")]
     NoIdentityKey,
+    /// A manifest whose signature is not the builder's.
+    #[error("the image's manifest is not signed by the key that this node's image was built with")]
+    ForeignManifest,
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -47,4 +52,13 @@ pub enum PkiError {
 /// The crypto provider of all of Meadow; given explicitly everywhere, so that no global one is needed.
 fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
     std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// SHA-256, of what is no secret.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    let mut out = [0; 32];
+    out.copy_from_slice(digest.as_ref());
+    out
 }

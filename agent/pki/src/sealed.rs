@@ -63,8 +63,7 @@ pub fn open(private: &[u8; KEY], purpose: &str, sealed: &Sealed) -> Result<Secre
     let public = own.compute_public_key().map_err(failed)?;
     let me = WireGuardKey(public.as_ref().try_into().map_err(|_| SealError::Open)?);
     let peer = UnparsedPublicKey::new(&X25519, sender);
-    let key =
-        agree(&own, peer, Unspecified, |secret| cipher(secret, sender, &me, purpose)).map_err(failed)?;
+    let key = agree(&own, peer, Unspecified, |secret| cipher(secret, sender, &me, purpose)).map_err(failed)?;
     let mut body = body.to_vec();
     let text = key.open_in_place(zero_nonce(), Aad::empty(), &mut body).map_err(failed)?;
     Ok(Secret::new(String::from_utf8(text.to_vec()).map_err(|_| SealError::Open)?))
@@ -90,7 +89,8 @@ mod tests {
     fn pair() -> ([u8; KEY], WireGuardKey) {
         let mut private = [0; KEY];
         aws_lc_rs::rand::fill(&mut private).expect("random");
-        let public = PrivateKey::from_private_key(&X25519, &private).expect("a key").compute_public_key().expect("a key");
+        let public =
+            PrivateKey::from_private_key(&X25519, &private).expect("a key").compute_public_key().expect("a key");
         (private, WireGuardKey(public.as_ref().try_into().expect("32 bytes")))
     }
 
@@ -103,7 +103,11 @@ mod tests {
         assert_eq!(open(&private, "install node-1", &sealed), Ok(text.clone()));
         assert_eq!(open(&stranger, "install node-1", &sealed), Err(SealError::Open));
         assert_eq!(open(&private, "install node-2", &sealed), Err(SealError::Open));
-        assert_ne!(seal(&public, "install node-1", &text).expect("sealed"), sealed, "each message has a key of its own");
+        assert_ne!(
+            seal(&public, "install node-1", &text).expect("sealed"),
+            sealed,
+            "each message has a key of its own"
+        );
     }
 
     #[test]

@@ -6,9 +6,9 @@ use axum::response::{IntoResponse, Response};
 use http::header::ETAG;
 use http::{HeaderMap, StatusCode};
 use meadow_model::fingerprint::PublicKey;
-use meadow_model::mesh::MeshView;
 use meadow_model::node::{Node, NodeReport, NodeSpec, NodeStatus};
 use meadow_model::resource::List;
+use meadow_model::work::ReportReply;
 use meadow_model::{Name, ProblemCode, Resource};
 use meadow_state::command::Command;
 
@@ -65,13 +65,13 @@ pub(super) async fn remove(
 
 /// A node tells how it is, over the mesh, and hears who is in the mesh.
 #[utoipa::path(put, path = "/v1/nodes/{name}/report", tag = "nodes", params(("name" = String, Path)),
-    request_body = NodeReport, responses((status = 200, body = MeshView)))]
+    request_body = NodeReport, responses((status = 200, body = ReportReply)))]
 pub(super) async fn report(
     State(backend): Context,
     caller: Caller,
     Subject(name): Subject,
     extract::Json(report): extract::Json<NodeReport>,
-) -> Reply<Json<MeshView>> {
+) -> Reply<Json<ReportReply>> {
     let state = backend.state()?;
     let node = find(&state, &name)?;
     if caller.identity.key().map(PublicKey::fingerprint) != Some(node.spec.fingerprint) {
@@ -87,10 +87,10 @@ pub(super) async fn report(
     Ok(Json(backend.record_report(&name, report, from).await?))
 }
 
-fn find<'s>(state: &'s meadow_state::State, name: &Name) -> Reply<&'s Node> {
+pub(super) fn find<'s>(state: &'s meadow_state::State, name: &Name) -> Reply<&'s Node> {
     state.nodes().get(name).ok_or_else(|| missing("node", name))
 }
 
-fn judged(backend: &dyn Backend, node: &Node) -> Node {
+pub(super) fn judged(backend: &dyn Backend, node: &Node) -> Node {
     Node { status: backend.node_status(node), ..node.clone() }
 }

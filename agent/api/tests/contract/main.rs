@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test reads and writes the document that it holds")]
 
+mod disks;
 mod memory;
 
 use std::sync::Arc;
@@ -261,7 +262,7 @@ async fn a_report_counts_only_from_the_node_itself_over_the_mesh() {
     };
     let send = async |name: &str, from| send_as(name, memory::seed_key(), from).await;
     let good = send("seed", Some(address)).await;
-    assert_eq!((good.status, &good.body["name"]), (StatusCode::OK, &json!("seed")), "{}", good.body);
+    assert_eq!((good.status, &good.body["mesh"]["name"]), (StatusCode::OK, &json!("seed")), "{}", good.body);
     for (name, from) in [("seed", Some("192.0.2.9:40000")), ("seed", None), ("other", Some(address))] {
         assert_eq!(send(name, from).await.code(), "forbidden", "{name} {from:?}");
     }

@@ -1,6 +1,7 @@
 //! A backend over the real state machine, in memory.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use meadow_api::wire::Health;
@@ -11,9 +12,11 @@ use meadow_model::console::{SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
 use meadow_model::hardware::Hardware;
-use meadow_model::mesh::{MeshView, WireGuardKey};
+use meadow_model::install::Sealed;
+use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::token::NewToken;
+use meadow_model::work::{NodeWork, ReportReply};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Secret, Timestamp};
 use meadow_state::command::{Bootstrap, ClaimRecord, Command, Credential, FirstNode, Proposal};
 use meadow_state::{Applied, Outcome, State};
@@ -22,6 +25,9 @@ use meadow_state::{Applied, Outcome, State};
 pub(crate) struct Memory {
     state: Mutex<Arc<State>>,
     health: Mutex<Health>,
+    pub(crate) work: Mutex<Vec<NodeWork>>,
+    /// Whether the nodes report over the mesh.
+    reporting: AtomicBool,
 }
 
 /// The clock stands still.
@@ -40,7 +46,12 @@ impl Memory {
     /// A cluster named `home` with its first node `seed`.
     pub(crate) fn with_cluster() -> Arc<Self> {
         let health = Health { ok: true, why: Vec::new(), version: "test".to_owned() };
-        let memory = Self { state: Mutex::default(), health: Mutex::new(health) };
+        let memory = Self {
+            state: Mutex::default(),
+            health: Mutex::new(health),
+            work: Mutex::default(),
+            reporting: AtomicBool::new(false),
+        };
         memory.apply(Command::Bootstrap(Box::new(Bootstrap {
             cluster: name("home"),
             ca_fingerprint: Fingerprint([7; 32]),
@@ -58,8 +69,20 @@ impl Memory {
         Arc::new(memory)
     }
 
+    /// A cluster with the node `attic` of this hardware; all nodes report.
+    pub(crate) fn with_node(hardware: Hardware) -> Arc<Self> {
+        let (memory, machine) = Self::with_machine(hardware);
+        memory.reporting.store(true, Ordering::Relaxed);
+        memory.apply(Command::Approve { machine, node: Some(name("attic")), replaces: None, if_match: None });
+        memory
+    }
+
     /// A cluster with a machine that waits for a person.
     pub(crate) fn with_pending_machine() -> (Arc<Self>, Name) {
+        Self::with_machine(Hardware::default())
+    }
+
+    fn with_machine(hardware: Hardware) -> (Arc<Self>, Name) {
         let memory = Self::with_cluster();
         let applied = memory.apply(Command::Claim(Box::new(ClaimRecord {
             fingerprint: Fingerprint([9; 32]),
@@ -68,7 +91,7 @@ impl Memory {
             address: "192.0.2.9".parse().expect("an address"),
             wireguard: WireGuardKey([9; 32]),
             mac: Some(MacAddress([0x52, 0x54, 0, 0, 0, 9])),
-            hardware: Hardware::default(),
+            hardware,
             measures: None,
             ephemeral: true,
             wanted_name: None,
@@ -122,7 +145,8 @@ impl Backend for Memory {
     }
 
     fn node_status(&self, node: &Node) -> NodeStatus {
-        node.status.clone().judged(self.now())
+        let now = self.reporting.load(Ordering::Relaxed).then(|| self.now());
+        NodeStatus { last_report: now, last_handshake: now, ..node.status.clone() }.judged(self.now())
     }
 
     fn leader(&self) -> Option<Name> {
@@ -153,9 +177,19 @@ impl Backend for Memory {
         ready(self.author(author, command))
     }
 
-    fn record_report(&self, node: &Name, _: NodeReport, _: SocketAddr) -> Answer<'_, MeshView> {
+    fn record_report(&self, node: &Name, _: NodeReport, _: SocketAddr) -> Answer<'_, ReportReply> {
         let view = self.state().map(|state| state.mesh_view(node));
-        ready(view.and_then(|view| view.ok_or_else(|| Problem::new(ProblemCode::NotFound, "no such node"))))
+        let view = view.and_then(|view| view.ok_or_else(|| Problem::new(ProblemCode::NotFound, "no such node")));
+        ready(view.map(|mesh| ReportReply { mesh, work: Vec::new() }))
+    }
+
+    fn give_work(&self, _: &Name, work: NodeWork) -> Result<(), Problem> {
+        self.work.lock().expect("not poisoned").push(work);
+        Ok(())
+    }
+
+    fn operation_answer(&self, operation: &Name) -> Option<Sealed> {
+        (operation.as_str() == "op-0000000042").then(|| Sealed("AAAA".to_owned()))
     }
 
     fn hello(&self, key: Fingerprint, _: Hello, _: SocketAddr) -> Answer<'_, HelloReply> {

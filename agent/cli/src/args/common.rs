@@ -36,6 +36,17 @@ pub(crate) struct ListArgs {
     pub(crate) sort: Option<String>,
 }
 
+/// Whether to wait for work that takes a while.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct WaitArgs {
+    /// Do not wait until it is done; print the operation.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Wait no longer than this, such as 90s or 10m.
+    #[arg(long, default_value = "15m", value_name = "TIME", value_parser = crate::duration::parse)]
+    pub(crate) timeout: u32,
+}
+
 /// How a person says that a destructive command is meant.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Risk {

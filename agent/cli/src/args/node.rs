@@ -1,9 +1,12 @@
 //! `meadow node`.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use meadow_model::Name;
 
-use super::{ListArgs, OutputArgs, Risk};
+use super::{ListArgs, OutputArgs, Risk, WaitArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -22,6 +25,13 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Install a node onto one of its disks, encrypted; shows what would be wiped and asks.
+    Install(InstallArgs),
+    /// What opens a node's state: list, add a passphrase, make a new recovery key, remove.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Restart a node.
+    Reboot(RebootArgs),
     /// Take a node out of the cluster: its key is refused from then on.
     Remove(RemoveArgs),
 }
@@ -34,4 +44,113 @@ pub(crate) struct RemoveArgs {
     pub(crate) risk: Risk,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InstallArgs {
+    /// Name of the node.
+    pub(crate) name: Name,
+    /// Serial number of the disk, as `meadow node show` lists it.
+    #[arg(long, value_name = "SERIAL")]
+    pub(crate) disk: String,
+    /// Only the node's state goes onto the disk; the node goes on booting over the network.
+    #[arg(long)]
+    pub(crate) state_only: bool,
+    /// File whose first line is the passphrase of the state; asked for where absent.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Only show what would be done.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not restart into the new system.
+    #[arg(long)]
+    pub(crate) no_reboot: bool,
+    #[command(flatten)]
+    pub(crate) risk: Risk,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// List the key slots.
+    #[command(visible_alias = "list")]
+    Ls {
+        /// Name of the node.
+        name: Name,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Add a passphrase.
+    Add {
+        /// For people, such as whose it is.
+        #[arg(long, default_value = "passphrase")]
+        label: String,
+        #[command(flatten)]
+        change: KeyChangeArgs,
+        /// File whose first line is the new passphrase; asked for where absent.
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
+    },
+    /// Make a new recovery key in place of the old one, and show it once.
+    Recovery {
+        #[command(flatten)]
+        change: KeyChangeArgs,
+    },
+    /// Remove a key slot.
+    Remove {
+        /// Name of the node.
+        name: Name,
+        /// Number of the slot, as `ls` shows it.
+        slot: u32,
+        #[command(flatten)]
+        risk: Risk,
+        #[command(flatten)]
+        wait: WaitArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KeyChangeArgs {
+    /// Name of the node.
+    pub(crate) name: Name,
+    /// File whose first line is a passphrase or recovery key that opens the state; asked for where absent.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RebootArgs {
+    /// Name of the node.
+    pub(crate) name: Name,
+    #[command(flatten)]
+    pub(crate) risk: Risk,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UnlockArgs {
+    /// Names of the nodes.
+    #[arg(required = true)]
+    pub(crate) names: Vec<Name>,
+    /// File whose first line is the passphrase or recovery key; asked for where absent.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Where the node is on the LAN; else where it was last seen.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) address: Option<IpAddr>,
+    /// Private key for ssh(1); else what ssh takes by itself.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
 }

@@ -1,21 +1,17 @@
 //! `meadow machine approve`.
 
-use std::time::Duration;
-
 use meadow_api::wire::ApproveRequest;
-use meadow_client::{Client, ClientError};
+use meadow_client::Client;
 use meadow_model::ProblemCode;
 use meadow_model::machine::{Machine, MachinePhase};
-use meadow_model::operation::{Operation, OperationState};
+use meadow_model::operation::Operation;
 
-use super::Context;
+use super::{Context, wait};
 use crate::args::ApproveArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{View, print_changed, print_one, say};
-use crate::{duration, reference};
+use crate::reference;
 
-/// How often a running operation is looked at.
-const POLL: Duration = Duration::from_millis(500);
 /// How often an approval is tried again while the machine keeps changing.
 const TRIES: usize = 5;
 
@@ -30,16 +26,7 @@ pub(super) async fn run(context: &Context, args: &ApproveArgs) -> anyhow::Result
         return print_one(&args.output.output, &operation);
     }
     say(&format!("Approved. Waiting until the node has joined (Ctrl-C leaves operation {name} running)."));
-    let limit = Duration::from_secs(args.timeout.into());
-    let ended = tokio::time::timeout(limit, follow(&client, operation.clone())).await.map_err(|_| {
-        let waited = duration::short(args.timeout.into());
-        let message = format!("the node has not joined in {waited}, and still may: meadow operation show {name}");
-        Failure::new(Exit::TimedOut, message)
-    })??;
-    if ended.status.state == OperationState::Failed {
-        let why = ended.status.error.as_deref().unwrap_or("the operation tells no reason");
-        return Err(Failure::new(Exit::Failed, format!("{why}; see `meadow operation show {name}`")).into());
-    }
+    let ended = wait::until_done(&client, operation.clone(), args.timeout).await?;
     say("The node has joined. See it with: meadow node ls");
     print_changed(&args.output.output, &ended)
 }
@@ -104,40 +91,6 @@ async fn approve(client: &Client, args: &ApproveArgs, shown: Machine) -> anyhow:
         }
     }
     Err(Failure::new(Exit::Conflict, "the machine keeps changing; try again in a moment").into())
-}
-
-/// Tells the steps of an operation until it ends. An agent that restarts meanwhile is waited for.
-async fn follow(client: &Client, mut operation: Operation) -> anyhow::Result<Operation> {
-    let (mut told, mut lost) = (0, false);
-    loop {
-        for step in operation.status.steps.iter().skip(told) {
-            say(&format!("  {}  {}", step.time, step.message));
-        }
-        told = operation.status.steps.len();
-        if operation.status.state != OperationState::Running {
-            return Ok(operation);
-        }
-        tokio::time::sleep(POLL).await;
-        match client.operation(&operation.metadata.name).await {
-            Ok(newer) => (operation, lost) = (newer, false),
-            Err(error) if may_come_back(&error) => {
-                if !lost {
-                    say(&format!("  {error} Trying again."));
-                }
-                lost = true;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Whether the cluster may answer again in a moment.
-fn may_come_back(error: &ClientError) -> bool {
-    match error {
-        ClientError::Unreachable { .. } | ClientError::NoAgent { .. } => true,
-        ClientError::Problem(problem) => matches!(problem.code, ProblemCode::NoQuorum | ProblemCode::Unavailable),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ impl View for Node {
             ("Unresolved", unresolved),
             ("Version", self.status.version.clone().unwrap_or_default()),
         ];
+        lines.extend(self.status.installed.iter().flat_map(super::disk::lines));
         lines.extend(hardware::lines(self.status.hardware.as_ref(), self.status.measures.as_ref()));
         lines
     }

@@ -2,12 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use futures_util::TryStreamExt;
-use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
-use super::{Connection, Link, LinkError, Links};
+use super::{Connection, Link, LinkError, Links, dump};
 use crate::Cidr;
 
 impl Links {
@@ -66,11 +65,10 @@ impl Links {
     pub async fn routes(&self, link: &Link) -> Result<Vec<Cidr>, LinkError> {
         let mut networks = Vec::new();
         for query in [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()] {
-            let connection = Connection::open()?;
-            let mut routes = connection.handle.route().get(query).execute();
-            let refused = || LinkError::refused("list the routes".into());
-            while let Some(route) = routes.try_next().await.map_err(refused())? {
-                networks.extend(own_route(&route, link.index));
+            for message in dump::dump("list the routes", RouteNetlinkMessage::GetRoute(query))? {
+                if let RouteNetlinkMessage::NewRoute(route) = message {
+                    networks.extend(own_route(&route, link.index));
+                }
             }
         }
         Ok(networks)

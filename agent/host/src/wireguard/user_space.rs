@@ -2,7 +2,7 @@
 
 mod tun;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
@@ -42,6 +42,15 @@ struct Running {
     device: TunDevice,
     /// The interface's number, to notice when somebody removed it and made another of the same name.
     index: u32,
+    /// Keeps the port while the device rests.
+    reserved: Option<Reserved>,
+}
+
+/// The port of a device without peers, kept free for it: whoever has taken it is told of at once, not when the first
+/// peer comes.
+struct Reserved {
+    port: u16,
+    _socket: UdpSocket,
 }
 
 impl UserSpace {
@@ -73,7 +82,7 @@ impl UserSpace {
         let tun = Tun::open(&self.interface, self.mtu.subscribe().into())
             .map_err(|source| WireGuardError::Tun { interface: self.interface.clone(), source })?;
         let device = DeviceBuilder::new().with_default_udp().with_ip(tun).build().await.map_err(device_failed)?;
-        Ok(Running { device, index: self.links.find(&self.interface).await?.index })
+        Ok(Running { device, index: self.links.find(&self.interface).await?.index, reserved: None })
     }
 
     async fn stop(&mut self) -> Result<(), WireGuardError> {
@@ -89,13 +98,16 @@ impl UserSpace {
     async fn apply_now(&mut self, desired: &DeviceConfig) -> Result<(), WireGuardError> {
         desired.validate()?;
         self.restart_where_removed().await?;
-        let Some(running) = &self.running else {
+        let Some(running) = &mut self.running else {
             return Err(WireGuardError::Device("it did not start".into()));
         };
         let present = peers_of(&running.device).await;
         let changes = diff::diff(&present, &desired.peers, &self.asked);
         self.mtu.send_replace(u16::try_from(desired.mtu).unwrap_or(u16::MAX));
-        if let Err(error) = configure(&running.device, desired, &changes).await {
+        if desired.peers.is_empty() {
+            running.rest(desired.listen_port).await?;
+        }
+        if let Err(error) = running.configure(desired, &changes).await {
             // A device whose socket could not be bound has the new port in its settings already and would never try
             // again: begin anew the next time.
             self.stop().await?;
@@ -139,30 +151,52 @@ impl UserSpace {
     }
 }
 
-/// Carries out the changes in one go, then binds the socket anew if key or port changed.
-async fn configure(device: &TunDevice, desired: &DeviceConfig, changes: &[PeerChange]) -> Result<(), DeviceError> {
-    let write = device.write(async |device| {
-        device.set_private_key(desired.private_key.to_static_secret()).await;
-        device.set_listen_port(desired.listen_port);
-        for change in changes {
-            match change {
-                PeerChange::Remove(key) => {
-                    device.remove_peer(&PublicKey::from(key.0)).await;
-                }
-                PeerChange::Set { key, create, endpoint, keepalive, allowed_ips } => {
-                    let key = PublicKey::from(key.0);
-                    if *create {
-                        device.add_peer(Peer::new(key));
+impl Running {
+    /// Lets a device without peers rest: its timers would wake the processor several times a second for nobody.
+    async fn rest(&mut self, port: u16) -> Result<(), WireGuardError> {
+        self.device.suspend().await;
+        if self.reserved.as_ref().is_none_or(|reserved| reserved.port != port) {
+            self.reserved = None;
+            let bound = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port));
+            let socket = bound.map_err(|error| match error.raw_os_error() {
+                Some(libc::EADDRINUSE) => WireGuardError::PortTaken(port),
+                _ => WireGuardError::Device(error.to_string()),
+            })?;
+            self.reserved = Some(Reserved { port, _socket: socket });
+        }
+        Ok(())
+    }
+
+    /// Carries out the changes in one go, then binds the socket anew if key or port changed, or if there are peers now.
+    async fn configure(&mut self, desired: &DeviceConfig, changes: &[PeerChange]) -> Result<(), DeviceError> {
+        let write = self.device.write(async |device| {
+            device.set_private_key(desired.private_key.to_static_secret()).await;
+            device.set_listen_port(desired.listen_port);
+            for change in changes {
+                match change {
+                    PeerChange::Remove(key) => {
+                        device.remove_peer(&PublicKey::from(key.0)).await;
                     }
-                    let modify = |peer: &mut gotatun::device::configure::PeerMut| {
-                        set_peer(peer, *endpoint, *keepalive, allowed_ips.as_deref());
-                    };
-                    device.modify_peer(&key, modify).await;
+                    PeerChange::Set { key, create, endpoint, keepalive, allowed_ips } => {
+                        let key = PublicKey::from(key.0);
+                        if *create {
+                            device.add_peer(Peer::new(key));
+                        }
+                        let modify = |peer: &mut gotatun::device::configure::PeerMut| {
+                            set_peer(peer, *endpoint, *keepalive, allowed_ips.as_deref());
+                        };
+                        device.modify_peer(&key, modify).await;
+                    }
                 }
             }
+        });
+        write.await?;
+        if !desired.peers.is_empty() {
+            self.reserved = None;
+            self.device.resume().await?;
         }
-    });
-    write.await
+        Ok(())
+    }
 }
 
 fn set_peer(

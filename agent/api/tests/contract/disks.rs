@@ -1,0 +1,91 @@
+//! Installing nodes: a plan first, then consent to that very plan.
+
+use axum::body::Body;
+use http::{Method, StatusCode};
+use meadow_api::Role;
+use meadow_model::hardware::{Disk, Hardware};
+use meadow_model::work::NodeTask;
+use serde_json::{Value, json};
+
+use crate::Caller;
+use crate::memory::Memory;
+
+fn hardware() -> Hardware {
+    let disk = Disk {
+        name: "vda".to_owned(),
+        serial: Some("S1".to_owned()),
+        size_bytes: 32 << 30,
+        signature: Some("ntfs".to_owned()),
+        ..Disk::default()
+    };
+    Hardware { disks: vec![disk], ..Hardware::default() }
+}
+
+async fn plan(admin: &Caller, serial: &str) -> (StatusCode, Value) {
+    let seen = admin.json(Method::POST, "/v1/nodes/attic/install/plan", &[], json!({"serial": serial})).await;
+    (seen.status, seen.body)
+}
+
+#[tokio::test]
+async fn what_is_done_is_what_was_consented_to() {
+    let memory = Memory::with_node(hardware());
+    let admin = Caller::user(&memory, Role::Admin);
+    let (status, plan) = plan(&admin, "S1").await;
+    assert_eq!(status, StatusCode::OK, "{plan}");
+    assert!(plan["loses"].to_string().contains("ntfs"), "{plan}");
+    assert!(memory.work.lock().expect("sound").is_empty(), "a plan changes nothing");
+
+    let key = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
+    let request = |consent: &Value| json!({"serial": "S1", "consent": consent, "passphrase": "AAAA", "reply_to": key});
+    for stale in [Value::Null, json!("0".repeat(64))] {
+        let refused = admin.json(Method::POST, "/v1/nodes/attic/install", &[], request(&stale)).await;
+        assert_eq!(refused.code(), "plan-changed");
+    }
+    let headers = [("idempotency-key", "one")];
+    let begun = admin.json(Method::POST, "/v1/nodes/attic/install", &headers, request(&plan["hash"])).await;
+    assert_eq!(begun.status, StatusCode::ACCEPTED, "{}", begun.body);
+    let again = admin.json(Method::POST, "/v1/nodes/attic/install", &headers, request(&plan["hash"])).await;
+    assert_eq!(again.body["metadata"]["name"], begun.body["metadata"]["name"], "{}", again.body);
+    let second = admin.json(Method::POST, "/v1/nodes/attic/install", &[], request(&plan["hash"])).await;
+    assert_eq!(second.code(), "conflict", "one installation at a time");
+
+    let work = memory.work.lock().expect("sound");
+    let [work] = work.as_slice() else { panic!("{work:?}") };
+    assert_eq!(begun.body["metadata"]["name"], work.operation.as_str());
+    let NodeTask::Install(task) = &work.task else { panic!("{work:?}") };
+    assert_eq!((task.plan.hash.as_str(), task.cluster.as_str()), (plan["hash"].as_str().expect("a hash"), "home"));
+}
+
+#[tokio::test]
+async fn refusals_say_why() {
+    let memory = Memory::with_node(hardware());
+    let admin = Caller::user(&memory, Role::Admin);
+    let (status, refused) = plan(&admin, "S2").await;
+    assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("install-refused")));
+    let seed = admin.json(Method::POST, "/v1/nodes/seed/install/plan", &[], json!({"serial": "S1"})).await;
+    assert_eq!(seed.code(), "conflict", "the first node is somebody's own system");
+    let keys = admin.json(Method::POST, "/v1/nodes/attic/keys", &[], json!({"change": "remove", "slot": 1})).await;
+    assert_eq!(keys.code(), "conflict", "it has no state on a disk");
+    let operator = Caller::user(&memory, Role::Operator);
+    let wipe = json!({"serial": "S1", "consent": "x"});
+    assert_eq!(operator.json(Method::POST, "/v1/nodes/attic/install", &[], wipe).await.code(), "forbidden");
+}
+
+#[tokio::test]
+async fn an_answer_is_for_whoever_may_install() {
+    let memory = Memory::with_node(hardware());
+    let path = "/v1/operations/op-0000000042/answer";
+    assert_eq!(Caller::user(&memory, Role::Admin).get(path).await.body, "AAAA");
+    assert_eq!(Caller::user(&memory, Role::Operator).get(path).await.code(), "forbidden");
+    let gone = Caller::user(&memory, Role::Admin).get("/v1/operations/op-0000000043/answer").await;
+    assert_eq!(gone.code(), "not-found");
+}
+
+#[tokio::test]
+async fn a_restart_is_work_too() {
+    let memory = Memory::with_node(hardware());
+    let operator = Caller::user(&memory, Role::Operator);
+    let begun = operator.send(Method::POST, "/v1/nodes/attic/reboot", &[], Body::empty()).await;
+    assert_eq!((begun.status, &begun.body["spec"]["action"]), (StatusCode::ACCEPTED, &json!("reboot")));
+    assert_eq!(memory.work.lock().expect("sound")[0].task, NodeTask::Reboot);
+}

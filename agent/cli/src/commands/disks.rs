@@ -1,0 +1,189 @@
+//! `meadow node install`, `keys`, `reboot`.
+
+use meadow_client::Client;
+use meadow_host::SystemEntropy;
+use meadow_host::wireguard::PrivateKey;
+use meadow_model::install::{InstallMode, InstallPlan, InstallRequest};
+use meadow_model::mesh::WireGuardKey;
+use meadow_model::node::Node;
+use meadow_model::operation::Operation;
+use meadow_model::work::{KeyTask, answer_purpose, passphrase_purpose};
+use meadow_model::{Name, Secret};
+use meadow_pki::sealed;
+
+use super::{Context, confirm_risk, passphrase, wait};
+use crate::args::{InstallArgs, KeyChangeArgs, KeysCommand, OutputArgs, RebootArgs, WaitArgs};
+use crate::exit::{Exit, Failure};
+use crate::output::{print_changed, print_one, say};
+use crate::reference;
+use crate::views::decimal_bytes;
+
+pub(super) async fn install(context: &Context, args: &InstallArgs) -> anyhow::Result<()> {
+    let client = context.connect()?;
+    let node = reference::node(&client, &args.name).await?;
+    let name = &node.metadata.name;
+    let mode = if args.state_only { InstallMode::StateOnly } else { InstallMode::System };
+    let mut request = InstallRequest {
+        serial: args.disk.clone(),
+        mode,
+        consent: None,
+        passphrase: None,
+        reply_to: None,
+        network: Vec::new(),
+        reboot: !args.no_reboot,
+    };
+    let plan = client.plan_install(name, &request).await?;
+    show(&plan);
+    if args.dry_run {
+        return print_one(&args.output.output, &plan);
+    }
+    let consequence = match plan.loses.as_slice() {
+        [] => format!("The disk {} of {name} becomes Meadow's.", plan.serial),
+        loses => format!("The disk {} of {name} is wiped. Lost for ever: {}.", plan.serial, loses.join(", ")),
+    };
+    confirm_risk(context, &args.risk, "wipe-disk", &plan.serial, &consequence)?;
+    let text = passphrase::new(context.prompt, args.passphrase_file.as_deref(), "--passphrase-file")?;
+    let answer = PrivateKey::generate(&SystemEntropy)?;
+    request.consent = Some(plan.hash);
+    request.passphrase = Some(sealed_to(&node, &text)?);
+    request.reply_to = Some(answer.public_key());
+    let operation = client.install(name, &request).await?;
+    let ended = end(&client, operation, &args.wait, &args.output).await?;
+    let Some(ended) = ended else {
+        say("The recovery key is shown to whoever waits; make a new one with `meadow node keys recovery`.");
+        return Ok(());
+    };
+    show_recovery_key(&client, &ended, name, &answer).await?;
+    if !args.no_reboot {
+        say(&format!("{name} restarts now. When its console asks, open its state with: meadow unlock {name}"));
+    }
+    print_changed(&args.output.output, &ended)
+}
+
+pub(super) async fn keys(context: &Context, command: KeysCommand) -> anyhow::Result<()> {
+    let client = context.connect()?;
+    match command {
+        KeysCommand::Ls { name, output } => {
+            let node = reference::node(&client, &name).await?;
+            let disk = node.status.installed.ok_or_else(|| stateless(&name))?;
+            print_one(&output.output, &disk)
+        }
+        KeysCommand::Add { label, change, new_passphrase_file } => {
+            let node = reference::node(&client, &change.name).await?;
+            let existing = sealed_to(&node, &opened_by(context, &change)?)?;
+            let text = passphrase::new(context.prompt, new_passphrase_file.as_deref(), "--new-passphrase-file")?;
+            let task = KeyTask::AddPassphrase { existing, new: sealed_to(&node, &text)?, label };
+            changed(&client, &node, &task, &change.wait, &change.output).await
+        }
+        KeysCommand::Recovery { change } => recovery(context, &client, &change).await,
+        KeysCommand::Remove { name, slot, risk, wait, output } => {
+            let node = reference::node(&client, &name).await?;
+            let consequence = format!("What opened slot {slot} of {name} opens it no more.");
+            confirm_risk(context, &risk, "remove-key", name.as_str(), &consequence)?;
+            changed(&client, &node, &KeyTask::Remove { slot }, &wait, &output).await
+        }
+    }
+}
+
+pub(super) async fn reboot(context: &Context, args: &RebootArgs) -> anyhow::Result<()> {
+    let client = context.connect()?;
+    let node = reference::node(&client, &args.name).await?;
+    let name = &node.metadata.name;
+    let consequence = match (&node.status.installed, node.spec.ephemeral) {
+        (Some(_), _) => {
+            format!("{name} restarts and then waits until its state is opened with `meadow unlock {name}`.")
+        }
+        (None, true) => format!("{name} keeps nothing: it comes back as a new machine that waits for approval."),
+        (None, false) => format!("{name} restarts."),
+    };
+    confirm_risk(context, &args.risk, "reboot", name.as_str(), &consequence)?;
+    let operation = client.reboot(name).await?;
+    match end(&client, operation, &args.wait, &args.output).await? {
+        Some(ended) => print_changed(&args.output.output, &ended),
+        None => Ok(()),
+    }
+}
+
+async fn recovery(context: &Context, client: &Client, change: &KeyChangeArgs) -> anyhow::Result<()> {
+    let node = reference::node(client, &change.name).await?;
+    let existing = sealed_to(&node, &opened_by(context, change)?)?;
+    let answer = PrivateKey::generate(&SystemEntropy)?;
+    let task = KeyTask::NewRecoveryKey { existing, reply_to: answer.public_key() };
+    let operation = client.change_keys(&node.metadata.name, &task).await?;
+    let Some(ended) = end(client, operation, &change.wait, &change.output).await? else {
+        say("Nobody waited for the key, so nobody will see it: make another one.");
+        return Ok(());
+    };
+    show_recovery_key(client, &ended, &node.metadata.name, &answer).await
+}
+
+async fn changed(
+    client: &Client,
+    node: &Node,
+    task: &KeyTask,
+    wait: &WaitArgs,
+    output: &OutputArgs,
+) -> anyhow::Result<()> {
+    let operation = client.change_keys(&node.metadata.name, task).await?;
+    match end(client, operation, wait, output).await? {
+        Some(ended) => print_changed(&output.output, &ended),
+        None => Ok(()),
+    }
+}
+
+/// The ended operation; `None` where it is not waited for.
+async fn end(
+    client: &Client,
+    operation: Operation,
+    wait: &WaitArgs,
+    output: &OutputArgs,
+) -> anyhow::Result<Option<Operation>> {
+    let name = operation.metadata.name.clone();
+    if wait.no_wait {
+        say(&format!("Begun. Follow it with: meadow operation show {name}"));
+        print_one(&output.output, &operation)?;
+        return Ok(None);
+    }
+    say(&format!("Begun (Ctrl-C leaves operation {name} running)."));
+    wait::until_done(client, operation, wait.timeout).await.map(Some)
+}
+
+fn opened_by(context: &Context, change: &KeyChangeArgs) -> anyhow::Result<Secret<String>> {
+    passphrase::existing(context.prompt, change.passphrase_file.as_deref(), "Passphrase or recovery key now:")
+}
+
+fn sealed_to(node: &Node, text: &Secret<String>) -> anyhow::Result<meadow_model::install::Sealed> {
+    let to: &WireGuardKey = &node.spec.wireguard;
+    Ok(sealed::seal(to, &passphrase_purpose(&node.metadata.name), text)?)
+}
+
+/// The key goes to stdout: it is the one thing of this command that can be lost.
+async fn show_recovery_key(
+    client: &Client,
+    operation: &Operation,
+    node: &Name,
+    answer: &PrivateKey,
+) -> anyhow::Result<()> {
+    let sealed = client.operation_answer(&operation.metadata.name).await?;
+    let key = sealed::open(answer.expose(), &answer_purpose(node), &sealed)?;
+    say("The recovery key opens the state when the passphrase is lost. It is shown this once; keep it on paper:");
+    crate::output::put(&format!("{}\n", key.expose()))
+}
+
+fn show(plan: &InstallPlan) {
+    let model = plan.model.as_deref().unwrap_or("disk");
+    say(&format!("{}: {model} of {}, now {}", plan.serial, decimal_bytes(plan.size_bytes), plan.disk));
+    say(&match plan.loses.as_slice() {
+        [] => "  It is blank: nothing is lost.".to_owned(),
+        loses => format!("  LOST: {}", loses.join(", ")),
+    });
+    for partition in &plan.partitions {
+        say(&format!("  {:>2}  {:16} {:>10}", partition.number, partition.name, decimal_bytes(partition.size)));
+    }
+    say(&format!("      {:16} {:>10}", "free for storage", decimal_bytes(plan.free_bytes)));
+}
+
+fn stateless(name: &Name) -> Failure {
+    let message = format!("{name} has no state on a disk; install it with `meadow node install {name}`");
+    Failure::new(Exit::Conflict, message)
+}

@@ -1,0 +1,132 @@
+//! What a voter keeps for its nodes between their reports: work to hand out, and the answers that came back.
+//!
+//! In memory only. The work holds sealed secrets, which have no business on a disk; after a restart of the voter an
+//! operation whose work was not taken yet fails, and says so.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use meadow_model::Name;
+use meadow_model::install::Sealed;
+use meadow_model::operation::{Operation, OperationState};
+use meadow_model::work::{NodeWork, WorkEnd, WorkReport};
+use meadow_model::{Kind, Problem, ProblemCode};
+use meadow_state::State;
+use meadow_state::command::{Command, OperationEnd};
+
+/// Pieces of work that wait at once, over all nodes.
+const MAX_WORK: usize = 1000;
+/// Answers that wait to be fetched; a further one pushes out the oldest.
+const MAX_ANSWERS: usize = 100;
+/// Actions whose work a node does.
+const ACTIONS: [&str; 3] = [INSTALL, KEYS, REBOOT];
+
+/// The action of an installation.
+pub const INSTALL: &str = "install";
+/// The action of a change of key slots.
+pub const KEYS: &str = "keys";
+/// The action of a restart.
+pub const REBOOT: &str = "reboot";
+
+/// Work and answers.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    work: BTreeMap<Name, Vec<NodeWork>>,
+    /// By operation, whose names sort by age.
+    answers: BTreeMap<Name, Sealed>,
+}
+
+impl Mailbox {
+    /// Keeps work for a node until the node says how it ended.
+    ///
+    /// # Errors
+    /// `Conflict` where too much waits already.
+    pub fn give(&self, node: &Name, work: NodeWork) -> Result<(), Problem> {
+        self.locked(|inner| {
+            if inner.work.values().map(Vec::len).sum::<usize>() >= MAX_WORK {
+                return Err(Problem::new(ProblemCode::Conflict, "too much work waits for nodes that do not take it"));
+            }
+            inner.work.entry(node.clone()).or_default().push(work);
+            Ok(())
+        })
+    }
+
+    /// What waits for a node.
+    #[must_use]
+    pub fn work_for(&self, node: &Name) -> Vec<NodeWork> {
+        self.locked(|inner| inner.work.get(node).cloned().unwrap_or_default())
+    }
+
+    /// The answer that a node gave to an operation.
+    #[must_use]
+    pub fn answer(&self, operation: &Name) -> Option<Sealed> {
+        self.locked(|inner| inner.answers.get(operation).cloned())
+    }
+
+    /// Takes in what a node reports of its work: the commands that bring the operations up to date.
+    pub fn take(&self, node: &Name, reports: &[WorkReport], state: &State) -> Vec<Command> {
+        let of_node = |op: &&Operation| {
+            op.status.state == OperationState::Running
+                && op.spec.kind == Kind::Node
+                && op.spec.target == *node
+                && ACTIONS.contains(&op.spec.action.as_str())
+        };
+        state
+            .operations()
+            .values()
+            .filter(of_node)
+            .filter_map(|operation| self.news(node, reports, operation))
+            .collect()
+    }
+
+    fn news(&self, node: &Name, reports: &[WorkReport], operation: &Operation) -> Option<Command> {
+        let name = &operation.metadata.name;
+        let Some(report) = reports.iter().find(|report| report.operation == *name) else {
+            let waits = self.work_for(node).iter().any(|work| work.operation == *name);
+            let why = "the agent that kept this work restarted before the node took it; ask for it again".to_owned();
+            let lost = || note(name, "lost", Some(OperationEnd::Failed { why }));
+            return (!waits).then(lost);
+        };
+        let end = report.end.as_ref().map(|end| match end {
+            WorkEnd::Done { .. } => OperationEnd::Succeeded,
+            WorkEnd::Failed { why } => OperationEnd::Failed { why: why.clone() },
+        });
+        let told = operation.status.steps.last().is_some_and(|step| step.message == report.step);
+        (!told || end.is_some()).then(|| note(name, &report.step, end))
+    }
+
+    /// Forgets the work whose end is in the state by now, and keeps its answers for those who asked.
+    pub fn settle(&self, node: &Name, reports: &[WorkReport]) {
+        self.locked(|inner| {
+            for report in reports {
+                let Some(end) = &report.end else { continue };
+                let Some(work) = inner.work.get_mut(node) else { continue };
+                let before = work.len();
+                work.retain(|work| work.operation != report.operation);
+                // Only what was asked for is kept: a node cannot fill the memory with answers.
+                if let WorkEnd::Done { answer: Some(answer) } = end
+                    && work.len() < before
+                {
+                    inner.answers.insert(report.operation.clone(), answer.clone());
+                }
+            }
+            inner.work.retain(|_, work| !work.is_empty());
+            while inner.answers.len() > MAX_ANSWERS {
+                inner.answers.pop_first();
+            }
+        });
+    }
+
+    fn locked<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
+        work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn note(operation: &Name, step: &str, end: Option<OperationEnd>) -> Command {
+    Command::NoteOperation { operation: operation.clone(), step: step.to_owned(), end }
+}

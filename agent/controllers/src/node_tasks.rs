@@ -1,0 +1,123 @@
+//! Does the work of a node: disks through the helper, secrets unsealed only here.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use meadow_host::wireguard::PrivateKey;
+use meadow_model::install::{DiskRequest, InstallMode, InstallWork, Sealed};
+use meadow_model::mesh::WireGuardKey;
+use meadow_model::work::{InstallTask, KeyTask, NodeTask, WorkEnd, answer_purpose, passphrase_purpose};
+use meadow_model::{Name, Secret};
+use meadow_pki::sealed;
+use tokio::sync::{Mutex, watch};
+use tracing::warn;
+
+use crate::disk_helper::{DiskHelper, DiskWork};
+use crate::image_source::ImageSource;
+use crate::node_facts::NodeFacts;
+use crate::work::{Note, Worker};
+
+/// What the work of this node needs.
+pub struct NodeTasks {
+    /// The node.
+    pub node: Name,
+    /// Its mesh key, to which secrets are sealed.
+    pub key: PrivateKey,
+    /// The helper that may write disks.
+    pub disks: DiskHelper,
+    /// Where images come from.
+    pub images: ImageSource,
+    /// The agent's state, which an installation takes along.
+    pub state_dir: PathBuf,
+    /// What is known of the disks, brought up to date by the work.
+    pub facts: watch::Sender<NodeFacts>,
+    /// One piece of work at a time.
+    pub turn: Mutex<()>,
+}
+
+impl Worker for NodeTasks {
+    fn work(self: Arc<Self>, task: NodeTask, note: Note) -> Pin<Box<dyn Future<Output = WorkEnd> + Send>> {
+        Box::pin(async move {
+            let _turn = self.turn.lock().await;
+            let result = match task {
+                NodeTask::Install(task) => self.install(*task, &note).await,
+                NodeTask::Keys(task) => self.change_keys(task, &note).await,
+                NodeTask::Reboot => Ok(None),
+            };
+            result.map_or_else(|error| WorkEnd::Failed { why: format!("{error:#}") }, |answer| WorkEnd::Done { answer })
+        })
+    }
+
+    fn restart(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            if let Err(error) = self.disks.ask(&DiskRequest::Reboot, |_, _| {}).await {
+                warn!("this computer does not restart: {error}");
+            }
+        })
+    }
+}
+
+/// What goes wrong is told to a person; nothing decides by it.
+type Done = Result<Option<Sealed>, Box<dyn std::error::Error + Send + Sync>>;
+
+impl NodeTasks {
+    async fn install(&self, task: InstallTask, note: &Note) -> Done {
+        let passphrase = self.unsealed(&task.passphrase)?;
+        let image = match task.plan.mode {
+            InstallMode::StateOnly => None,
+            InstallMode::System => {
+                let folder = self.images.fetch(|part, percent| {
+                    note.step(&format!("fetches the image: {part}"), Some(percent));
+                });
+                Some(folder.await?.display().to_string())
+            }
+        };
+        let work = InstallWork {
+            plan: task.plan,
+            passphrase,
+            image,
+            state_from: self.state_dir.display().to_string(),
+            authorized_keys: task.authorized_keys,
+            cluster: task.cluster,
+            ca_fingerprint: task.ca_fingerprint,
+            network: task.network,
+        };
+        let done = self.ask(&DiskRequest::Install(Box::new(work)), note).await;
+        self.images.forget()?;
+        self.answered(done?, Some(&task.reply_to))
+    }
+
+    async fn change_keys(&self, task: KeyTask, note: &Note) -> Done {
+        let (request, reply_to) = match task {
+            KeyTask::AddPassphrase { existing, new, label } => {
+                let (existing, new) = (self.unsealed(&existing)?, self.unsealed(&new)?);
+                (DiskRequest::AddPassphrase { existing, new, label }, None)
+            }
+            KeyTask::NewRecoveryKey { existing, reply_to } => {
+                (DiskRequest::NewRecoveryKey { existing: self.unsealed(&existing)? }, Some(reply_to))
+            }
+            KeyTask::Remove { slot } => (DiskRequest::RemoveKey { slot }, None),
+        };
+        let done = self.ask(&request, note).await?;
+        self.answered(done, reply_to.as_ref())
+    }
+
+    async fn ask(&self, request: &DiskRequest, note: &Note) -> Result<DiskWork, crate::disk_helper::DiskError> {
+        let done = self.disks.ask(request, |step, percent| note.step(step, percent)).await?;
+        if done.disk.is_some() {
+            self.facts.send_modify(|facts| facts.installed.clone_from(&done.disk));
+        }
+        Ok(done)
+    }
+
+    fn unsealed(&self, sealed: &Sealed) -> Result<Secret<String>, sealed::SealError> {
+        sealed::open(self.key.expose(), &passphrase_purpose(&self.node), sealed)
+    }
+
+    fn answered(&self, done: DiskWork, reply_to: Option<&WireGuardKey>) -> Done {
+        let (Some(key), Some(reply_to)) = (done.recovery_key, reply_to) else { return Ok(None) };
+        Ok(Some(sealed::seal(reply_to, &answer_purpose(&self.node), &key)?))
+    }
+}
