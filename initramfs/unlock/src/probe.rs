@@ -1,0 +1,198 @@
+//! What PID 1 asks about a disk before anybody is asked for a passphrase.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use data_encoding::BASE64;
+use meadow_luks::header::{self, Copies};
+use meadow_luks::{LuksError, MAPPING};
+use meadow_model::preboot::{HostKey, Preboot, StaticNetwork, VERSION};
+use meadow_model::record;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::run_files::{Known, RunFiles, store, store_bytes};
+
+/// No host key in Dropbear's form is longer.
+const LONGEST_HOST_KEY: usize = 8192;
+const INSTALL_AGAIN: &str = "install this node again, which asks before it wipes";
+
+/// The answer, as `meadow_init::state::Probe` reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Answer {
+    /// A node's state, which somebody has to open.
+    State(State),
+    /// None that could be opened.
+    None {
+        /// Why, with the next step.
+        why: String,
+    },
+}
+
+/// A node's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// The node.
+    pub node: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Who may unlock over SSH.
+    pub authorized_keys: Vec<String>,
+    /// Fixed addresses; empty: DHCP.
+    pub network: Vec<StaticNetwork>,
+    /// Whether the node's own host key was put into place.
+    pub own_host_key: bool,
+    /// `SHA256:…` of the node's own host key.
+    pub host_key_fingerprint: String,
+    /// What is wrong but keeps nobody from trying, with the next step.
+    pub warnings: Vec<String>,
+}
+
+/// An answer, and what of the record is not for PID 1.
+#[derive(Debug)]
+pub struct Looked {
+    /// For PID 1.
+    pub answer: Answer,
+    /// For who opens the state later.
+    pub known: Option<Known>,
+    /// The host key in Dropbear's form.
+    pub host_key: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// Looks at the partitions, keeps what is needed later in memory, and prints the answer.
+#[must_use]
+pub fn print(preboot: &Path, state: &Path) -> ExitCode {
+    let looked = match read_area(preboot) {
+        Ok(area) => answer(&area, preboot, state),
+        Err(error) => none(format!("the partition {} cannot be read ({error}): check the disk", preboot.display())),
+    };
+    match finish(looked, &RunFiles::here()).and_then(|json| io::stdout().write_all(&json)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn read_area(preboot: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    // It holds the host key.
+    let mut area = Zeroizing::new(Vec::with_capacity(record::AREA_BYTES));
+    File::open(preboot)?.take(record::AREA_BYTES as u64).read_to_end(&mut area)?;
+    Ok(area)
+}
+
+/// Puts the files into place; the answer as JSON.
+fn finish(looked: Looked, files: &RunFiles) -> io::Result<Vec<u8>> {
+    let Looked { mut answer, known, host_key } = looked;
+    if let Some(known) = known {
+        store(&files.known(), &known)?;
+    }
+    if let (Some(key), Answer::State(state)) = (host_key, &mut answer) {
+        store_bytes(&files.host_key(), &key)?;
+        state.own_host_key = true;
+    }
+    serde_json::to_vec(&answer).map_err(io::Error::other)
+}
+
+/// What follows from the records' bytes and the header on `state`, which is only read.
+#[must_use]
+pub fn answer(area: &[u8], preboot: &Path, state: &Path) -> Looked {
+    let place = preboot.display();
+    let Some(record) = record::newest(area) else {
+        return none(format!(
+            "the record on {place} says nothing whole, so it is unknown whose state this is: {INSTALL_AGAIN}"
+        ));
+    };
+    let version = serde_json::from_slice::<Version>(record.payload).map(|record| record.version);
+    let preboot: Preboot = match (version, serde_json::from_slice(record.payload)) {
+        (Ok(VERSION), Ok(preboot)) => preboot,
+        (Ok(VERSION), Err(error)) => {
+            return none(format!("the record on {place} cannot be understood ({error}): {INSTALL_AGAIN}"));
+        }
+        (Ok(other), _) => {
+            return none(format!(
+                "the record on {place} is of version {other}, and this initrd knows version {VERSION}: boot the image that wrote it"
+            ));
+        }
+        (Err(_), _) => return none(format!("the record on {place} is none of Meadow's: {INSTALL_AGAIN}")),
+    };
+    let mut warnings: Vec<String> =
+        header_warning(header::inspect(state), state, &preboot.luks_uuid).into_iter().collect();
+    let host_key = match host_key(&preboot.host_key) {
+        Ok(key) => Some(key),
+        Err(warning) => {
+            warnings.push(warning);
+            None
+        }
+    };
+    let known = Known {
+        device: state.to_owned(),
+        luks_uuid: preboot.luks_uuid.clone(),
+        node: preboot.node.clone(),
+        cluster: preboot.cluster.clone(),
+    };
+    let answer = Answer::State(State {
+        node: preboot.node.to_string(),
+        cluster: printable(&preboot.cluster),
+        own_host_key: false,
+        host_key_fingerprint: printable(preboot.host_key.fingerprint()),
+        authorized_keys: preboot.authorized_keys,
+        network: preboot.network,
+        warnings,
+    });
+    Looked { answer, known: Some(known), host_key }
+}
+
+/// Only this field of a record counts for its version.
+#[derive(serde::Deserialize)]
+struct Version {
+    version: u32,
+}
+
+fn none(why: String) -> Looked {
+    Looked { answer: Answer::None { why }, known: None, host_key: None }
+}
+
+/// Whoever writes to the disk must not write to the consoles.
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(128).collect()
+}
+
+fn host_key(kept: &HostKey) -> Result<Zeroizing<Vec<u8>>, String> {
+    const NEW_ONE: &str = "SSH shows a new host key in this boot: compare its fingerprint with the console's before you type a passphrase";
+    match kept {
+        HostKey::Plain { key, .. } => {
+            let key = Zeroizing::new(BASE64.decode(key.expose().trim().as_bytes()).unwrap_or_default());
+            let sound = !key.is_empty() && key.len() <= LONGEST_HOST_KEY;
+            sound.then_some(key).ok_or_else(|| format!("the host key in the node's record is damaged; {NEW_ONE}"))
+        }
+        HostKey::Sealed { .. } => Err(format!("the host key is sealed by a TPM that did not give it back; {NEW_ONE}")),
+    }
+}
+
+/// What is to be said of the volume's header before anybody types a passphrase in vain.
+fn header_warning(found: Result<Copies, LuksError>, state: &Path, expected: &str) -> Option<String> {
+    let copies = match found {
+        Ok(copies) => copies,
+        Err(error) => return Some(error.to_string()),
+    };
+    let device = state.to_owned();
+    let restore = "over SSH `restore-header` takes a backup of the header from standard input";
+    match (copies.newest(), copies.damaged()) {
+        (None, _) if copies.traces => Some(format!("{}; {restore}", LuksError::HeaderDamaged(device))),
+        (None, _) => Some(format!("{}; {restore}", LuksError::NotLuks(device))),
+        (Some(copy), _) if !copy.uuid.eq_ignore_ascii_case(expected) => {
+            let (found, expected) = (printable(&copy.uuid), printable(expected));
+            Some(LuksError::AnotherVolume { device, found, expected }.to_string())
+        }
+        (Some(_), Some(which)) => Some(format!(
+            "the {which} copy of the LUKS2 header on {} is damaged; the other one is whole and repairs it at the unlocking of {MAPPING}: watch this disk",
+            device.display()
+        )),
+        (Some(_), None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
