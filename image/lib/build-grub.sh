@@ -2,7 +2,7 @@
 # Makes GRUB's images for BIOS and UEFI with the same script in them. Runs in
 # the tools tree.
 #
-# build-grub.sh GRUB_FOLDER COMMAND_LINE EPOCH OUT
+# build-grub.sh GRUB_FOLDER COMMAND_LINE EPOCH OUT, with key.pgp in OUT
 set -euo pipefail
 folder=$1 command_line=$2 epoch=$3 out=$4
 common=(normal memdisk tar part_gpt fat loadenv test echo sleep minicmd boot terminal)
@@ -28,7 +28,9 @@ sections = pefile.PE(sys.argv[1]).sections
 sys.stdout.buffer.write(next(s for s in sections if s.Name.startswith(b".sbat")).get_data().rstrip(b"\0"))
 END
 grep -q '^grub,' /tmp/sbat.csv
-# Without --disable-shim-lock GRUB would load nothing where there is no shim:
-# the firmware itself verifies the UKI.
+# GRUB under Secure Boot loads nothing that none of its verifiers looked at. Of
+# shim's there is none here, so a key of its own verifies uki.efi.sig; then the
+# firmware verifies the UKI itself.
 grub-mkimage --format x86_64-efi --output "$out/bootx64.efi" --config "$folder/early.cfg" \
-    --memdisk /tmp/memdisk.tar --prefix /meadow --disable-shim-lock --sbat /tmp/sbat.csv "${common[@]}" chain
+    --memdisk /tmp/memdisk.tar --prefix /meadow --disable-shim-lock --sbat /tmp/sbat.csv --pubkey "$out/key.pgp" \
+    "${common[@]}" chain pgp gcry_rsa gcry_sha1 gcry_sha256

@@ -65,7 +65,7 @@ make_esp() {
     mkdir -p "$files/EFI/BOOT" "$files/meadow/a" "$files/meadow/grub"
     cp "$image/grub/bootx64.efi" "$files/EFI/BOOT/BOOTX64.EFI"
     cp "$image/secureboot.cer" "$files/"
-    cp "$image"/{vmlinuz,initrd,uki.efi,manifest.json,manifest.json.sig} "$root_json" "$files/meadow/a/"
+    cp "$image"/{vmlinuz,initrd,uki.efi,uki.efi.sig,manifest.json,manifest.json.sig} "$root_json" "$files/meadow/a/"
     # For an installation from the stick.
     cp "$image/grub/boot.img" "$image/grub/core.img" "$files/meadow/grub/"
     grub-editenv "$files/meadow/grubenv" create

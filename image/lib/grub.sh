@@ -27,7 +27,7 @@ grub_if_needed() {
     build_keys
     key=$({
         printf '%s\n' "${tree##*/}" "$(command_line)" "$(digest_tree "$IMAGE/grub")"
-        cat "$IMAGE/lib/build-grub.sh" "$SECURE_BOOT_CERTIFICATE"
+        cat "$IMAGE"/lib/{build-grub,openpgp}.sh "$SECURE_BOOT_CERTIFICATE"
         declare -f grub_if_needed sign_efi
     } | sha256sum | cut -c1-64)
     if [[ -d $(cached grub "$key") ]]; then
@@ -36,11 +36,13 @@ grub_if_needed() {
         return
     fi
     entry=$(new_entry grub "$key")
+    openpgp_public_key "$SECURE_BOOT_KEY" | bytes >"$entry/key.pgp"
     run_logged "$LOGS/grub.log" "grub" in_tools --bind "$entry" --read-only "$IMAGE" -- \
         "$IMAGE/lib/build-grub.sh" "$IMAGE/grub" "$(command_line)" "$(source_date_epoch)" "$entry"
     run_logged "$LOGS/grub-sign.log" "grub: sign" sign_efi "$entry/bootx64.efi"
     # For the firmware's setup, where people enrol it.
     openssl x509 -in "$SECURE_BOOT_CERTIFICATE" -outform DER -out "$entry/secureboot.cer"
+    rm "$entry/key.pgp"
     say "grub: $(cd "$entry" && stat -c '%n %s' -- * | paste -sd, )"
     publish grub "$key" "$entry"
 }

@@ -15,6 +15,7 @@ artifact_sources() {
         initrd "$(readlink -f "$CACHE/initrd/current")/initrd" \
         root.img "$(readlink -f "$CACHE/root/current")/root.img" \
         uki.efi "$CACHE/uki/current/uki.efi" \
+        uki.efi.sig "$CACHE/uki/current/uki.efi.sig" \
         grub/boot.img "$CACHE/grub/current/boot.img" \
         grub/core.img "$CACHE/grub/current/core.img" \
         grub/bootx64.efi "$CACHE/grub/current/bootx64.efi" \

@@ -18,7 +18,7 @@ uki_if_needed() {
     build_keys
     key=$({
         printf '%s\n' "${kernel##*/}" "${initrd##*/}" "${tree##*/}" "$(command_line)" "$(os_release)"
-        cat "$IMAGE/lib/build-uki.sh" "$SECURE_BOOT_CERTIFICATE" "$PCR_KEY_PUBLIC"
+        cat "$IMAGE"/lib/{build-uki,openpgp}.sh "$SECURE_BOOT_CERTIFICATE" "$PCR_KEY_PUBLIC"
         declare -f uki_if_needed sign_efi
     } | sha256sum | cut -c1-64)
     if [[ -d $(cached uki "$key") ]]; then
@@ -33,6 +33,7 @@ uki_if_needed() {
         "$IMAGE/lib/build-uki.sh" "$kernel/boot/vmlinuz-$version" "$version" "$initrd/initrd" "$(command_line)" \
         "$entry/os-release" "$PCR_KEY" "$PCR_KEY_PUBLIC" "$entry/uki.efi"
     run_logged "$LOGS/uki-sign.log" "uki: sign" sign_efi "$entry/uki.efi"
+    openpgp_sign "$SECURE_BOOT_KEY" "$entry/uki.efi" >"$entry/uki.efi.sig"
     publish uki "$key" "$entry"
     say "uki: $(($(stat -c %s "$CACHE/uki/current/uki.efi") / 1000000)) MB"
 }
