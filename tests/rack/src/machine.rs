@@ -153,6 +153,11 @@ impl Machine {
         Ok(())
     }
 
+    /// From now on it restarts by itself: what its serial line shows afterwards is a new boot.
+    pub fn expect_restart(&mut self) {
+        self.boot_offset = self.serial.len();
+    }
+
     /// Presses its reset button.
     ///
     /// # Errors

@@ -12,6 +12,8 @@ use crate::network::{FixedCard, networkd_files};
 use crate::slot::Slot;
 use crate::system::{RUN_DIR, write_public};
 
+/// Public half of the key that this image was built with.
+const BUILD_KEY: &str = "/meadow/build-key.pem";
 const WANTS: &str = "/run/systemd/system/multi-user.target.wants";
 const NETWORKD: &str = "/run/systemd/network";
 const CONSOLE_UNIT: &str = "/usr/lib/systemd/system/meadow-console@.service";
@@ -81,6 +83,9 @@ impl BootReport {
 /// If `/run` cannot be written.
 pub fn write(report: &BootReport, terminals: &[String], fixed: &[FixedCard]) -> anyhow::Result<()> {
     write_public(&format!("{RUN_DIR}/boot-report.json"), &serde_json::to_vec_pretty(report)?)?;
+    // The agent checks the manifests of other images by it.
+    let build_key = fs::read(BUILD_KEY).with_context(|| format!("cannot read {BUILD_KEY}"))?;
+    write_public(&format!("{RUN_DIR}/build-key.pem"), &build_key)?;
     if !fixed.is_empty() {
         fs::create_dir_all(NETWORKD).with_context(|| format!("cannot make {NETWORKD}"))?;
     }
