@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// What is looked at, and how. Counters and lifetimes are left out, they change by themselves; so are other racks.
 const LOOKS: [(&str, &str); 8] = [
@@ -38,16 +38,18 @@ pub fn snapshot() -> Result<Snapshot> {
     LOOKS.into_iter().map(look).collect()
 }
 
-/// Listening sockets of the host that belong to this process or to a program of a rack, as ss(8) shows them.
+/// Everything that listens here and what it belongs to: TCP, UDP, raw and packet sockets.
+///
+/// On a host that others use this changes by itself; see [`crate::played_host`] for one that nobody else uses.
 ///
 /// # Errors
 /// When ss(8) cannot be run.
 pub fn listeners() -> Result<Vec<String>> {
-    let output = Command::new("ss").args(["-Hlntup"]).output().context("cannot run ss(8)")?;
-    let own = format!("pid={},", std::process::id());
-    let ours = |line: &&str| {
-        line.contains(&own)
-            || ["meadow", "qemu-system", "dnsmasq"].iter().any(|name| line.contains(&format!("((\"{name}")))
-    };
-    Ok(String::from_utf8_lossy(&output.stdout).lines().filter(ours).map(str::to_owned).collect())
+    let output = Command::new("ss").args(["-Hlntuw0p"]).output().context("cannot run ss(8)")?;
+    ensure!(output.status.success(), "ss(8) failed: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut lines: Vec<String> =
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    lines.sort();
+    Ok(lines)
 }

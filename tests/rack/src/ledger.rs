@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup;
 use crate::process::{self, ProcessId};
 
 /// One thing outside the rack's own folder that has to go at the end.
@@ -22,6 +23,8 @@ pub enum Entry {
     File(PathBuf),
     /// A folder, removed only if it is empty.
     Folder(PathBuf),
+    /// A control group, with all groups and processes in it.
+    Cgroup(PathBuf),
 }
 
 /// The list of [`Entry`]s of one rack, one JSON value a line.
@@ -92,6 +95,7 @@ fn take_down(entries: &[Entry]) -> Result<()> {
             Entry::File(path) => forget(path)?,
             // Somebody else's files may be in it: then it stays.
             Entry::Folder(path) => drop(fs::remove_dir(path)),
+            Entry::Cgroup(path) => cgroup::remove(path)?,
         }
     }
     Ok(())

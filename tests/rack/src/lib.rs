@@ -5,6 +5,7 @@
 
 pub mod accelerator;
 pub mod boot_server;
+pub mod cgroup;
 pub mod cluster;
 pub mod firmware;
 pub mod forward;
@@ -15,6 +16,7 @@ pub mod ledger;
 pub mod machine;
 pub mod namespace;
 pub mod paths;
+pub mod played_host;
 pub mod process;
 pub mod progress;
 pub mod qemu;

@@ -4,14 +4,14 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use toml::{Table, Value};
 
 use crate::cluster::Cluster;
-use crate::forward;
+use crate::forward::Forward;
 use crate::namespace::Namespace;
 use crate::paths;
 use crate::process::Program;
@@ -48,7 +48,7 @@ pub struct Seed {
     program: Option<Program>,
     namespace: Namespace,
     files: Files,
-    api: SocketAddr,
+    api: Forward,
     cluster: Cluster,
 }
 
@@ -76,8 +76,8 @@ impl Seed {
         namespace.set_hosts_file(rack.parts().0, &files.hosts)?;
         fs::write(&files.preseed, preseed(&files, address, config)?).context("cannot write the preseed file")?;
         initialise(&namespace, &files)?;
-        let api = forward::forward(&namespace, SocketAddr::from((address, API_PORT)))?;
-        let cluster = Cluster::new(&files.context_for(api)?);
+        let api = Forward::start(&namespace, SocketAddr::from((address, API_PORT)))?;
+        let cluster = Cluster::new(&files.context_for(api.address())?);
         let mut seed = Self { program: None, namespace, files, api, cluster };
         seed.start_agent(rack)?;
         Ok(seed)
@@ -129,13 +129,23 @@ impl Seed {
     /// Its API as seen from the host.
     #[must_use]
     pub fn api(&self) -> SocketAddr {
-        self.api
+        self.api.address()
     }
 
     /// The cluster, through that API.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// `meadow` as the seed's admin runs it, on the seed itself and so in the rack's LAN.
+    ///
+    /// # Errors
+    /// When there is no context.
+    pub fn meadow(&self) -> Result<Command> {
+        let mut command = self.namespace.command(paths::programs().join("meadow"));
+        command.env("MEADOW_CONTEXT", self.files.original_context()?).stdin(Stdio::null());
+        Ok(command)
     }
 
     /// The log of `meadowd`.
@@ -171,12 +181,18 @@ impl Files {
         Ok(files)
     }
 
-    /// Copies the admin's context with the API's address as seen from the host. Who the server is stays bound to the
-    /// cluster's CA, so the address does not matter.
-    fn context_for(&self, api: SocketAddr) -> Result<PathBuf> {
+    /// What `meadow init` made.
+    fn original_context(&self) -> Result<PathBuf> {
         let mut made = fs::read_dir(&self.contexts).context("`meadow init` made no context")?;
         let original = made.next().context("`meadow init` made no context")??.path();
         ensure!(made.next().is_none(), "`meadow init` made more than one context in {}", self.contexts.display());
+        Ok(original)
+    }
+
+    /// Copies the admin's context with the API's address as seen from the host. Who the server is stays bound to the
+    /// cluster's CA, so the address does not matter.
+    fn context_for(&self, api: SocketAddr) -> Result<PathBuf> {
+        let original = self.original_context()?;
         let mut context: Table =
             fs::read_to_string(&original)?.parse().with_context(|| format!("{} is no TOML", original.display()))?;
         context.insert("api".to_owned(), Value::Array(vec![Value::String(format!("https://{api}"))]));

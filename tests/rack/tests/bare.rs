@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use meadow_rack::process::ProcessId;
-use meadow_rack::{Firmware, Rack, RackConfig, host};
+use meadow_rack::{Firmware, Rack, RackConfig, host, played_host};
 use tempfile::TempDir;
 
 fn until<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Option<T>) -> T {
@@ -23,6 +23,11 @@ fn until<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Option<T>) 
 #[test]
 fn each_firmware_asks_the_router_and_the_host_stays_as_it_was() {
     let before = host::snapshot().expect("a look");
+    played_host::unchanged_by(ask_the_router).expect("a played host that stays as it was");
+    assert_eq!(host::snapshot().expect("a look"), before);
+}
+
+fn ask_the_router() {
     let firmware = [Firmware::BiosPxe, Firmware::UefiPxe, Firmware::UefiHttp];
     let vendor_class = ["PXEClient:Arch:00000", "PXEClient:Arch:00007", "HTTPClient:Arch:00016"];
     let mut rack = Rack::build(&RackConfig::cycled(3, &firmware)).expect("a rack");
@@ -38,7 +43,6 @@ fn each_firmware_asks_the_router_and_the_host_stays_as_it_was() {
     assert!(rack.machine(1).expect("there").milestones().expect("read").is_empty());
     rack.machine(2).expect("there").power_off().expect("off");
     drop(rack);
-    assert_eq!(host::snapshot().expect("a look"), before);
     assert!(!folder.exists(), "{} was left", folder.display());
 }
 

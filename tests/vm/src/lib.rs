@@ -1,6 +1,7 @@
 //! What the machine tests share: how long things may take, and an admin with an SSH key.
 
 pub mod disk;
+pub mod installed_host;
 
 use std::fs;
 use std::net::IpAddr;
@@ -37,6 +38,12 @@ impl Admin {
             Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "admin", "-f"]).arg(&key).status();
         ensure!(made.context("cannot run ssh-keygen; see tests/packages/test.list")?.success(), "ssh-keygen failed");
         Ok(Self { key, known_hosts: folder.join("known_hosts") })
+    }
+
+    /// The file with the private key.
+    #[must_use]
+    pub fn private_key(&self) -> &Path {
+        &self.key
     }
 
     /// The public key, as `authorized_keys` has it.
