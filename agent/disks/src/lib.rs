@@ -1,1 +1,36 @@
-//! The helper with rights over disks.
+//! The helper with rights over disks: installs a node, writes images, keeps keys.
+//!
+//! `meadowd` keeps its sandbox and asks this over `/run/meadow/disks.sock`, one request a connection
+//! (`docs/decisions/0006-installed-nodes.md`). Nothing is written but to the disk of a plan that somebody consented to,
+//! or to partitions of ours on the disk of this node.
+
+mod area;
+mod bios;
+mod copy;
+mod error;
+mod esp;
+mod filesystem;
+mod grubenv;
+mod host_key;
+mod image;
+mod install;
+mod keys;
+mod machine;
+mod own_disk;
+mod preboot_area;
+mod program;
+mod progress;
+mod serve;
+mod slot;
+mod table;
+mod this_computer;
+mod update;
+
+pub use area::Area;
+pub use error::DiskError;
+pub use grubenv::{BadGrubEnv, GrubEnv};
+pub use install::{Installed, install};
+pub use machine::Machine;
+pub use progress::Progress;
+pub use serve::serve;
+pub use this_computer::ThisComputer;

@@ -1,3 +1,38 @@
-//! `meadow-disks`: carries out one request about this computer's disks.
+//! `meadow-disks`: carries out one request about this computer's disks, read from the standard input and answered on the
+//! standard output, which systemd makes the two ends of a connection to `/run/meadow/disks.sock`.
 
-fn main() {}
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use meadow_disks::{ThisComputer, serve};
+use rustix::fs::{FlockOperation, flock};
+use tracing_subscriber::EnvFilter;
+
+const FOLDER: &str = "/run/meadow-disks";
+
+/// One change at a time: the lock goes with the process, however that ends.
+fn lock() -> io::Result<Option<File>> {
+    fs::create_dir_all(FOLDER)?;
+    let path = Path::new(FOLDER).join("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn main() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
+    // Not through the standard library's buffers, which nobody wipes.
+    let (input, output) = (io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned());
+    let (Ok(mut input), Ok(mut output)) = (input.map(File::from), output.map(File::from)) else {
+        tracing::error!("no connection was passed; this is started by meadow-disks.socket");
+        return;
+    };
+    serve(&ThisComputer, &mut input, &mut output, lock);
+}

@@ -84,8 +84,16 @@ impl Copies {
 /// # Errors
 /// [`LuksError::Io`]
 pub fn inspect(device: &Path) -> Result<Copies, LuksError> {
+    inspect_at(device, 0)
+}
+
+/// As [`inspect`], of a volume that begins at byte `start` of a device, such as a partition of a disk.
+///
+/// # Errors
+/// [`LuksError::Io`]
+pub fn inspect_at(device: &Path, start: u64) -> Result<Copies, LuksError> {
     let read = || {
-        let file = File::open(device)?;
+        let file = Part { file: File::open(device)?, start };
         let first = sound(&file, 0, Which::First)?;
         let places = match &first {
             Some(copy) => vec![copy.size],
@@ -102,13 +110,19 @@ pub fn inspect(device: &Path) -> Result<Copies, LuksError> {
     read().map_err(|source| LuksError::Io { action: "read the LUKS2 header of", device: device.to_owned(), source })
 }
 
-fn begins_with(file: &File, offset: u64, magic: [u8; 6]) -> io::Result<bool> {
+/// A device from some byte on.
+struct Part {
+    file: File,
+    start: u64,
+}
+
+fn begins_with(file: &Part, offset: u64, magic: [u8; 6]) -> io::Result<bool> {
     let mut found = [0; 6];
     Ok(read_whole(file, &mut found, offset)? && found == magic)
 }
 
 /// The copy at `offset`, where it is whole.
-fn sound(file: &File, offset: u64, which: Which) -> io::Result<Option<Sound>> {
+fn sound(file: &Part, offset: u64, which: Which) -> io::Result<Option<Sound>> {
     let magic = match which {
         Which::First => MAGIC[0],
         Which::Second => MAGIC[1],
@@ -133,8 +147,8 @@ fn sound(file: &File, offset: u64, which: Which) -> io::Result<Option<Sound>> {
 }
 
 /// Whether the file is long enough; `bytes` is filled then.
-fn read_whole(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
-    match file.read_exact_at(bytes, offset) {
+fn read_whole(part: &Part, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
+    match part.file.read_exact_at(bytes, part.start + offset) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
         other => other.map(|()| true),
     }

@@ -1,0 +1,123 @@
+//! Carries out an install plan.
+//!
+//! The order makes a power cut harmless: until the mark is written nothing changed; from then on the disk is known as one
+//! that this very plan is being carried out on, and a rerun starts over. Boot code, which makes a BIOS take the disk, comes
+//! after everything it starts; the record of `meadow-preboot`, which makes the disk count as installed, comes last.
+
+pub(crate) use checks::fits;
+
+mod checks;
+mod state;
+mod system;
+
+use meadow_luks::Key;
+use meadow_model::install::{InstallMode, InstallWork, InstalledDisk, Partition};
+use meadow_model::preboot::{Preboot, VERSION};
+use meadow_model::{Secret, record};
+use meadow_plan::layout;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::area::Area;
+use crate::machine::Machine;
+use crate::progress::Progress;
+use crate::{DiskError, host_key, own_disk, preboot_area, table};
+use checks::Found;
+
+/// Cleared at the start and end of every partition, so that nothing old is recognised there.
+const EDGE: u64 = 1 << 20;
+
+/// What an installation made.
+#[derive(Debug)]
+pub struct Installed {
+    /// The disk.
+    pub disk: InstalledDisk,
+    /// The recovery key; `None` where an earlier run had completed the installation, so that only its answer was lost.
+    pub recovery_key: Option<Secret<String>>,
+}
+
+/// Carries out `work`, and goes on where an earlier run with the same plan was cut off.
+///
+/// # Errors
+/// [`DiskError`]. Nothing is written to a disk but to the planned one, and nothing to that one where it is not as planned.
+pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progress<'_>) -> Result<Installed, DiskError> {
+    let plan = &work.plan;
+    progress("looks at the disk", None);
+    machine.close_state()?;
+    let (disk, found) = checks::disk(machine, plan)?;
+    let node = machine.disk_node(&disk.name);
+    let part = |name| checks::partition(plan, name);
+    let preboot = part(layout::PREBOOT)?;
+    if found == Found::Complete {
+        preboot_area::unmark(&Area::open(&machine.partition_node(&disk.name, preboot))?)?;
+        return Ok(Installed { disk: own_disk::look_at(machine, &disk)?, recovery_key: None });
+    }
+    let passphrase = Key::new_passphrase(work.passphrase.expose())?;
+    let source = checks::state_source(work)?;
+    let image = checks::image(work, progress)?;
+    let host_key = host_key::generate()?;
+
+    // udev leaves a locked disk alone, and would else look at half-written partitions and keep them busy.
+    let device = Area::open(&node)?;
+    flock(device.file(), FlockOperation::LockExclusive).map_err(DiskError::io("lock", &node))?;
+    let sector = u64::from(machine_sector(&device));
+    if image.is_some() && sector > 4096 {
+        return Err(DiskError::refused("this disk has sectors of more than 4096 bytes; take another disk"));
+    }
+    {
+        let alone = Area::open_alone(&node)?;
+        if alone.size()? != plan.size_bytes {
+            return Err(DiskError::refused("the disk changed its size since the plan was made; make a new plan"));
+        }
+        progress("writes the partition table", None);
+        preboot_area::mark(&alone, preboot.start, &plan.hash)?;
+        preboot_area::clear_record(&alone, preboot.start)?;
+        table::write(&alone, plan.size_bytes, sector, &plan.partitions)?;
+        clear_edges(&alone, &plan.partitions)?;
+        machine.reread(&disk.name, &alone, &plan.partitions)?;
+    }
+    let place = |name| Ok::<_, DiskError>(machine.partition_node(&disk.name, part(name)?));
+    if let Some(image) = &image {
+        system::write(image, plan, &place, sector, progress)?;
+    }
+    let new = state::make(machine, &place(layout::STATE)?, &passphrase, &source, progress)?;
+
+    progress("makes the disk bootable", None);
+    if let Some(image) = &image {
+        system::write_boot_code(image, part(layout::BIOS)?, &place(layout::BIOS)?, &device, sector)?;
+    }
+    let record = Preboot {
+        version: VERSION,
+        node: plan.node.clone(),
+        cluster: work.cluster.clone(),
+        ca_fingerprint: work.ca_fingerprint,
+        luks_uuid: new.uuid,
+        installed: plan.mode == InstallMode::System,
+        authorized_keys: work.authorized_keys.clone(),
+        network: work.network.clone(),
+        host_key,
+    };
+    let path = place(layout::PREBOOT)?;
+    let area = Area::open(&path)?;
+    preboot_area::write(&area, &record, &path)?;
+    preboot_area::unmark(&area)?;
+    drop(device);
+    let installed = own_disk::look_at(machine, &disk)?;
+    Ok(Installed { disk: installed, recovery_key: Some(new.recovery_key) })
+}
+
+/// Clears where file systems and volumes have their signatures; the mark in `meadow-preboot` lies behind the first MiB.
+fn clear_edges(disk: &Area, partitions: &[Partition]) -> Result<(), DiskError> {
+    for partition in partitions {
+        let edge = EDGE.min(partition.size);
+        disk.zero(partition.start, edge)?;
+        disk.zero(partition.start + partition.size - edge, edge)?;
+    }
+    Ok(())
+}
+
+/// Bytes of the disk's sectors; a file has none and counts as a disk with small ones.
+fn machine_sector(device: &Area) -> u32 {
+    rustix::fs::ioctl_blksszget(device.file()).unwrap_or(512)
+}
+
+const _: () = assert!(record::AREA_BYTES as u64 >= EDGE, "the mark would be cleared");

@@ -1,0 +1,124 @@
+//! What is looked at before the first write.
+
+use std::path::{Path, PathBuf};
+
+use meadow_luks::header;
+use meadow_model::hardware::{Disk, Hardware};
+use meadow_model::install::{InstallMode, InstallPlan, InstallWork, Partition};
+use meadow_plan::{install, layout};
+
+use crate::image::{Image, LOADER_FILES, ROOT, SLOT_FILES};
+use crate::machine::Machine;
+use crate::progress::Progress;
+use crate::{DiskError, copy, preboot_area};
+
+/// Share of the state that the copied files may take at most.
+const STATE_SHARE: u64 = 2;
+/// Share of the ESP that one slot's files may take at most: two slots and the boot loader have to fit.
+const ESP_SHARE: u64 = 3;
+
+/// How far an earlier run came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The disk is as it was when the plan was made.
+    Untouched,
+    /// An earlier run with this very plan was cut off.
+    Begun,
+    /// An earlier run with this very plan came to its end.
+    Complete,
+}
+
+/// The planned disk, looked at now.
+pub(super) fn disk(machine: &dyn Machine, plan: &InstallPlan) -> Result<(Disk, Found), DiskError> {
+    if !install::is_sound(plan) {
+        return Err(DiskError::refused("the plan is not the one that somebody consented to; make a new plan"));
+    }
+    let hardware = Hardware { disks: machine.disks(), ..Hardware::default() };
+    let disk = install::find(&plan.node, &hardware, &plan.serial)?;
+    if disk.size_bytes != plan.size_bytes {
+        return Err(DiskError::refused(format!(
+            "the disk {} has {} bytes, the plan was made for {}; make a new plan",
+            plan.serial, disk.size_bytes, plan.size_bytes
+        )));
+    }
+    let node = machine.disk_node(&disk.name);
+    let preboot = partition(plan, layout::PREBOOT)?;
+    let begun = preboot_area::marked(&node, preboot.start).as_deref() == Some(plan.hash.as_str());
+    if begun && is_complete(plan, &node)? {
+        return Ok((disk.clone(), Found::Complete));
+    }
+    install::refuse(&plan.node, disk, &plan.serial, plan.mode)?;
+    if begun {
+        return Ok((disk.clone(), Found::Begun));
+    }
+    let loses = install::loses(disk);
+    if loses != plan.loses {
+        let now = if loses.is_empty() { "nothing".to_owned() } else { loses.join("; ") };
+        return Err(DiskError::refused(format!(
+            "what lies on {} ({}) is not what the plan was made for, it is now: {now}; nothing was written, make a new plan",
+            disk.name, plan.serial
+        )));
+    }
+    Ok((disk.clone(), Found::Untouched))
+}
+
+/// Whether the record names this node and the very volume that lies there.
+fn is_complete(plan: &InstallPlan, node: &Path) -> Result<bool, DiskError> {
+    let preboot = partition(plan, layout::PREBOOT)?;
+    let Some(record) = preboot_area::read(node, preboot.start)? else { return Ok(false) };
+    let state = partition(plan, layout::STATE)?;
+    let copies = header::inspect_at(node, state.start)?;
+    let same_volume = copies.newest().is_some_and(|copy| copy.uuid == record.luks_uuid);
+    Ok(record.node == plan.node && record.installed == (plan.mode == InstallMode::System) && same_volume)
+}
+
+/// A partition of the plan.
+pub(super) fn partition<'a>(plan: &'a InstallPlan, name: &str) -> Result<&'a Partition, DiskError> {
+    plan.partitions
+        .iter()
+        .find(|partition| partition.name == name)
+        .ok_or_else(|| DiskError::refused(format!("the plan has no partition {name}; make a new plan")))
+}
+
+/// The folder whose contents become the state.
+pub(super) fn state_source(work: &InstallWork) -> Result<PathBuf, DiskError> {
+    let source = PathBuf::from(&work.state_from);
+    let (bytes, room) = (copy::size(&source)?, partition(&work.plan, layout::STATE)?.size / STATE_SHARE);
+    if bytes > room {
+        return Err(DiskError::refused(format!(
+            "{} has {bytes} bytes, the new state takes at most {room}; remove what is not needed or take a larger disk",
+            source.display()
+        )));
+    }
+    Ok(source)
+}
+
+/// The image, checked whole; `None` where only the state is wanted.
+pub(super) fn image(work: &InstallWork, progress: &mut Progress<'_>) -> Result<Option<Image>, DiskError> {
+    let folder = match (work.plan.mode, &work.image) {
+        (InstallMode::StateOnly, _) => return Ok(None),
+        (InstallMode::System, Some(folder)) => Path::new(folder),
+        (InstallMode::System, None) => {
+            return Err(DiskError::refused("no image was given to install; fetch it and ask again"));
+        }
+    };
+    let image = Image::open(folder)?;
+    fits(&image, &[ROOT], partition(&work.plan, layout::ROOT_A)?.size)?;
+    fits(&image, &["grub/core.img"], partition(&work.plan, layout::BIOS)?.size)?;
+    fits(&image, &SLOT_FILES, partition(&work.plan, layout::ESP)?.size / ESP_SHARE)?;
+    let names: Vec<&str> = [ROOT].into_iter().chain(SLOT_FILES).chain(LOADER_FILES).collect();
+    image.check(&names, progress)?;
+    Ok(Some(image))
+}
+
+/// Makes sure that these artifacts have at most `room` bytes together.
+pub(crate) fn fits(image: &Image, names: &[&str], room: u64) -> Result<(), DiskError> {
+    let bytes = image.size(names)?;
+    if bytes <= room {
+        return Ok(());
+    }
+    Err(DiskError::refused(format!(
+        "{} of the image have {bytes} bytes, there is room for {room}; build a smaller image",
+        names.join(", ")
+    )))
+}

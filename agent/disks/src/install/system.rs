@@ -1,0 +1,63 @@
+//! The system: ESP, root and boot code.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use meadow_model::install::{BootSlot, InstallPlan, Partition};
+use meadow_plan::layout;
+
+use crate::area::{Area, read_file};
+use crate::esp::Esp;
+use crate::grubenv::GrubEnv;
+use crate::image::{Image, ROOT};
+use crate::progress::{Counter, Progress};
+use crate::{DiskError, bios, slot, table};
+
+const FOLDERS: [&str; 5] = ["EFI", "EFI/BOOT", "meadow", "meadow/a", "meadow/b"];
+const LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
+const IMAGE_LIMIT: u64 = 4 << 20;
+
+/// Writes slot A, and what starts it on UEFI.
+pub(super) fn write(
+    image: &Image,
+    plan: &InstallPlan,
+    place: &dyn Fn(&'static str) -> Result<PathBuf, DiskError>,
+    sector: u64,
+    progress: &mut Progress<'_>,
+) -> Result<(), DiskError> {
+    let root = image.artifact(ROOT)?;
+    let area = Area::open(&place(layout::ROOT_A)?)?;
+    area.copy_checked(&image.path(ROOT), root.size, &root.sha256, "writes the system", progress)?;
+
+    let volume_id = u32::from_str_radix(plan.hash.get(..8).unwrap_or_default(), 16).unwrap_or(0);
+    let sector = u16::try_from(sector).unwrap_or(512);
+    let esp = Esp::format(&place(layout::ESP)?, sector, volume_id, &FOLDERS)?;
+    slot::write_files(&esp, image, BootSlot::A, progress)?;
+    esp.write_bytes(slot::GRUBENV, &GrubEnv::blessing(BootSlot::A).bytes())?;
+    // Everything that it starts is there before a firmware can find it.
+    esp.sync()?;
+    let path = image.path("grub/bootx64.efi");
+    let mut loader = File::open(&path).map_err(DiskError::io("open", &path))?;
+    esp.write(LOADER, &mut loader, &mut Counter::new("", 0), progress)?;
+    esp.close()?;
+    slot::compare_files(&place(layout::ESP)?, image, BootSlot::A)
+}
+
+/// Writes GRUB for BIOS: first what the boot code loads, then the boot code. A BIOS boots no disk with large sectors.
+pub(super) fn write_boot_code(
+    image: &Image,
+    partition: &Partition,
+    node: &Path,
+    disk: &Area,
+    sector: u64,
+) -> Result<(), DiskError> {
+    if sector != bios::SECTOR {
+        tracing::warn!(sector, "a BIOS cannot boot this disk, UEFI can");
+        return Ok(());
+    }
+    let read = |name| read_file(&image.path(name), IMAGE_LIMIT);
+    let bios = bios::place(&read("grub/boot.img")?, &read("grub/core.img")?, partition.start)
+        .map_err(|error| DiskError::refused(error.to_string()))?;
+    Area::open(node)?.write(0, &bios.core)?;
+    table::write_boot_code(disk, &bios)
+}

@@ -1,0 +1,111 @@
+//! The disk of this node.
+
+use std::path::PathBuf;
+
+use meadow_luks::Volume;
+use meadow_model::hardware::Disk;
+use meadow_model::install::{BootSlot, InstallMode, InstalledDisk, Partition};
+use meadow_model::preboot::{HostKey, Preboot};
+use meadow_plan::layout;
+
+use crate::esp::Esp;
+use crate::machine::Machine;
+use crate::{DiskError, preboot_area, slot, table};
+
+/// The disk of this node, with its record.
+pub(crate) struct OwnDisk {
+    pub(crate) disk: Disk,
+    pub(crate) record: Preboot,
+    partitions: Vec<Partition>,
+}
+
+impl OwnDisk {
+    /// Reads a disk's table and record; `None` where it is not a node's.
+    fn read(machine: &dyn Machine, disk: &Disk) -> Result<Option<Self>, DiskError> {
+        let node = machine.disk_node(&disk.name);
+        let partitions = table::read(&node)?;
+        let named = |name: &str| partitions.iter().find(|partition| partition.name == name);
+        let (Some(preboot), Some(_)) = (named(layout::PREBOOT), named(layout::STATE)) else { return Ok(None) };
+        let record = preboot_area::read(&machine.partition_node(&disk.name, preboot), 0)?;
+        Ok(record.map(|record| Self { disk: disk.clone(), record, partitions }))
+    }
+
+    /// The device of one of its partitions.
+    pub(crate) fn node(&self, machine: &dyn Machine, name: &str) -> Result<PathBuf, DiskError> {
+        let found = self.partitions.iter().find(|partition| partition.name == name);
+        let partition = found.ok_or_else(|| {
+            DiskError::refused(format!("{} has no partition {name}; only its state lies there", self.disk.name))
+        })?;
+        Ok(machine.partition_node(&self.disk.name, partition))
+    }
+
+    /// Opens the header of its state, the very volume that the record names.
+    pub(crate) fn volume(&self, machine: &dyn Machine) -> Result<Volume, DiskError> {
+        let volume = Volume::open(&self.node(machine, layout::STATE)?)?;
+        volume.expect_uuid(&self.record.luks_uuid)?;
+        Ok(volume)
+    }
+
+    /// The slot that runs now, where this start came from this disk.
+    pub(crate) fn running(&self, machine: &dyn Machine) -> Option<BootSlot> {
+        let report = machine.boot_report()?;
+        let here = report.disk.is_some() && report.disk == self.disk.serial;
+        report.slot.filter(|_| here)
+    }
+
+    pub(crate) fn describe(&self, machine: &dyn Machine) -> Result<InstalledDisk, DiskError> {
+        let mode = if self.record.installed { InstallMode::System } else { InstallMode::StateOnly };
+        let blessed = match mode {
+            InstallMode::System => Some(slot::grubenv(&Esp::open_to_read(&self.node(machine, layout::ESP)?)?)?.blessed),
+            InstallMode::StateOnly => None,
+        };
+        Ok(InstalledDisk {
+            serial: self.disk.serial.clone().unwrap_or_default(),
+            disk: self.disk.name.clone(),
+            mode,
+            luks_uuid: self.record.luks_uuid.clone(),
+            host_key: self.record.host_key.fingerprint().to_owned(),
+            host_key_sealed: matches!(self.record.host_key, HostKey::Sealed { .. }),
+            keys: self.volume(machine)?.keys()?,
+            running: self.running(machine),
+            blessed,
+        })
+    }
+}
+
+/// Finds the disk of this node: the one with the state that is open, else the only one with a node's record.
+pub(crate) fn find(machine: &dyn Machine) -> Result<Option<OwnDisk>, DiskError> {
+    let mut found = Vec::new();
+    for disk in machine.disks() {
+        match OwnDisk::read(machine, &disk) {
+            Ok(own) => found.extend(own),
+            // Another disk that cannot be read says nothing of ours.
+            Err(error) => tracing::warn!(disk = disk.name, %error, "a disk is left out"),
+        }
+    }
+    if let Some(open) = machine.state_disk() {
+        found.retain(|own| own.disk.name == open);
+    }
+    if found.len() > 1 {
+        let names: Vec<&str> = found.iter().map(|own| own.disk.name.as_str()).collect();
+        return Err(DiskError::refused(format!(
+            "the disks {} all have a node's record and none is open; unplug those that are not this node's",
+            names.join(" and ")
+        )));
+    }
+    Ok(found.pop())
+}
+
+/// The disk of this node, where there has to be one.
+pub(crate) fn require(machine: &dyn Machine) -> Result<OwnDisk, DiskError> {
+    find(machine)?.ok_or_else(|| {
+        DiskError::refused("this node has no disk of its own; install it with `meadow node install NAME --disk SERIAL`")
+    })
+}
+
+/// Describes a disk that was just installed.
+pub(crate) fn look_at(machine: &dyn Machine, disk: &Disk) -> Result<InstalledDisk, DiskError> {
+    let own = OwnDisk::read(machine, disk)?;
+    own.ok_or_else(|| DiskError::refused(format!("{} does not read as it was written; try again", disk.name)))?
+        .describe(machine)
+}

@@ -1,0 +1,108 @@
+//! One request, answered line by line.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use meadow_model::Secret;
+use meadow_model::install::{DiskReply, DiskRequest, InstalledDisk};
+use zeroize::Zeroizing;
+
+use crate::machine::Machine;
+use crate::progress::Progress;
+use crate::{DiskError, install, keys, own_disk, update};
+
+/// Longest request: a plan, public keys, two passphrases.
+const LONGEST: usize = 256 << 10;
+/// Longest reply.
+const REPLY: usize = 16 << 10;
+
+/// Reads one request and carries it out; `lock` is taken for all that writes, and gives `None` where another request is
+/// being carried out.
+///
+/// Whoever asked may go away meanwhile: what was begun is brought to its end.
+pub fn serve<L>(
+    machine: &dyn Machine,
+    input: &mut dyn Read,
+    output: &mut dyn Write,
+    lock: impl FnOnce() -> io::Result<Option<L>>,
+) {
+    let result = read_request(input).and_then(|request| {
+        let held = if request == DiskRequest::Look { None } else { Some(take(lock)?) };
+        let result = carry_out(machine, &request, &mut |step, percent| {
+            send(output, &DiskReply::Progress { step: step.to_owned(), percent });
+        });
+        drop(held);
+        result
+    });
+    match result {
+        Ok(done) => send(output, &DiskReply::Done { disk: done.0, recovery_key: done.1 }),
+        Err(error) => {
+            tracing::warn!(%error, "the request failed");
+            send(output, &DiskReply::Failed { why: error.to_string() });
+        }
+    }
+}
+
+fn take<L>(lock: impl FnOnce() -> io::Result<Option<L>>) -> Result<L, DiskError> {
+    lock().map_err(DiskError::io("lock", Path::new("/run/meadow-disks")))?.ok_or_else(|| {
+        DiskError::refused("another change of this node's disks is under way; wait for it and ask again")
+    })
+}
+
+fn read_request(input: &mut dyn Read) -> Result<DiskRequest, DiskError> {
+    // Of fixed size: a growing buffer would leave parts of a passphrase behind where it lay before.
+    let mut line = Zeroizing::new(vec![0; LONGEST]);
+    let mut length = 0;
+    while !line[..length].contains(&b'\n') {
+        match input.read(&mut line[length..]) {
+            Ok(0) => break,
+            Ok(got) => length += got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(DiskError::io("read the request from", Path::new("the connection"))(error)),
+        }
+    }
+    serde_json::from_slice(&line[..length]).map_err(|error| {
+        // The error's own text could repeat a part of a secret.
+        let place = (error.line(), error.column());
+        DiskError::refused(format!("the request is not understood (at {place:?}); do the versions fit together?"))
+    })
+}
+
+type Done = (Option<InstalledDisk>, Option<Secret<String>>);
+
+fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progress<'_>) -> Result<Done, DiskError> {
+    let mut recovery_key = None;
+    match request {
+        DiskRequest::Install(work) => {
+            let installed = install::install(machine, work, progress)?;
+            return Ok((Some(installed.disk), installed.recovery_key));
+        }
+        DiskRequest::Look => {}
+        DiskRequest::AddPassphrase { existing, new, label } => keys::add_passphrase(machine, existing, new, label)?,
+        DiskRequest::NewRecoveryKey { existing } => recovery_key = Some(keys::renew_recovery(machine, existing)?),
+        DiskRequest::RemoveKey { slot } => keys::remove(machine, *slot)?,
+        DiskRequest::WriteImage { folder } => update::write_image(machine, Path::new(folder), progress)?,
+        DiskRequest::TryOnce { slot } => update::try_once(machine, *slot, progress)?,
+        DiskRequest::Bless => update::bless(machine)?,
+        DiskRequest::Reboot => {
+            machine.restart()?;
+            return Ok((None, None));
+        }
+    }
+    let disk = match own_disk::find(machine)? {
+        Some(own) => Some(own.describe(machine)?),
+        None => None,
+    };
+    Ok((disk, recovery_key))
+}
+
+/// Sends a line; an asker that is gone misses it.
+fn send(output: &mut dyn Write, reply: &DiskReply) {
+    let mut line = Zeroizing::new(Vec::with_capacity(REPLY));
+    if serde_json::to_writer(&mut *line, reply).is_ok() {
+        line.push(b'\n');
+        if let Err(error) = output.write_all(&line).and_then(|()| output.flush()) {
+            tracing::debug!(%error, "nobody listens any more");
+        }
+    }
+}

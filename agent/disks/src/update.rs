@@ -1,0 +1,100 @@
+//! A new image in the slot that does not run; which slot boots.
+
+use std::path::Path;
+
+use meadow_model::install::BootSlot;
+use meadow_plan::layout;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::area::Area;
+use crate::esp::Esp;
+use crate::image::{Image, ROOT, SLOT_FILES};
+use crate::install::fits;
+use crate::machine::Machine;
+use crate::own_disk::{self, OwnDisk};
+use crate::progress::{Counter, Progress};
+use crate::{DiskError, slot};
+
+/// Writes an image into the slot that does not run; the boot loader is told nothing yet.
+pub(crate) fn write_image(machine: &dyn Machine, folder: &Path, progress: &mut Progress<'_>) -> Result<(), DiskError> {
+    let own = own_disk::require(machine)?;
+    let (esp_node, image) = (own.node(machine, layout::ESP)?, Image::open(folder)?);
+    let mut environment = slot::grubenv(&Esp::open_to_read(&esp_node)?)?;
+    let running = own.running(machine).unwrap_or(environment.blessed);
+    let target = running.other();
+    if target == environment.blessed {
+        return Err(DiskError::refused(format!(
+            "slot {} runs and is not blessed yet, and slot {} is the way back; bless the running one or restart first",
+            running.letter(),
+            target.letter()
+        )));
+    }
+    // Alone: a root that something runs from is never written.
+    let root = Area::open_alone(&own.node(machine, layout::root_name(target))?)?;
+    fits(&image, &[ROOT], root.size()?)?;
+    fits(&image, &SLOT_FILES, Area::open(&esp_node)?.size()? / 3)?;
+    let names: Vec<&str> = [ROOT].into_iter().chain(SLOT_FILES).collect();
+    image.check(&names, progress)?;
+
+    let _lock = lock(machine, &own)?;
+    let esp = Esp::open(&esp_node)?;
+    // A power cut from here on must not boot a slot that is half the old and half the new image.
+    if environment.tried.take().is_some() {
+        slot::set_grubenv(&esp, &environment)?;
+    }
+    slot::clear(&esp, target)?;
+    let artifact = image.artifact(ROOT)?;
+    root.copy_checked(&image.path(ROOT), artifact.size, &artifact.sha256, "writes the system", progress)?;
+    slot::write_files(&esp, &image, target, progress)?;
+    esp.close()?;
+    slot::compare_files(&esp_node, &image, target)
+}
+
+/// Boots a complete slot at the next start, once.
+pub(crate) fn try_once(machine: &dyn Machine, target: BootSlot, progress: &mut Progress<'_>) -> Result<(), DiskError> {
+    let own = own_disk::require(machine)?;
+    let esp = Esp::open(&own.node(machine, layout::ESP)?)?;
+    let incomplete =
+        || DiskError::refused(format!("slot {} holds no whole image; write one into it first", target.letter()));
+    let root = slot::root(&esp, target)?.ok_or_else(incomplete)?;
+    let area = Area::open(&own.node(machine, layout::root_name(target))?)?;
+    if root.size > area.size()? {
+        return Err(incomplete());
+    }
+    let mut counter = Counter::new("checks the system", root.size);
+    if area.digest(root.size, |bytes| counter.add(bytes, progress))? != root.sha256 {
+        return Err(incomplete());
+    }
+    let _lock = lock(machine, &own)?;
+    let mut environment = slot::grubenv(&esp)?;
+    environment.tried = Some(target);
+    slot::set_grubenv(&esp, &environment)?;
+    esp.close()
+}
+
+/// Makes the running slot the one that is booted from now on.
+pub(crate) fn bless(machine: &dyn Machine) -> Result<(), DiskError> {
+    let own = own_disk::require(machine)?;
+    let running = own.running(machine).ok_or_else(|| {
+        DiskError::refused(
+            "the system that runs now was not started from this node's disk; restart from the disk first",
+        )
+    })?;
+    let esp = Esp::open(&own.node(machine, layout::ESP)?)?;
+    let mut environment = slot::grubenv(&esp)?;
+    if environment.blessed == running && environment.tried.is_none() {
+        return Ok(());
+    }
+    let _lock = lock(machine, &own)?;
+    (environment.blessed, environment.tried) = (running, None);
+    slot::set_grubenv(&esp, &environment)?;
+    esp.close()
+}
+
+/// Keeps udev from looking at the disk meanwhile.
+fn lock(machine: &dyn Machine, own: &OwnDisk) -> Result<Area, DiskError> {
+    let node = machine.disk_node(&own.disk.name);
+    let disk = Area::open(&node)?;
+    flock(disk.file(), FlockOperation::LockExclusive).map_err(DiskError::io("lock", &node))?;
+    Ok(disk)
+}
