@@ -37,7 +37,7 @@ lay_parts() {
     chown -hR 0:0 "$work/overlay"
     find "$work/overlay" -type d -exec chmod 0755 {} +
     cp -a "$work/overlay/." "$root/"
-    for file in meadow meadowd meadow-console; do
+    for file in meadow meadowd meadow-console meadow-disks; do
         install -m 0755 "$bin/$file" "$root/usr/bin/$file"
     done
 }

@@ -8,7 +8,7 @@ stage_root() { with_lock root root_if_needed; }
 
 root_if_needed() {
     local key entry packages modules firmware tree overlay=$CHECKOUT/buildroot-overlay binary
-    for binary in meadow meadowd meadow-console; do
+    for binary in meadow meadowd meadow-console meadow-disks; do
         [[ -x $BIN_DIR/$binary ]] || die "$BIN_DIR/$binary is missing: build the workspace first (make build), or name its folder with --bin-dir"
     done
     packages=$(readlink -f "$CACHE/packages/current")
@@ -18,7 +18,7 @@ root_if_needed() {
     key=$({
         printf '%s\n' "${packages##*/}" "${modules##*/}" "${firmware##*/}" "${tree##*/}"
         digest_tree "$overlay"
-        for binary in meadow meadowd meadow-console; do sha256sum <"$BIN_DIR/$binary"; done
+        for binary in meadow meadowd meadow-console meadow-disks; do sha256sum <"$BIN_DIR/$binary"; done
         cat "$IMAGE/lib/assemble.sh"
     } | sha256sum | cut -c1-64)
     if [[ -d $(cached root "$key") ]]; then
