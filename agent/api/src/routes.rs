@@ -9,6 +9,7 @@ mod machines;
 mod nodes;
 mod operations;
 mod pxe;
+mod resource;
 mod tokens;
 
 use std::sync::Arc;

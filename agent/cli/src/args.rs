@@ -12,7 +12,7 @@ mod token;
 use clap::{Parser, Subcommand};
 
 pub(crate) use cluster::{EventCommand, OperationCommand, StatusArgs};
-pub(crate) use common::{Connection, ListArgs, OutputArgs, Risk, WaitArgs};
+pub(crate) use common::{Connection, LsArgs, OutputArgs, Risk, WaitArgs};
 pub(crate) use machine::{ApproveArgs, ArmArgs, BootArgs, MachineCommand, RejectArgs};
 pub(crate) use node::{InstallArgs, KeyChangeArgs, KeysCommand, NodeCommand, RebootArgs, RemoveArgs, UnlockArgs};
 pub(crate) use other::{CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};

@@ -4,8 +4,9 @@ use meadow_client::{Client, ClientError, ListAll};
 use meadow_model::machine::Machine;
 use meadow_model::node::Node;
 use meadow_model::operation::Operation;
+use meadow_model::resource::List;
 use meadow_model::token::Token;
-use meadow_model::{MacAddress, Name, ProblemCode};
+use meadow_model::{MacAddress, Name, ProblemCode, Resource};
 
 use crate::exit::{Exit, Failure};
 use crate::suggest;
@@ -39,13 +40,7 @@ pub(crate) async fn machine(client: &Client, text: &str) -> anyhow::Result<Machi
 /// # Errors
 /// As [`machine`].
 pub(crate) async fn node(client: &Client, name: &Name) -> anyhow::Result<Node> {
-    match client.node(name).await {
-        Err(error) if is_missing(&error) => {
-            let nodes = client.nodes(&ListAll::default()).await.map(|list| list.items).unwrap_or_default();
-            Err(missing("node", name.as_str(), nodes.into_iter().map(|node| node.metadata.name).collect()))
-        }
-        other => Ok(other?),
-    }
+    named("node", name, client.node(name), client.nodes(&ListAll::default())).await
 }
 
 /// The token with this id.
@@ -53,13 +48,7 @@ pub(crate) async fn node(client: &Client, name: &Name) -> anyhow::Result<Node> {
 /// # Errors
 /// As [`machine`].
 pub(crate) async fn token(client: &Client, name: &Name) -> anyhow::Result<Token> {
-    match client.token(name).await {
-        Err(error) if is_missing(&error) => {
-            let tokens = client.tokens(&ListAll::default()).await.map(|list| list.items).unwrap_or_default();
-            Err(missing("token", name.as_str(), tokens.into_iter().map(|token| token.metadata.name).collect()))
-        }
-        other => Ok(other?),
-    }
+    named("token", name, client.token(name), client.tokens(&ListAll::default())).await
 }
 
 /// The operation with this name.
@@ -67,18 +56,29 @@ pub(crate) async fn token(client: &Client, name: &Name) -> anyhow::Result<Token>
 /// # Errors
 /// As [`machine`].
 pub(crate) async fn operation(client: &Client, name: &Name) -> anyhow::Result<Operation> {
-    match client.operation(name).await {
-        Err(error) if is_missing(&error) => {
-            let all = client.operations(&ListAll::default()).await.map(|list| list.items).unwrap_or_default();
-            Err(missing("operation", name.as_str(), all.into_iter().map(|o| o.metadata.name).collect()))
-        }
+    named("operation", name, client.operation(name), client.operations(&ListAll::default())).await
+}
+
+/// What `one` finds; where there is none, `all` are asked for and the nearest name is told.
+async fn named<S, T>(
+    kind: &str,
+    name: &Name,
+    one: impl Future<Output = Result<Resource<S, T>, ClientError>>,
+    all: impl Future<Output = Result<List<Resource<S, T>>, ClientError>>,
+) -> anyhow::Result<Resource<S, T>> {
+    match one.await {
+        Err(error) if is_missing(&error) => Err(missing(kind, name.as_str(), names(all).await)),
         other => Ok(other?),
     }
 }
 
+async fn names<S, T>(all: impl Future<Output = Result<List<Resource<S, T>>, ClientError>>) -> Vec<Name> {
+    let all = all.await.map(|list| list.items).unwrap_or_default();
+    all.into_iter().map(|resource| resource.metadata.name).collect()
+}
+
 async fn machine_names(client: &Client) -> Vec<Name> {
-    let machines = client.machines(&ListAll::default()).await.map(|list| list.items).unwrap_or_default();
-    machines.into_iter().map(|machine| machine.metadata.name).collect()
+    names(client.machines(&ListAll::default())).await
 }
 
 fn is_missing(error: &ClientError) -> bool {

@@ -1,16 +1,14 @@
 //! The cluster.
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::ETAG;
+use axum::response::Response;
+use http::StatusCode;
 use meadow_model::cluster::{Cluster, ClusterSpec, ClusterStatus};
 use meadow_model::machine::MachinePhase;
 use meadow_model::node::NodeState;
 use meadow_model::{ProblemCode, Resource};
 
-use super::{Context, Reply};
-use crate::precondition::etag;
+use super::{Context, Reply, resource};
 use crate::problem::Failure;
 
 /// The cluster and how it is.
@@ -32,6 +30,5 @@ pub(super) async fn get(State(backend): Context) -> Reply<Response> {
         pending: count(pending),
         warnings: backend.warnings(),
     };
-    let cluster = Cluster { status, ..cluster.clone() };
-    Ok(([(ETAG, etag(cluster.metadata.revision))], Json(cluster)).into_response())
+    Ok(resource::shown(StatusCode::OK, &Cluster { status, ..cluster.clone() }))
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{ETAG, LOCATION};
+use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 use meadow_model::machine::{Machine, MachineSpec, MachineStatus};
 use meadow_model::operation::{OperationSpec, OperationStatus};
@@ -13,11 +13,12 @@ use meadow_model::{MacAddress, Name, Problem, ProblemCode, Resource};
 use meadow_state::command::{Command, MachineRef};
 use meadow_state::{Applied, Outcome};
 
+use super::resource::{self, shown};
 use super::{Context, Reply, author, change, missing, operations};
 use crate::backend::Arm;
 use crate::extract::{self, Caller, Query, Subject};
-use crate::list::{Field, ListQuery, page};
-use crate::precondition::{self, etag};
+use crate::list::{Field, ListQuery};
+use crate::precondition;
 use crate::problem::Failure;
 use crate::wire::{ApproveRequest, ArmRequest, MachinePatch, NewMachine, TICKET_DEFAULT_TTL_S, TICKET_TTL_S};
 
@@ -35,8 +36,7 @@ const FIELDS: &[Field<Machine>] = &[
     (status = 200, body = List<Resource<MachineSpec, MachineStatus>>),
 ))]
 pub(super) async fn list(State(backend): Context, Query(query): Query<ListQuery>) -> Reply<Json<List<Machine>>> {
-    let state = backend.state()?;
-    Ok(Json(page(state.machines().values().cloned(), &query, FIELDS, state.revision())?))
+    resource::list(&*backend, &query, FIELDS, |state| state.machines())
 }
 
 /// One machine.
@@ -176,7 +176,7 @@ fn reference(text: &str) -> Result<MachineRef, Failure> {
 }
 
 fn find<'s>(state: &'s meadow_state::State, name: &Name) -> Reply<&'s Machine> {
-    state.machines().get(name).ok_or_else(|| missing("machine", name))
+    resource::find(state.machines(), "machine", name)
 }
 
 /// The machine that a command was about.
@@ -185,8 +185,4 @@ fn changed<'s>(state: &'s meadow_state::State, applied: &Applied) -> Reply<&'s M
         Outcome::Machine { name } => find(state, name),
         _ => Err(Failure::new(ProblemCode::Internal, "the state machine did not tell which machine it changed")),
     }
-}
-
-fn shown(status: StatusCode, machine: &Machine) -> Response {
-    (status, [(ETAG, etag(machine.metadata.revision))], Json(machine)).into_response()
 }

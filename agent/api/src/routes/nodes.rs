@@ -2,8 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::ETAG;
+use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use meadow_model::fingerprint::PublicKey;
 use meadow_model::node::{Node, NodeReport, NodeSpec, NodeStatus};
@@ -12,11 +11,10 @@ use meadow_model::work::ReportReply;
 use meadow_model::{Name, ProblemCode, Resource};
 use meadow_state::command::Command;
 
-use super::{Context, Reply, author, change, missing};
+use super::{Context, Reply, resource};
 use crate::backend::Backend;
 use crate::extract::{self, Caller, Query, Subject};
-use crate::list::{Field, ListQuery, page};
-use crate::precondition::{self, etag};
+use crate::list::{Field, ListQuery};
 use crate::problem::Failure;
 
 /// Fields to filter and sort by.
@@ -34,9 +32,7 @@ const FIELDS: &[Field<Node>] = &[
     (status = 200, body = List<Resource<NodeSpec, NodeStatus>>),
 ))]
 pub(super) async fn list(State(backend): Context, Query(query): Query<ListQuery>) -> Reply<Json<List<Node>>> {
-    let state = backend.state()?;
-    let nodes = state.nodes().values().map(|node| judged(&*backend, node));
-    Ok(Json(page(nodes, &query, FIELDS, state.revision())?))
+    resource::list_as(&*backend, &query, FIELDS, |state| state.nodes(), |node| judged(&*backend, node))
 }
 
 /// One node, judged now.
@@ -45,8 +41,7 @@ pub(super) async fn list(State(backend): Context, Query(query): Query<ListQuery>
 ))]
 pub(super) async fn get(State(backend): Context, Subject(name): Subject) -> Reply<Response> {
     let state = backend.state()?;
-    let node = judged(&*backend, find(&state, &name)?);
-    Ok(([(ETAG, etag(node.metadata.revision))], Json(node)).into_response())
+    Ok(resource::shown(StatusCode::OK, &judged(&*backend, find(&state, &name)?)))
 }
 
 /// Takes a node out of the cluster: its key is refused and it leaves the mesh.
@@ -58,9 +53,9 @@ pub(super) async fn remove(
     Subject(name): Subject,
     headers: HeaderMap,
 ) -> Reply<StatusCode> {
-    let if_match = precondition::required(&headers, find(&*backend.state()?, &name)?.metadata.revision)?;
-    change(&*backend, author(&caller, &headers)?, Command::RemoveNode { node: name, if_match }).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let revision = find(&*backend.state()?, &name)?.metadata.revision;
+    let command = |if_match| Command::RemoveNode { node: name, if_match };
+    resource::delete(&*backend, &caller, &headers, revision, command).await
 }
 
 /// A node tells how it is, over the mesh, and hears who is in the mesh.
@@ -88,7 +83,7 @@ pub(super) async fn report(
 }
 
 pub(super) fn find<'s>(state: &'s meadow_state::State, name: &Name) -> Reply<&'s Node> {
-    state.nodes().get(name).ok_or_else(|| missing("node", name))
+    resource::find(state.nodes(), "node", name)
 }
 
 pub(super) fn judged(backend: &dyn Backend, node: &Node) -> Node {

@@ -4,16 +4,15 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{ETAG, LOCATION};
+use http::header::LOCATION;
 use meadow_model::operation::{Operation, OperationSpec, OperationStatus};
 use meadow_model::resource::List;
 use meadow_model::{ProblemCode, Resource};
 use meadow_state::{Applied, Outcome};
 
-use super::{Context, Reply, json_name, missing};
+use super::{Context, Reply, json_name, resource};
 use crate::extract::{Query, Subject};
-use crate::list::{Field, ListQuery, page};
-use crate::precondition::etag;
+use crate::list::{Field, ListQuery};
 use crate::problem::Failure;
 
 /// Fields to filter and sort by.
@@ -30,8 +29,7 @@ const FIELDS: &[Field<Operation>] = &[
     (status = 200, body = List<Resource<OperationSpec, OperationStatus>>),
 ))]
 pub(super) async fn list(State(backend): Context, Query(query): Query<ListQuery>) -> Reply<Json<List<Operation>>> {
-    let state = backend.state()?;
-    Ok(Json(page(state.operations().values().cloned(), &query, FIELDS, state.revision())?))
+    resource::list(&*backend, &query, FIELDS, |state| state.operations())
 }
 
 /// One operation with its steps.
@@ -40,8 +38,7 @@ pub(super) async fn list(State(backend): Context, Query(query): Query<ListQuery>
 ))]
 pub(super) async fn get(State(backend): Context, Subject(name): Subject) -> Reply<Response> {
     let state = backend.state()?;
-    let operation = state.operations().get(&name).ok_or_else(|| missing("operation", &name))?;
-    Ok(([(ETAG, etag(operation.metadata.revision))], Json(operation)).into_response())
+    Ok(resource::shown(StatusCode::OK, resource::find(state.operations(), "operation", &name)?))
 }
 
 /// The answer to a request that started work: the operation to follow.
@@ -49,7 +46,7 @@ pub(super) fn accepted(state: &meadow_state::State, applied: &Applied) -> Reply<
     let Outcome::Enrolling { operation: Some(name), .. } = &applied.outcome else {
         return Err(Failure::new(ProblemCode::Conflict, "this was done so long ago that its operation is forgotten"));
     };
-    let operation = state.operations().get(name).ok_or_else(|| missing("operation", name))?;
+    let operation = resource::find(state.operations(), "operation", name)?;
     let location = format!("/v1/operations/{name}");
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(operation)).into_response())
 }

@@ -3,17 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{ETAG, LOCATION};
+use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 use meadow_model::resource::List;
 use meadow_model::token::{NewToken, Token, TokenRequest, TokenSpec, TokenStatus};
 use meadow_model::{Name, Resource};
 use meadow_state::command::Command;
 
-use super::{Context, Reply, author, change, missing, out_of_range};
+use super::{Context, Reply, author, out_of_range, resource};
 use crate::extract::{self, Caller, Query, Subject};
-use crate::list::{Field, ListQuery, page};
-use crate::precondition::{self, etag};
+use crate::list::{Field, ListQuery};
 use crate::wire::{TOKEN_MAX_USES, TOKEN_TTL_S};
 
 /// Seconds that a token is valid where nobody says.
@@ -32,8 +31,7 @@ const FIELDS: &[Field<Token>] = &[
     (status = 200, body = List<Resource<TokenSpec, TokenStatus>>),
 ))]
 pub(super) async fn list(State(backend): Context, Query(query): Query<ListQuery>) -> Reply<Json<List<Token>>> {
-    let state = backend.state()?;
-    Ok(Json(page(state.tokens().values().cloned(), &query, FIELDS, state.revision())?))
+    resource::list(&*backend, &query, FIELDS, |state| state.tokens())
 }
 
 /// One token, without its secret.
@@ -42,8 +40,7 @@ pub(super) async fn list(State(backend): Context, Query(query): Query<ListQuery>
 ))]
 pub(super) async fn get(State(backend): Context, Subject(name): Subject) -> Reply<Response> {
     let state = backend.state()?;
-    let token = find(&state, &name)?;
-    Ok(([(ETAG, etag(token.metadata.revision))], Json(token)).into_response())
+    Ok(resource::shown(StatusCode::OK, find(&state, &name)?))
 }
 
 /// Makes a token. Its text is in this answer and nowhere else.
@@ -79,11 +76,11 @@ pub(super) async fn revoke(
     Subject(name): Subject,
     headers: HeaderMap,
 ) -> Reply<StatusCode> {
-    let if_match = precondition::required(&headers, find(&*backend.state()?, &name)?.metadata.revision)?;
-    change(&*backend, author(&caller, &headers)?, Command::RevokeToken { id: name, if_match }).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let revision = find(&*backend.state()?, &name)?.metadata.revision;
+    let command = |if_match| Command::RevokeToken { id: name, if_match };
+    resource::delete(&*backend, &caller, &headers, revision, command).await
 }
 
 fn find<'s>(state: &'s meadow_state::State, name: &Name) -> Reply<&'s Token> {
-    state.tokens().get(name).ok_or_else(|| missing("token", name))
+    resource::find(state.tokens(), "token", name)
 }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use meadow_model::Name;
 
-use super::{ListArgs, OutputArgs};
+use super::{LsArgs, OutputArgs};
 
 #[derive(Args, Debug)]
 pub(crate) struct StatusArgs {
@@ -15,12 +15,7 @@ pub(crate) struct StatusArgs {
 pub(crate) enum OperationCommand {
     /// List operations.
     #[command(visible_alias = "list")]
-    Ls {
-        #[command(flatten)]
-        list: ListArgs,
-        #[command(flatten)]
-        output: OutputArgs,
-    },
+    Ls(LsArgs),
     /// Show one with its steps.
     Show {
         /// Name of the operation.
@@ -39,8 +34,6 @@ pub(crate) enum EventCommand {
         #[arg(long, default_value_t = 0)]
         since: u64,
         #[command(flatten)]
-        list: ListArgs,
-        #[command(flatten)]
-        output: OutputArgs,
+        ls: LsArgs,
     },
 }

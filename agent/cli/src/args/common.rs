@@ -47,6 +47,15 @@ pub(crate) struct WaitArgs {
     pub(crate) timeout: u32,
 }
 
+/// What every list takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LsArgs {
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 /// How a person says that a destructive command is meant.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Risk {
@@ -58,8 +67,14 @@ pub(crate) struct Risk {
     pub(crate) accept_risk: Option<String>,
 }
 
-impl From<ListArgs> for meadow_client::ListAll {
-    fn from(args: ListArgs) -> Self {
-        Self { filter: args.filter, sort: args.sort }
+impl LsArgs {
+    /// Which items to ask for.
+    pub(crate) fn which(&self) -> meadow_client::ListAll {
+        meadow_client::ListAll { filter: self.list.filter.clone(), sort: self.list.sort.clone() }
+    }
+
+    /// In which form to print them.
+    pub(crate) fn format(&self) -> &Format {
+        &self.output.output
     }
 }

@@ -4,19 +4,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use meadow_model::Name;
 use meadow_model::boot::BootPolicy;
 
-use super::{ListArgs, OutputArgs, Risk};
+use super::{LsArgs, OutputArgs, Risk};
 use crate::duration;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MachineCommand {
     /// List machines.
     #[command(visible_alias = "list")]
-    Ls {
-        #[command(flatten)]
-        list: ListArgs,
-        #[command(flatten)]
-        output: OutputArgs,
-    },
+    Ls(LsArgs),
     /// Show one with its hardware, fingerprint and code.
     Show {
         /// Name or MAC address of the machine.

@@ -6,18 +6,13 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use meadow_model::Name;
 
-use super::{ListArgs, OutputArgs, Risk, WaitArgs};
+use super::{LsArgs, OutputArgs, Risk, WaitArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
     /// List nodes.
     #[command(visible_alias = "list")]
-    Ls {
-        #[command(flatten)]
-        list: ListArgs,
-        #[command(flatten)]
-        output: OutputArgs,
-    },
+    Ls(LsArgs),
     /// Show one with its hardware and why it is not ready.
     Show {
         /// Name of the node.

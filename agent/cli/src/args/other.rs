@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
-use super::{ListArgs, OutputArgs};
+use super::{LsArgs, OutputArgs};
 
 #[derive(Args, Debug)]
 pub(crate) struct GetArgs {
@@ -14,9 +14,7 @@ pub(crate) struct GetArgs {
     /// The name of one.
     pub(crate) name: Option<String>,
     #[command(flatten)]
-    pub(crate) list: ListArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) ls: LsArgs,
 }
 
 /// A kind of resource.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use meadow_model::Name;
 
-use super::{ListArgs, OutputArgs, Risk};
+use super::{LsArgs, OutputArgs, Risk};
 use crate::duration;
 
 #[derive(Debug, Subcommand)]
@@ -14,12 +14,7 @@ pub(crate) enum TokenCommand {
     Create(CreateTokenArgs),
     /// List tokens, without their secrets.
     #[command(visible_alias = "list")]
-    Ls {
-        #[command(flatten)]
-        list: ListArgs,
-        #[command(flatten)]
-        output: OutputArgs,
-    },
+    Ls(LsArgs),
     /// Show one, without its secret.
     Show {
         /// Id of the token.

@@ -8,7 +8,7 @@ use meadow_model::resource::List;
 use serde::Serialize;
 
 use super::Context;
-use crate::args::{EventCommand, ListArgs, OperationCommand, OutputArgs, StatusArgs};
+use crate::args::{EventCommand, LsArgs, OperationCommand, StatusArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, View, print_list, print_one, put, say};
 use crate::reference;
@@ -76,22 +76,22 @@ fn list<T>(items: Vec<T>) -> List<T> {
 
 pub(super) async fn operation(context: &Context, command: OperationCommand) -> anyhow::Result<()> {
     match command {
-        OperationCommand::Ls { list, output } => operations(context, list, &output).await,
+        OperationCommand::Ls(args) => operations(context, &args).await,
         OperationCommand::Show { name, output } => {
             print_one(&output.output, &reference::operation(&context.connect()?, &name).await?)
         }
     }
 }
 
-pub(super) async fn operations(context: &Context, list: ListArgs, output: &OutputArgs) -> anyhow::Result<()> {
-    print_list(&output.output, &context.connect()?.operations(&list.into()).await?)
+pub(super) async fn operations(context: &Context, args: &LsArgs) -> anyhow::Result<()> {
+    print_list(args.format(), &context.connect()?.operations(&args.which()).await?)
 }
 
 pub(super) async fn event(context: &Context, command: EventCommand) -> anyhow::Result<()> {
-    let EventCommand::Ls { since, list, output } = command;
-    events(context, list, since, &output).await
+    let EventCommand::Ls { since, ls } = command;
+    events(context, &ls, since).await
 }
 
-pub(super) async fn events(context: &Context, list: ListArgs, since: u64, output: &OutputArgs) -> anyhow::Result<()> {
-    print_list(&output.output, &context.connect()?.events(&list.into(), since).await?)
+pub(super) async fn events(context: &Context, args: &LsArgs, since: u64) -> anyhow::Result<()> {
+    print_list(args.format(), &context.connect()?.events(&args.which(), since).await?)
 }

@@ -6,14 +6,14 @@ use meadow_model::boot::BootPolicy;
 use meadow_model::machine::Machine;
 
 use super::{Context, approve, confirm_risk};
-use crate::args::{ArmArgs, BootArgs, ListArgs, MachineCommand, OutputArgs, RejectArgs};
+use crate::args::{ArmArgs, BootArgs, LsArgs, MachineCommand, RejectArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{print_changed, print_list, print_one, say};
 use crate::reference;
 
 pub(super) async fn run(context: &Context, command: MachineCommand) -> anyhow::Result<()> {
     match command {
-        MachineCommand::Ls { list, output } => ls(context, list, &output).await,
+        MachineCommand::Ls(args) => ls(context, &args).await,
         MachineCommand::Show { machine, output } => {
             print_one(&output.output, &reference::machine(&context.connect()?, &machine).await?)
         }
@@ -24,15 +24,15 @@ pub(super) async fn run(context: &Context, command: MachineCommand) -> anyhow::R
     }
 }
 
-pub(super) async fn ls(context: &Context, list: ListArgs, output: &OutputArgs) -> anyhow::Result<()> {
-    let machines = context.connect()?.machines(&list.into()).await?;
-    if machines.items.is_empty() && output.output.is_for_people() {
+pub(super) async fn ls(context: &Context, args: &LsArgs) -> anyhow::Result<()> {
+    let machines = context.connect()?.machines(&args.which()).await?;
+    if machines.items.is_empty() && args.format().is_for_people() {
         say(
             "No machine was seen. Open the window with `meadow pxe open --for 1h`, or name one with `meadow machine arm MAC`.",
         );
         return Ok(());
     }
-    print_list(&output.output, &machines)
+    print_list(args.format(), &machines)
 }
 
 async fn reject(context: &Context, args: &RejectArgs) -> anyhow::Result<()> {

@@ -1,13 +1,13 @@
 //! `meadow node`.
 
 use super::{Context, confirm_risk, disks};
-use crate::args::{ListArgs, NodeCommand, OutputArgs, RemoveArgs};
+use crate::args::{LsArgs, NodeCommand, RemoveArgs};
 use crate::output::{print_changed, print_list, print_one, say};
 use crate::reference;
 
 pub(super) async fn run(context: &Context, command: NodeCommand) -> anyhow::Result<()> {
     match command {
-        NodeCommand::Ls { list, output } => ls(context, list, &output).await,
+        NodeCommand::Ls(args) => ls(context, &args).await,
         NodeCommand::Show { name, output } => {
             print_one(&output.output, &reference::node(&context.connect()?, &name).await?)
         }
@@ -18,8 +18,8 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> anyhow::Resu
     }
 }
 
-pub(super) async fn ls(context: &Context, list: ListArgs, output: &OutputArgs) -> anyhow::Result<()> {
-    print_list(&output.output, &context.connect()?.nodes(&list.into()).await?)
+pub(super) async fn ls(context: &Context, args: &LsArgs) -> anyhow::Result<()> {
+    print_list(args.format(), &context.connect()?.nodes(&args.which()).await?)
 }
 
 async fn remove(context: &Context, args: &RemoveArgs) -> anyhow::Result<()> {

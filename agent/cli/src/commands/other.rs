@@ -16,19 +16,19 @@ use crate::views::Explanation;
 use crate::{reference, suggest};
 
 pub(super) async fn get(context: &Context, args: GetArgs) -> anyhow::Result<()> {
-    let GetArgs { kind, name, list, output } = args;
+    let GetArgs { kind, name, ls } = args;
+    let format = ls.format();
     let Some(name) = name else {
         return match kind {
-            Kind::Cluster => print_one(&output.output, &context.connect()?.cluster().await?),
-            Kind::Machine => machine::ls(context, list, &output).await,
-            Kind::Node => node::ls(context, list, &output).await,
-            Kind::Token => token::ls(context, list, &output).await,
-            Kind::Operation => cluster::operations(context, list, &output).await,
-            Kind::Event => cluster::events(context, list, 0, &output).await,
+            Kind::Cluster => print_one(format, &context.connect()?.cluster().await?),
+            Kind::Machine => machine::ls(context, &ls).await,
+            Kind::Node => node::ls(context, &ls).await,
+            Kind::Token => token::ls(context, &ls).await,
+            Kind::Operation => cluster::operations(context, &ls).await,
+            Kind::Event => cluster::events(context, &ls, 0).await,
         };
     };
     let client = context.connect()?;
-    let format = &output.output;
     let valid = || name.parse::<Name>().map_err(|error| Failure::usage(error.to_string()));
     match kind {
         Kind::Machine => print_one(format, &reference::machine(&client, &name).await?),

@@ -6,14 +6,14 @@ use meadow_host::files::{self, Access};
 use meadow_model::token::{NewToken, TokenRequest};
 
 use super::{Context, confirm_risk};
-use crate::args::{CreateTokenArgs, ListArgs, OutputArgs, RevokeArgs, TokenCommand};
+use crate::args::{CreateTokenArgs, LsArgs, RevokeArgs, TokenCommand};
 use crate::output::{Format, print_changed, print_list, print_one, put, say};
 use crate::reference;
 
 pub(super) async fn run(context: &Context, command: TokenCommand) -> anyhow::Result<()> {
     match command {
         TokenCommand::Create(args) => create(context, &args).await,
-        TokenCommand::Ls { list, output } => ls(context, list, &output).await,
+        TokenCommand::Ls(args) => ls(context, &args).await,
         TokenCommand::Show { name, output } => {
             print_one(&output.output, &reference::token(&context.connect()?, &name).await?)
         }
@@ -21,8 +21,8 @@ pub(super) async fn run(context: &Context, command: TokenCommand) -> anyhow::Res
     }
 }
 
-pub(super) async fn ls(context: &Context, list: ListArgs, output: &OutputArgs) -> anyhow::Result<()> {
-    print_list(&output.output, &context.connect()?.tokens(&list.into()).await?)
+pub(super) async fn ls(context: &Context, args: &LsArgs) -> anyhow::Result<()> {
+    print_list(args.format(), &context.connect()?.tokens(&args.which()).await?)
 }
 
 async fn create(context: &Context, args: &CreateTokenArgs) -> anyhow::Result<()> {
