@@ -1,5 +1,6 @@
 //! The disks that hold parts of Meadow: by the names of their partitions, and nothing else is looked at.
 
+mod gpt;
 mod layout;
 mod serial;
 mod sysfs;

@@ -13,6 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// For the disk that the boot loader came from, once another one with a root is there.
 const HEAD_START: Duration = Duration::from_secs(10);
 
+/// Most disks are there by then, and nobody has to read that they were waited for.
+const SILENCE: Duration = Duration::from_secs(2);
+
 impl Boot {
     /// The disks with a root, the one to boot from first. Empty after a while without any.
     pub(super) fn wait_for_root_disks(&self, esp: Option<&str>) -> Vec<Layout> {
@@ -30,11 +33,12 @@ impl Boot {
             if uptime() >= end {
                 return found;
             }
-            self.log.waiting(&format!(
-                "for a disk with Meadow's system (partitions meadow-root-a and meadow-root-b); {}; is it plugged in?",
-                there(found.iter().map(|layout| layout.disk.as_str()))
-            ));
-            self.arrivals.wait(known, end);
+            self.wait_for_arrival(known, begin, end, || {
+                format!(
+                    "for a disk with Meadow's system (partitions meadow-root-a and meadow-root-b); {}; is it plugged in?",
+                    there(found.iter().map(|layout| layout.disk.as_str()))
+                )
+            });
         }
     }
 
@@ -45,7 +49,8 @@ impl Boot {
         {
             hardware.coldplug();
         }
-        let end = uptime() + PATIENCE;
+        let begin = uptime();
+        let end = begin + PATIENCE;
         loop {
             let known = self.arrivals.count();
             let mut of_states = settled(None);
@@ -70,9 +75,20 @@ impl Boot {
                     there(of_states.iter().map(|layout| layout.disk.as_str()))
                 )));
             }
-            self.log.waiting(&format!("for the disk with the serial number {wanted}, which holds this node's state"));
-            self.arrivals.wait(known, end);
+            self.wait_for_arrival(known, begin, end, || {
+                format!("for the disk with the serial number {wanted}, which holds this node's state")
+            });
         }
+    }
+
+    /// Until a disk comes or the time is over; says what is missing if it takes long.
+    fn wait_for_arrival(&self, known: u64, begin: Duration, end: Duration, what: impl Fn() -> String) {
+        let silent = (begin + SILENCE).min(end);
+        if uptime() < silent && self.arrivals.wait(known, silent) {
+            return;
+        }
+        self.log.waiting(&what());
+        self.arrivals.wait(known, end);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Partition;
+use super::sysfs::ESP;
 use crate::slot::Slot;
 
 /// Meadow's partitions on one disk.
@@ -44,7 +45,7 @@ impl Layout {
     fn take(&mut self, partition: Partition) {
         // Of two with one name the first counts; nothing of ours makes a second.
         match partition.name.as_str() {
-            "meadow-esp" => _ = self.esp.get_or_insert(partition),
+            ESP => _ = self.esp.get_or_insert(partition),
             "meadow-root-a" => self.take_root(Slot::A, partition),
             "meadow-root-b" => self.take_root(Slot::B, partition),
             "meadow-preboot" => _ = self.preboot.get_or_insert(partition),

@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use super::gpt::partition_uuid;
+
+/// GPT name of the ESP.
+pub(super) const ESP: &str = "meadow-esp";
 const CLASS: &str = "/sys/class/block";
 
 /// A partition with a name.
@@ -14,7 +18,7 @@ pub struct Partition {
     pub device: String,
     /// Its GPT name, such as `meadow-root-a`.
     pub name: String,
-    /// Its GPT UUID in lower case, where the kernel tells it.
+    /// Its GPT UUID in lower case; asked for only for the ESP.
     pub uuid: Option<String>,
 }
 
@@ -35,12 +39,7 @@ impl Partition {
         }
         let device = field("DEVNAME").filter(|name| !name.contains('/'))?;
         let disk = place.parent()?.file_name()?.to_str()?;
-        Some(Self {
-            disk: disk.to_owned(),
-            device: device.to_owned(),
-            name: field("PARTNAME")?.to_owned(),
-            uuid: field("PARTUUID").map(str::to_ascii_lowercase),
-        })
+        Some(Self { disk: disk.to_owned(), device: device.to_owned(), name: field("PARTNAME")?.to_owned(), uuid: None })
     }
 }
 
@@ -52,7 +51,12 @@ pub fn partitions() -> Vec<Partition> {
         .flatten()
         .filter_map(|entry| {
             let place = fs::canonicalize(entry.path()).ok()?;
-            Partition::parse(&fs::read_to_string(place.join("uevent")).ok()?, &place)
+            let mut found = Partition::parse(&fs::read_to_string(place.join("uevent")).ok()?, &place)?;
+            // What a boot loader names its disk by. Other disks than ours are not looked at.
+            if found.name == ESP {
+                found.uuid = partition_uuid(&found.disk, &found.device);
+            }
+            Some(found)
         })
         .collect();
     found.sort_by(|a, b| a.device.cmp(&b.device));
@@ -69,11 +73,10 @@ mod tests {
 
     #[test]
     fn reads_a_partition_and_nothing_else() {
-        let text = "MAJOR=254\nMINOR=3\nDEVNAME=vda3\nDEVTYPE=partition\nDISKSEQ=9\nPARTN=3\nPARTNAME=meadow-root-a\nPARTUUID=0FC63DAF-8483-4772-8E79-3D69D8477DE4\n";
+        let text = "MAJOR=254\nMINOR=3\nDEVNAME=vda3\nDEVTYPE=partition\nDISKSEQ=9\nPARTN=3\nPARTNAME=meadow-root-a\n";
         let partition = Partition::parse(text, Path::new(PLACE)).unwrap();
         assert_eq!((partition.disk.as_str(), partition.path().as_str()), ("vda", "/dev/vda3"));
         assert_eq!(partition.name, "meadow-root-a");
-        assert_eq!(partition.uuid.as_deref(), Some("0fc63daf-8483-4772-8e79-3d69d8477de4"));
         for other in [
             "DEVNAME=vda\nDEVTYPE=disk\n",
             "DEVNAME=vda3\nDEVTYPE=partition\n",
