@@ -57,7 +57,7 @@ fn ask(name: &str) -> io::Result<()> {
             }
             Answer::End => PAUSE,
             Answer::Opened(opened) => {
-                terminal.say(&format!("\r\n{}", already_open(&opened)));
+                terminal.say(&format!("\n{}", already_open(&opened)));
                 return Ok(());
             }
         };

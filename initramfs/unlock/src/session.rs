@@ -55,7 +55,7 @@ fn ask(attempt: &Attempt<'_>, stdin: File) -> io::Result<ExitCode> {
             }
             Answer::End => return Ok(ExitCode::from(WRONG)),
             Answer::Opened(opened) => {
-                terminal.say(&format!("\r\n{}", already_open(&opened)));
+                terminal.say(&format!("\n{}", already_open(&opened)));
                 return Ok(ExitCode::SUCCESS);
             }
         };

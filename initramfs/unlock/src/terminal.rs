@@ -58,7 +58,7 @@ impl Terminal {
     /// Shows a line.
     pub fn say(&self, text: &str) {
         // A terminal that hung up is told by the next read.
-        let _ = writeln!(&self.file, "{text}\r");
+        let _ = writeln!(&self.file, "{text}");
     }
 
     /// Asks and waits.
