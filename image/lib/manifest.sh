@@ -29,7 +29,7 @@ artifact_sources() {
 packages_json() {
     {
         jq -r '.[] | "\(.name) \(.version)"' "$CACHE/root/current/packages.json"
-        cat "$CACHE/kernel/current/.meadow-kernel-package" "$CACHE/firmware/current/.meadow-firmware-packages"
+        cat "$CACHE/kernel/current/.meadow-kernel-package" "$CACHE/zfs/current/.meadow-zfs-package" "$CACHE/firmware/current/.meadow-firmware-packages"
         grep -E '^(ipxe|dropbear-bin|grub-pc-bin|grub-efi-amd64-bin|systemd-boot-efi) ' "$CACHE/tools/current/.meadow-versions"
     } | LC_ALL=C sort -u | jq -R 'split(" ") | {name: .[0], version: .[1]}' | jq -s .
 }

@@ -24,7 +24,7 @@ packages_if_needed() {
     # The archive is named by the sources that this host resolved; mkosi's own
     # defaults would name others.
     mkdir -p "$entry/sandbox/etc/apt/sources.list.d" "$entry/work" "$entry/cache"
-    archive_sources main >"$entry/sandbox/etc/apt/sources.list.d/mkosi.sources"
+    archive_sources 'main contrib' >"$entry/sandbox/etc/apt/sources.list.d/mkosi.sources"
     run_logged "$LOGS/packages.log" "packages of the root ($(wc -l <<<"$versions"))" \
         in_tools --bind "$entry" --read-only "$IMAGE" --chdir "$IMAGE/root" -- \
         mkosi --sandbox-tree="$entry/sandbox" --output-directory="$entry" \

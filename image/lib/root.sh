@@ -12,7 +12,7 @@ root_if_needed() {
         [[ -x $BIN_DIR/$binary ]] || die "$BIN_DIR/$binary is missing: build the workspace first (make build), or name its folder with --bin-dir"
     done
     packages=$(readlink -f "$CACHE/packages/current")
-    modules=$(readlink -f "$CACHE/modules/current")
+    modules=$(readlink -f "$CACHE/root-modules/current")
     firmware=$(readlink -f "$CACHE/firmware/current")
     tree=$(tools_tree)
     key=$({

@@ -53,3 +53,43 @@ zfs_if_needed() {
     publish zfs "$key" "$entry/out"
     rm -rf -- "$entry"
 }
+
+# The root's modules: Debian's and ZFS's. Debian's kernel under Secure Boot loads
+# what a key in `db` signed; the signature has no date, so it is the same twice.
+stage_root_modules() { with_lock root-modules root_modules_if_needed; }
+
+root_modules_if_needed() {
+    local key entry modules zfs version module target
+    modules=$(readlink -f "$CACHE/modules/current")
+    zfs=$(readlink -f "$CACHE/zfs/current")
+    version=$(kernel_version)
+    build_keys
+    key=$({
+        printf '%s\n' "${modules##*/}" "${zfs##*/}"
+        cat "$SECURE_BOOT_CERTIFICATE"
+        declare -f root_modules_if_needed
+    } | sha256sum | cut -c1-64)
+    if [[ -d $(cached root-modules "$key") ]]; then
+        use root-modules "$key"
+        say "root-modules: cached"
+        return
+    fi
+    entry=$(new_entry root-modules "$key")
+    target=$entry/usr/lib/modules/$version
+    cp -al "$modules/usr" "$entry/usr"
+    ln -s usr/lib "$entry/lib"
+    mkdir "$target/extra"
+    for module in spl zfs; do cp "$zfs/$module.ko" "$target/extra/$module.ko"; done
+    mkdir -p "$entry/usr/share/licenses/zfs-dkms"
+    install -m 0644 "$zfs/copyright" "$entry/usr/share/licenses/zfs-dkms/copyright"
+    # These are shared with the entry of `modules`: depmod writes new files.
+    find "$target" -maxdepth 1 -type f -name 'modules.*' ! -name modules.order ! -name 'modules.builtin' \
+        ! -name modules.builtin.modinfo -delete
+    # shellcheck disable=SC2016 # for the inner shell
+    run_logged "$LOGS/root-modules.log" "root-modules" \
+        in_tools --bind "$entry" --read-only "$zfs" --read-only "$BUILD_KEYS" -- \
+        bash -ec 'for module in "$5"/extra/*.ko; do "$1/sign-file" sha256 "$2" "$3" "$module"; done; depmod -b "$4" "$6"' \
+        - "$zfs" "$SECURE_BOOT_KEY" "$SECURE_BOOT_CERTIFICATE" "$entry" "$target" "$version"
+    rm "$entry/lib"
+    publish root-modules "$key" "$entry"
+}
