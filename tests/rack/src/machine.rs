@@ -77,6 +77,7 @@ impl Machine {
             uuid: format!("{}00-0000-4000-8000-{:012x}", run.id(), wanted.number),
             tap: lan.tap(usize::from(wanted.number))?,
             disk,
+            disk_first: false,
             control: run.file(format!("{name}.qmp")),
             serial: serial.clone(),
             name: name.clone(),
@@ -103,6 +104,11 @@ impl Machine {
     #[must_use]
     pub fn hardware(&self) -> &Hardware {
         &self.hardware
+    }
+
+    /// From the next time that it is switched on, it tries its disk before the network.
+    pub fn boot_from_disk(&mut self) {
+        self.hardware.disk_first = true;
     }
 
     /// Its serial line.

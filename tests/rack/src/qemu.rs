@@ -27,6 +27,8 @@ pub struct Hardware {
     pub tap: String,
     /// Its disk, a raw file.
     pub disk: PathBuf,
+    /// Whether firmware tries the disk before the network.
+    pub disk_first: bool,
     /// Where its serial line is written.
     pub serial: PathBuf,
     /// Socket of QEMU's control.
@@ -53,7 +55,8 @@ impl Hardware {
         arguments.add("-netdev", format!("tap,id=n0,ifname={},script=no,downscript=no", self.tap));
         arguments.add("-device", self.network_card());
         arguments.add("-drive", format!("if=none,id=d0,format=raw,discard=unmap,file={}", self.disk.display()));
-        arguments.add("-device", format!("virtio-blk-pci,drive=d0,serial={},bootindex=2", self.name));
+        let turn = if self.disk_first { 0 } else { 2 };
+        arguments.add("-device", format!("virtio-blk-pci,drive=d0,serial={},bootindex={turn}", self.name));
         // Without a source of randomness OVMF shows no PXE entry, and a guest waits for its first key.
         arguments.add("-device", "virtio-rng-pci");
         arguments.0
@@ -117,6 +120,7 @@ mod tests {
             mac: "52:54:00:00:00:01".to_owned(),
             tap: "tap1".to_owned(),
             disk: "/d.disk".into(),
+            disk_first: false,
             serial: "/s.log".into(),
             control: "/c.sock".into(),
             uuid: "00000000-0000-4000-8000-000000000001".to_owned(),

@@ -2,6 +2,7 @@
 
 pub mod disk;
 pub mod installed_host;
+pub mod node_disk;
 
 use std::fs;
 use std::net::IpAddr;
@@ -77,21 +78,20 @@ impl Admin {
     /// # Errors
     /// When ssh cannot be run.
     pub fn ssh(&self, from: &Namespace, address: IpAddr, command: &[&str]) -> Result<Output> {
+        self.ssh_command(from, address, &[]).args(command).output().context("cannot run ssh")
+    }
+
+    /// The command line of that ssh, with these options of ssh's and no command yet.
+    #[must_use]
+    pub fn ssh_command(&self, from: &Namespace, address: IpAddr, options: &[&str]) -> Command {
         let mut ssh = from.command("ssh");
         ssh.args(["-F", "none", "-p", SSH_PORT, "-l", "root", "-i"]).arg(&self.key);
-        ssh.args([
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "StrictHostKeyChecking=yes",
-            "-o",
-            "IdentitiesOnly=yes",
-            "-o",
-            "ConnectTimeout=30",
-            "-o",
-        ]);
-        ssh.arg(format!("UserKnownHostsFile={}", self.known_hosts.display())).arg(address.to_string()).args(command);
-        ssh.output().context("cannot run ssh")
+        for option in ["BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "ConnectTimeout=30"] {
+            ssh.args(["-o", option]);
+        }
+        ssh.arg("-o").arg(format!("UserKnownHostsFile={}", self.known_hosts.display()));
+        ssh.args(options).arg(address.to_string());
+        ssh
     }
 }
 

@@ -1,0 +1,161 @@
+//! The disk of a node, made on the host: the stick's image, which every firmware boots, and behind it a record and an
+//! encrypted state. The host's kernel need not know dm-crypt.
+
+mod xts;
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use data_encoding::BASE64;
+use meadow_luks::{Key, NewSlot, Volume};
+use meadow_model::preboot::{HostKey, Preboot, StaticNetwork, VERSION};
+use meadow_model::{Fingerprint, Name, Secret, record};
+use meadow_rack::paths;
+
+const MIB: u64 = 1 << 20;
+const PREBOOT_MIB: u64 = 16;
+/// With 16 MiB of header in it.
+const STATE_MIB: u64 = 144;
+const HEADER_MIB: u64 = 16;
+const UUID: &str = "0f9c7a1e-5d0c-4a59-9d9e-4c5d6a1f2b3c";
+const TYPES: [&str; 2] = ["6d656164-6f77-4f53-8001-000000000002", "6d656164-6f77-4f53-8001-000000000003"];
+
+/// Who lives on the disk.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The node.
+    pub node: Name,
+    /// Who may unlock it.
+    pub authorized_keys: Vec<String>,
+    /// Its fixed addresses, if it has any.
+    pub network: Vec<StaticNetwork>,
+    /// What opens it.
+    pub passphrase: String,
+}
+
+/// What a person would know of it.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// `SHA256:…` of its host key in the initramfs.
+    pub fingerprint: String,
+    /// What opens it too.
+    pub recovery_key: String,
+    /// First byte of the root.
+    pub root: u64,
+    /// First byte of the state.
+    pub state: u64,
+}
+
+/// Writes it all over `disk`, with files of its own in `folder`.
+///
+/// # Errors
+/// When a tool is missing, or there is no image.
+pub fn write(disk: &Path, folder: &Path, wanted: &Wanted) -> Result<Made> {
+    let stick = paths::image().join("stick.img");
+    // Sparse as it is; the rack's disk is larger than the stick.
+    run(Command::new("dd")
+        .args(["bs=1M", "conv=notrunc,sparse", "status=none"])
+        .args([arg("if", &stick), arg("of", disk)]))
+    .with_context(|| format!("{} cannot be copied; `make image` makes it", stick.display()))?;
+    run(Command::new("sfdisk")
+        .args(["--quiet", "--no-reread", "--no-tell-kernel", "--relocate", "gpt-bak-std"])
+        .arg(disk))?;
+    let table = format!(
+        "size={}, type={}, name=meadow-preboot\nsize={}, type={}, name=meadow-state\n",
+        PREBOOT_MIB * 2048,
+        TYPES[0],
+        STATE_MIB * 2048,
+        TYPES[1]
+    );
+    let append = ["--quiet", "--append", "--no-reread", "--no-tell-kernel"];
+    feed(Command::new("sfdisk").args(append).arg(disk), table.as_bytes())?;
+    let starts = starts(disk)?;
+    let start = |name: &str| starts.iter().find(|(found, _)| found == name).map(|(_, start)| *start);
+    let [root, preboot, state] = ["meadow-root-a", "meadow-preboot", "meadow-state"].map(start);
+    let (root, preboot, state) = root.zip(preboot).zip(state).map(|((a, b), c)| (a, b, c)).context("no partitions")?;
+
+    let target = File::options().write(true).open(disk)?;
+    let (host_key, fingerprint) = host_key(folder)?;
+    target.write_all_at(&record_of(wanted, host_key)?, preboot)?;
+    let (volume, recovery_key) = volume(folder, &wanted.passphrase)?;
+    let mut bytes = Vec::new();
+    File::open(volume)?.read_to_end(&mut bytes)?;
+    target.write_all_at(&bytes, state)?;
+    Ok(Made { fingerprint, recovery_key, root, state })
+}
+
+/// Names and first bytes of the partitions.
+fn starts(disk: &Path) -> Result<Vec<(String, u64)>> {
+    let output = Command::new("sfdisk").arg("--json").arg(disk).output()?;
+    let table: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let partitions = table["partitiontable"]["partitions"].as_array().context("no partitions")?;
+    let read = |part: &serde_json::Value| Some((part["name"].as_str()?.to_owned(), part["start"].as_u64()? * 512));
+    Ok(partitions.iter().filter_map(read).collect())
+}
+
+fn record_of(wanted: &Wanted, host_key: HostKey) -> Result<Vec<u8>> {
+    let preboot = Preboot {
+        version: VERSION,
+        node: wanted.node.clone(),
+        cluster: "test".to_owned(),
+        ca_fingerprint: Fingerprint::of_public_key(b""),
+        luks_uuid: UUID.to_owned(),
+        installed: true,
+        authorized_keys: wanted.authorized_keys.clone(),
+        network: wanted.network.clone(),
+        host_key,
+    };
+    let write = record::replace(&vec![0; record::AREA_BYTES], &serde_json::to_vec(&preboot)?)?;
+    ensure!(write.offset == 0, "an empty area begins with its first slot");
+    Ok(write.bytes)
+}
+
+/// By Dropbear's own tool, which nobody here wrote.
+fn host_key(folder: &Path) -> Result<(HostKey, String)> {
+    let file = folder.join("host-key");
+    let made = Command::new("dropbearkey").args(["-t", "ed25519", "-f"]).arg(&file).output();
+    let told = String::from_utf8(made.context("cannot run dropbearkey; see tests/packages/test.list")?.stdout)?;
+    let fingerprint = told.split_whitespace().find(|word| word.starts_with("SHA256:")).context("no fingerprint")?;
+    let key = Secret::new(BASE64.encode(&fs::read(file)?));
+    Ok((HostKey::Plain { key, fingerprint: fingerprint.to_owned() }, fingerprint.to_owned()))
+}
+
+/// A LUKS2 volume with an ext4 in it, as a file; and its recovery key.
+fn volume(folder: &Path, passphrase: &str) -> Result<(PathBuf, String)> {
+    let (file, plain) = (folder.join("state"), folder.join("ext4"));
+    File::create(&file)?.set_len(STATE_MIB * MIB)?;
+    let (mut volume, key) = Volume::format(&file, Some(UUID.parse()?))?;
+    volume.add(&key, &Key::new_passphrase(passphrase)?, NewSlot { label: "first", ..NewSlot::default() })?;
+    let recovery = volume.renew_recovery(&key, None)?.text().to_string();
+    drop(volume);
+
+    File::create(&plain)?.set_len((STATE_MIB - HEADER_MIB) * MIB)?;
+    run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-b", "4096"]).arg(&plain))?;
+    let dump = folder.join("volume-key");
+    let options = ["luksDump", "--batch-mode", "--dump-volume-key", "--key-file", "-", "--volume-key-file"];
+    feed(Command::new("cryptsetup").args(options).args([&dump, &file]).stdout(Stdio::null()), recovery.as_bytes())?;
+    let mut data = fs::read(plain)?;
+    xts::encrypt(&fs::read(dump)?, &mut data)?;
+    File::options().write(true).open(&file)?.write_all_at(&data, HEADER_MIB * MIB)?;
+    Ok((file, recovery))
+}
+
+fn arg(name: &str, path: &Path) -> String {
+    format!("{name}={}", path.display())
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    feed(command, b"")
+}
+
+fn feed(command: &mut Command, input: &[u8]) -> Result<()> {
+    let mut child = command.stdin(Stdio::piped()).spawn().with_context(|| format!("cannot run {command:?}"))?;
+    child.stdin.take().context("no input")?.write_all(input)?;
+    let status = child.wait()?;
+    ensure!(status.success(), "{command:?} failed ({status})");
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! A node boots from its own disk, without any server, and is unlocked over a stock ssh; strangers get nothing.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::FileExt;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use meadow_rack::namespace::Namespace;
+use meadow_rack::{Firmware, Machine, Rack, RackConfig, wait};
+use meadow_tests_vm::node_disk::{self, Made, Wanted};
+use meadow_tests_vm::{Admin, BOOT, address, milestone};
+
+const PASSPHRASE: &str = "correct horse battery";
+
+fn wait_for(rack: &mut Rack, prefix: &str) -> Vec<String> {
+    let all = wait::until(prefix, BOOT, || {
+        rack.look_after()?;
+        rack.machines().iter().map(|machine| milestone(machine, prefix)).collect::<Result<Option<Vec<String>>>>()
+    });
+    all.unwrap_or_else(|error| {
+        panic!("{error:#}; stages: {:?}", rack.machines().iter().map(Machine::milestones).collect::<Vec<_>>())
+    })
+}
+
+/// Sends a line as `meadow unlock` does.
+fn unlock(admin: &Admin, from: &Namespace, address: IpAddr, text: &str) -> Result<Output> {
+    let mut ssh = admin.ssh_command(from, address, &[]);
+    let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // A server that refuses closes first.
+    let _ = child.stdin.take().context("no input")?.write_all(format!("{text}\n").as_bytes());
+    Ok(child.wait_with_output()?)
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
+}
+
+fn make_disks(rack: &mut Rack, admin: &Admin) -> Vec<Made> {
+    let made = rack.machines().iter().map(|machine| {
+        let folder = rack.run().file(format!("{}.parts", machine.name()));
+        std::fs::create_dir(&folder)?;
+        let wanted = Wanted {
+            node: machine.name().parse()?,
+            authorized_keys: vec![admin.public_key()?],
+            network: Vec::new(),
+            passphrase: PASSPHRASE.to_owned(),
+        };
+        node_disk::write(&machine.hardware().disk, &folder, &wanted)
+    });
+    made.collect::<Result<Vec<Made>>>().expect("disks")
+}
+
+fn strangers_get_nothing(rack: &Rack, admin: &Admin, from: &Namespace, address: IpAddr) {
+    let folder = rack.run().file(format!("stranger-{address}"));
+    std::fs::create_dir(&folder).expect("a folder");
+    let stranger = Admin::create(&folder).expect("a key");
+    stranger.fetch_host_key(from, address).expect("a host key");
+    let refused = stranger.ssh(from, address, &["status"]).expect("ssh");
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
+
+    let command = admin.ssh(from, address, &["cat", "/etc/passwd"]).expect("ssh");
+    assert_eq!(command.status.code(), Some(2), "{command:?}");
+    assert!(!said(&command).contains("root:"), "{command:?}");
+    for forward in [["-W", "127.0.0.1:2222"], ["-R", "9999:127.0.0.1:1"]] {
+        let options = [forward[0], forward[1], "-o", "ExitOnForwardFailure=yes"];
+        let mut ssh = admin.ssh_command(from, address, &options);
+        let forwarded = ssh.stdin(Stdio::null()).output().expect("ssh");
+        assert_eq!(forwarded.status.code(), Some(255), "{forward:?}: {forwarded:?}");
+    }
+}
+
+#[test]
+fn a_node_is_unlocked_over_ssh_and_reaches_its_root_and_strangers_get_nothing() {
+    let mut rack = Rack::build(&RackConfig::cycled(2, &[Firmware::BiosPxe, Firmware::UefiPxe])).expect("a rack");
+    let admin = Admin::create(rack.run().path()).expect("a key");
+    let made = make_disks(&mut rack, &admin);
+    let person = rack.computer_at("person", 2).expect("a computer");
+    for number in 1..=2 {
+        rack.machine(number).expect("there").boot_from_disk();
+    }
+    rack.power_on_all().expect("power");
+
+    let prompts = wait_for(&mut rack, "unlock waiting");
+    let networks = wait_for(&mut rack, "network ");
+    let addresses: Vec<IpAddr> = networks.iter().map(|line| address(line).expect("an address")).collect();
+    for (address, (prompt, made)) in addresses.iter().zip(prompts.iter().zip(&made)) {
+        let shown = admin.fetch_host_key(&person, *address).expect("a host key");
+        assert_eq!(shown, made.fingerprint, "the host key is the disk's own");
+        assert!(prompt.contains(&made.fingerprint), "the console shows `{prompt}`");
+        strangers_get_nothing(&rack, &admin, &person, *address);
+        let status = admin.ssh(&person, *address, &["status"]).expect("ssh");
+        assert!(status.status.success() && said(&status).contains("unlocked: no"), "{status:?}");
+        let wrong = unlock(&admin, &person, *address, "not this one").expect("ssh");
+        assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
+        assert!(said(&wrong).contains("1 wrong so far"), "{wrong:?}");
+    }
+    assert!(rack.machines().iter().all(|machine| milestone(machine, "unlocked").expect("read").is_none()));
+
+    // One by its passphrase, one by its recovery key.
+    for (address, secret) in addresses.iter().zip([PASSPHRASE, &made[1].recovery_key]) {
+        // The other's key was fetched meanwhile.
+        admin.fetch_host_key(&person, *address).expect("a host key");
+        let opened = unlock(&admin, &person, *address, secret).expect("ssh");
+        assert!(opened.status.success() && said(&opened).contains("is unlocked"), "{opened:?}");
+    }
+    let kinds = wait_for(&mut rack, "unlocked");
+    assert!(kinds[0].contains("passphrase") && kinds[1].contains("recovery"), "{kinds:?}");
+    wait_for(&mut rack, "state mounted");
+    wait_for(&mut rack, "root verified slot a");
+    wait_for(&mut rack, "switch-root");
+    let screens = wait::until("the root's own console", BOOT, || {
+        rack.look_after()?;
+        let up = |machine: &Machine| machine.serial().text_from(0).is_ok_and(|text| text.contains("NO CLUSTER"));
+        Ok(rack.machines().iter().all(up).then_some(()))
+    });
+    screens.expect("the agent runs");
+}
+
+#[test]
+fn a_flipped_bit_in_the_root_is_said_and_is_no_restart_loop() {
+    let mut rack = Rack::build(&RackConfig::cycled(1, &[Firmware::BiosPxe])).expect("a rack");
+    let admin = Admin::create(rack.run().path()).expect("a key");
+    let made = make_disks(&mut rack, &admin).remove(0);
+    let disk = std::fs::File::options().read(true).write(true).open(&rack.machines()[0].hardware().disk).expect("open");
+    let mut byte = [0];
+    disk.read_exact_at(&mut byte, made.root + (40 << 20)).expect("read");
+    disk.write_all_at(&[byte[0] ^ 4], made.root + (40 << 20)).expect("written");
+    rack.machine(1).expect("there").boot_from_disk();
+    rack.power_on_all().expect("power");
+    let person = rack.computer_at("person", 2).expect("a computer");
+    let networks = wait_for(&mut rack, "network ");
+    let address = address(&networks[0]).expect("an address");
+    wait_for(&mut rack, "unlock waiting");
+    admin.fetch_host_key(&person, address).expect("a host key");
+    let opened = unlock(&admin, &person, address, PASSPHRASE).expect("ssh");
+    assert!(opened.status.success(), "{opened:?}");
+    let told = wait::until("the message", Duration::from_secs(120), || {
+        rack.look_after()?;
+        let text = rack.machines()[0].serial().text_from(0)?;
+        let told = text.contains("slot a on vda3 does not hold the root of this initrd")
+            && text.contains("no Meadow server answers either: both are tried again");
+        Ok(told.then_some(text))
+    });
+    let text = told.expect("it says what is wrong");
+    assert_eq!(text.matches("meadow: init ").count(), 1, "it restarted");
+    // SSH stays, and says how it is.
+    let status = admin.ssh(&person, address, &["status"]).expect("ssh");
+    assert!(said(&status).contains("unlocked: by ssh"), "{status:?}");
+}
