@@ -31,7 +31,7 @@ INIT := $(CARGO_TARGET_DIR)/$(STATIC)/release/meadow-init
 CARGO := $(if $(shell printf '%s\n2.41\n' "$$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)" | sort -VC && echo old),cargo,$(ROOT) image/build cargo)
 
 # What `make clean` removes of the cache: by name, so that a wrong MEADOW_CACHE costs nobody anything else.
-CACHED := archive firmware grub image initrd initrd-base kernel locks logs modules packages rack root stages target toolchain tools uki zfs
+CACHED := archive firmware grub image initrd initrd-base kernel locks logs modules packages rack root root-modules stages target toolchain tools uki zfs
 
 .PHONY: help run image build test verify fix bench soak install uninstall clean prerequisites packages programs image-base reproducible
 
