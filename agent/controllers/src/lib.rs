@@ -13,7 +13,6 @@ pub mod live;
 pub mod mailbox;
 pub mod membership;
 pub mod mesh;
-pub mod node_facts;
 pub mod node_tasks;
 pub mod paths;
 pub mod probe;

@@ -75,10 +75,8 @@ impl LiveReports {
                 status.unresolved.clone_from(&report.unresolved);
                 status.reachable.clone_from(&report.reachable);
                 status.version = Some(report.version.clone());
-                if let Some(hardware) = &mut status.hardware
-                    && !report.disks.is_empty()
-                {
-                    hardware.disks.clone_from(&report.disks);
+                if let (Some(hardware), Some(known)) = (&mut status.hardware, &report.disks) {
+                    hardware.disks.clone_from(&known.disks);
                 }
             }
             status.last_handshake = live.handshakes.get(&node.spec.wireguard).map(|time| wall(*time));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use meadow_host::wireguard::PrivateKey;
 use meadow_model::install::{DiskRequest, InstallMode, InstallWork, Sealed};
 use meadow_model::mesh::WireGuardKey;
+use meadow_model::node::NodeDisks;
 use meadow_model::work::{InstallTask, KeyTask, NodeTask, WorkEnd, answer_purpose, passphrase_purpose};
 use meadow_model::{Name, Secret};
 use meadow_pki::sealed;
@@ -16,7 +17,6 @@ use tracing::warn;
 
 use crate::disk_helper::{DiskHelper, DiskWork};
 use crate::image_source::ImageSource;
-use crate::node_facts::NodeFacts;
 use crate::work::{Note, Worker};
 
 /// What the work of this node needs.
@@ -31,8 +31,8 @@ pub struct NodeTasks {
     pub images: ImageSource,
     /// The agent's state, which an installation takes along.
     pub state_dir: PathBuf,
-    /// What is known of the disks, brought up to date by the work.
-    pub facts: watch::Sender<NodeFacts>,
+    /// The newest look at the disks, brought up to date by the work.
+    pub known: watch::Sender<Option<NodeDisks>>,
     /// One piece of work at a time.
     pub turn: Mutex<()>,
 }
@@ -107,7 +107,7 @@ impl NodeTasks {
     async fn ask(&self, request: &DiskRequest, note: &Note) -> Result<DiskWork, crate::disk_helper::DiskError> {
         let done = self.disks.ask(request, |step, percent| note.step(step, percent)).await?;
         if done.disk.is_some() {
-            self.facts.send_modify(|facts| facts.installed.clone_from(&done.disk));
+            self.known.send_modify(|known| known.iter_mut().for_each(|known| known.installed.clone_from(&done.disk)));
         }
         Ok(done)
     }

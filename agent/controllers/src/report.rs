@@ -10,13 +10,12 @@ use meadow_model::ProblemCode;
 use meadow_model::console::SelfState;
 use meadow_model::enrolment::ClaimReply;
 use meadow_model::mesh::{MeshPeer, MeshView};
-use meadow_model::node::{NodeReport, PeerHandshake};
+use meadow_model::node::{NodeDisks, NodeReport, PeerHandshake};
 use meadow_model::work::ReportReply;
 use meadow_pki::{CaPin, Identity};
 use tokio::sync::watch;
 
 use crate::mesh::Peers;
-use crate::node_facts::NodeFacts;
 use crate::probe::{Findings, probe};
 use crate::self_status::SelfStatus;
 use crate::work::Work;
@@ -40,8 +39,8 @@ pub struct Reporter {
     pub views: Arc<watch::Sender<Option<MeshView>>>,
     /// Handshakes.
     pub peers: watch::Receiver<Peers>,
-    /// What the node knows of its disks.
-    pub facts: watch::Receiver<NodeFacts>,
+    /// The newest look at the disks; `None` until there was one.
+    pub disks: watch::Receiver<Option<NodeDisks>>,
     /// The work that the cluster gave this node.
     pub work: Work,
     /// What the console shows.
@@ -67,7 +66,7 @@ impl Reporter {
             };
             let findings = probe(&view).await;
             let mut report = report(&view, &self.peers.borrow().clone(), findings, &self.version);
-            self.facts.borrow().clone().add_to(&mut report);
+            report.disks.clone_from(&self.disks.borrow());
             report.work = self.work.reports();
             match self.send(&mut voters, &view, &report).await {
                 Ok(reply) => {
@@ -158,9 +157,7 @@ pub fn report(view: &MeshView, peers: &Peers, findings: Findings, version: &str)
         reachable: findings.reachable,
         mesh_generation: view.generation,
         handshakes: view.peers.iter().map(handshake).collect(),
-        disks: Vec::new(),
-        installed: None,
-        durable: false,
+        disks: None,
         work: Vec::new(),
     }
 }

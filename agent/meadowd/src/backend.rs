@@ -116,9 +116,11 @@ impl Voter {
     async fn take_news(&self, node: &Node, report: &NodeReport) -> Result<(), Problem> {
         let name = &node.metadata.name;
         let author = Author { actor: format!("node {name}"), idempotency_key: None };
-        if node.status.installed != report.installed || node.spec.ephemeral == report.durable {
-            let installed = report.installed.clone().map(Box::new);
-            let durable = report.durable;
+        if let Some(known) = &report.disks
+            && (node.status.installed != known.installed || node.spec.ephemeral == known.durable)
+        {
+            let installed = known.installed.clone().map(Box::new);
+            let durable = known.durable;
             self.propose_as(&author, Command::SetNodeDisk { node: name.clone(), installed, durable }).await?;
         }
         for command in self.mailbox.take(name, &report.work, &self.replica.state()) {

@@ -3,18 +3,20 @@
 use std::time::Duration;
 
 use meadow_controllers::disk_helper::DiskHelper;
-use meadow_controllers::node_facts::NodeFacts;
 use meadow_controllers::paths::Paths;
 use meadow_controllers::stored;
 use meadow_model::boot::BootReport;
-use meadow_model::install::DiskRequest;
+use meadow_model::install::{DiskRequest, InstalledDisk};
+use meadow_model::node::NodeDisks;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
 /// A disk that was plugged in is seen after this time at the latest.
 const PERIOD: Duration = Duration::from_secs(60);
+/// After a look that failed.
+const AGAIN: Duration = Duration::from_secs(5);
 
-/// What the initramfs said of this boot: whether the state survives a restart. An ordinary host keeps its `/var`.
+/// Whether the state survives a restart: the initramfs said so. An ordinary host keeps its `/var`.
 pub(crate) fn is_durable(paths: &Paths) -> bool {
     match stored::load::<BootReport>(&paths.boot_report()) {
         Ok(Some(report)) => report.state.is_some(),
@@ -26,35 +28,37 @@ pub(crate) fn is_durable(paths: &Paths) -> bool {
     }
 }
 
-/// Looks at the disks now and then, for ever.
-pub(crate) async fn run(paths: &Paths, helper: &DiskHelper, facts: &watch::Sender<NodeFacts>) {
+/// Looks at the disks now and then, for ever. What could not be looked at stays as it was known.
+pub(crate) async fn run(paths: &Paths, helper: &DiskHelper, known: &watch::Sender<Option<NodeDisks>>) {
     let durable = is_durable(paths);
-    let mut told = false;
     loop {
-        let disks = match crate::seed::inventory().await {
-            Ok(hardware) => hardware.disks,
+        let pause = match look(paths, helper).await {
+            Ok((disks, installed)) => {
+                let newest = Some(NodeDisks { disks, installed, durable });
+                known.send_if_modified(|known| {
+                    let changed = *known != newest;
+                    *known = newest;
+                    changed
+                });
+                PERIOD
+            }
             Err(error) => {
-                warn!("the disks cannot be listed: {error:#}");
-                Vec::new()
+                warn!("the disks cannot be looked at: {error:#}");
+                AGAIN
             }
         };
-        // An ordinary host has no helper, and needs none.
-        let installed = match helper.ask(&DiskRequest::Look, |_, _| {}).await {
-            Ok(work) => work.disk,
-            Err(error) => {
-                if !told {
-                    info!("{error}");
-                    told = true;
-                }
-                facts.borrow().installed.clone()
-            }
-        };
-        facts.send_if_modified(|facts| {
-            let newest = NodeFacts { disks, installed, durable };
-            let changed = *facts != newest;
-            *facts = newest;
-            changed
-        });
-        tokio::time::sleep(PERIOD).await;
+        tokio::time::sleep(pause).await;
     }
+}
+
+type Look = (Vec<meadow_model::hardware::Disk>, Option<InstalledDisk>);
+
+async fn look(paths: &Paths, helper: &DiskHelper) -> anyhow::Result<Look> {
+    let disks = crate::seed::inventory().await?.disks;
+    // An ordinary host has neither a report of an initramfs nor a helper, and needs none.
+    let installed = match stored::load::<BootReport>(&paths.boot_report())? {
+        Some(_) => helper.ask(&DiskRequest::Look, |_, _| {}).await?.disk,
+        None => None,
+    };
+    Ok((disks, installed))
 }

@@ -13,7 +13,6 @@ use meadow_controllers::join::{self, JoinRequest, JoinResult};
 use meadow_controllers::keys::Keys;
 use meadow_controllers::membership::Membership;
 use meadow_controllers::mesh::{Mesh, Peers};
-use meadow_controllers::node_facts::NodeFacts;
 use meadow_controllers::node_tasks::NodeTasks;
 use meadow_controllers::paths::Paths;
 use meadow_controllers::report::Reporter;
@@ -263,7 +262,7 @@ async fn serve_as_node(
     let views = Arc::new(watch::Sender::new(Some(membership.mesh.clone())));
     let peers = watch::Sender::new(Peers::new());
     let helper = DiskHelper::at(paths.disk_helper());
-    let facts = watch::Sender::new(NodeFacts { durable: disk_watch::is_durable(paths), ..NodeFacts::default() });
+    let disks = watch::Sender::new(None);
     let tasks = NodeTasks {
         node: membership.node.clone(),
         key: keys.wireguard.clone(),
@@ -274,7 +273,7 @@ async fn serve_as_node(
             folder: paths.incoming_image(),
         },
         state_dir: paths.state_dir(),
-        facts: facts.clone(),
+        known: disks.clone(),
         turn: tokio::sync::Mutex::default(),
     };
     let reporter = Reporter {
@@ -283,14 +282,14 @@ async fn serve_as_node(
         lan,
         views: views.clone(),
         peers: peers.subscribe(),
-        facts: facts.subscribe(),
+        disks: disks.subscribe(),
         work: Work::new(Arc::new(tasks)),
         status: status.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let removed = tokio::select! {
         () = mesh.run(views.subscribe(), peers) => anyhow::bail!("the mesh ended"),
-        () = disk_watch::run(paths, &helper, &facts) => anyhow::bail!("nobody looks at the disks any more"),
+        () = disk_watch::run(paths, &helper, &disks) => anyhow::bail!("nobody looks at the disks any more"),
         ended = keep_membership(paths, membership, views.subscribe()) => return ended,
         removed = reporter.run() => removed,
     };

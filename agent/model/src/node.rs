@@ -105,18 +105,23 @@ pub struct NodeReport {
     pub mesh_generation: u64,
     /// Seconds since each peer's last handshake, as its own WireGuard sees it.
     pub handshakes: Vec<PeerHandshake>,
-    /// Its disks as they are now.
+    /// Its disks; `None` until it has looked at them.
     #[serde(default)]
-    pub disks: Vec<Disk>,
-    /// Its own disk, where it has one.
-    #[serde(default)]
-    pub installed: Option<InstalledDisk>,
-    /// Whether its state survives a restart.
-    #[serde(default)]
-    pub durable: bool,
+    pub disks: Option<NodeDisks>,
     /// The work that it was given.
     #[serde(default)]
     pub work: Vec<WorkReport>,
+}
+
+/// A node's newest look at its disks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeDisks {
+    /// The disks as they are now.
+    pub disks: Vec<Disk>,
+    /// The node's own one, where it has one.
+    pub installed: Option<InstalledDisk>,
+    /// Whether its state survives a restart.
+    pub durable: bool,
 }
 
 /// A peer and the age of its last handshake.
