@@ -34,7 +34,8 @@ initrd_base_if_needed() {
 stage_initrd() { with_lock initrd initrd_if_needed; }
 
 initrd_if_needed() {
-    local key entry kernel base root tree programs=()
+    local key entry kernel base root tree
+    [[ -x $UNLOCK ]] || die "$UNLOCK is missing: build the workspace first (make build), or name it with --unlock"
     [[ -x $INIT ]] || die "$INIT is missing: build it first (make build), or name it with --init"
     # Where a program that needs shared libraries names their loader.
     if head -c 4096 "$INIT" | grep -qa ld-linux; then
@@ -44,12 +45,9 @@ initrd_if_needed() {
     base=$(readlink -f "$CACHE/initrd-base/current")
     root=$(readlink -f "$CACHE/root/current")
     tree=$(tools_tree)
-    # Without it an initrd boots over the network only.
-    [[ ! -x $UNLOCK ]] || programs=(--unlock "$UNLOCK")
     key=$({
         printf '%s\n' "${base##*/}" "${tree##*/}"
-        cat "$INITRAMFS"/{build-boot,common.sh} "$INIT" "$root/root.json"
-        ((${#programs[@]} == 0)) || cat "$UNLOCK"
+        cat "$INITRAMFS"/{build-boot,common.sh} "$INIT" "$UNLOCK" "$root/root.json"
     } | sha256sum | cut -c1-64)
     if [[ -d $(cached initrd "$key") ]]; then
         use initrd "$key"
@@ -59,9 +57,9 @@ initrd_if_needed() {
     entry=$(new_entry initrd "$key")
     run_logged "$LOGS/initrd.log" "initrd" \
         in_tools --bind "$entry" --read-only "$kernel" --read-only "$base" --read-only "$root" \
-        --read-only "$INITRAMFS" --read-only "$INIT" "${programs[@]/--unlock/--read-only}" -- \
+        --read-only "$INITRAMFS" --read-only "$INIT" --read-only "$UNLOCK" -- \
         "$INITRAMFS/build-boot" --base "$base/base" --kernel "$kernel" --init "$INIT" --root-json "$root/root.json" \
-        "${programs[@]}" --out "$entry/initrd"
+        --unlock "$UNLOCK" --out "$entry/initrd"
     sed 's/^/image:   /' "$LOGS/initrd.log"
     publish initrd "$key" "$entry"
 }
