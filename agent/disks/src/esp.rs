@@ -4,6 +4,8 @@
 //! of a folder that the other slot is found by; FAT entries of both may share a sector, and those of the other slot are
 //! written as they were.
 
+mod folders;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -26,23 +28,24 @@ pub(crate) struct Esp {
 }
 
 impl Esp {
-    /// Makes an empty file system with these folders on a partition. `sector` is the size of the disk's sectors.
+    /// Makes an empty file system with these folders on a partition of a disk with sectors of 512 bytes.
     ///
     /// # Errors
     /// [`DiskError::Io`]
-    pub(crate) fn format(path: &Path, sector: u16, volume_id: u32, folders: &[&str]) -> Result<Self, DiskError> {
-        let mut options = FormatVolumeOptions::new().bytes_per_sector(sector).volume_id(volume_id).volume_label(LABEL);
-        if u32::from(sector) <= CLUSTER {
-            // With larger sectors 256 MiB are FAT16, which firmware takes as well.
-            options = options.fat_type(FatType::Fat32).bytes_per_cluster(CLUSTER);
-        }
+    pub(crate) fn format(path: &Path, volume_id: u32, paths: &[&str]) -> Result<Self, DiskError> {
+        let making = DiskError::io("make a FAT file system on", path);
+        let options = FormatVolumeOptions::new()
+            .fat_type(FatType::Fat32)
+            .bytes_per_cluster(CLUSTER)
+            .volume_id(volume_id)
+            .volume_label(LABEL);
         let device = OpenOptions::new().read(true).write(true).open(path);
         let device = device.map_err(DiskError::io("open", path))?;
-        format_volume(&device, options).map_err(DiskError::io("make a FAT file system on", path))?;
+        format_volume(&device, options).map_err(&making)?;
+        folders::make(&device, paths).map_err(&making)?;
         let esp = Self::over(path, device)?;
-        for folder in folders {
-            esp.system.root_dir().create_dir(folder).map_err(DiskError::io("make a folder on", path))?;
-        }
+        // Counts the free clusters, which are written down when the file system is closed.
+        esp.system.stats().map_err(&making)?;
         Ok(esp)
     }
 

@@ -20,7 +20,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::area::Area;
 use crate::machine::Machine;
 use crate::progress::Progress;
-use crate::{DiskError, host_key, own_disk, preboot_area, table};
+use crate::{DiskError, bios, host_key, own_disk, preboot_area, table};
 use checks::Found;
 
 /// Cleared at the start and end of every partition, so that nothing old is recognised there.
@@ -59,9 +59,12 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
     // udev leaves a locked disk alone, and would else look at half-written partitions and keep them busy.
     let device = Area::open(&node)?;
     flock(device.file(), FlockOperation::LockExclusive).map_err(DiskError::io("lock", &node))?;
-    let sector = u64::from(machine_sector(&device));
-    if image.is_some() && sector > 4096 {
-        return Err(DiskError::refused("this disk has sectors of more than 4096 bytes; take another disk"));
+    let sector = u64::from(sector_size(&device));
+    if image.is_some() && sector != bios::SECTOR {
+        return Err(DiskError::refused(format!(
+            "this disk has sectors of {sector} bytes, from which no BIOS boots; take a disk with sectors of 512 bytes, or \
+             only keep the state on it"
+        )));
     }
     {
         let alone = Area::open_alone(&node)?;
@@ -77,13 +80,13 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
     }
     let place = |name| Ok::<_, DiskError>(machine.partition_node(&disk.name, part(name)?));
     if let Some(image) = &image {
-        system::write(image, plan, &place, sector, progress)?;
+        system::write(image, plan, &place, progress)?;
     }
     let new = state::make(machine, &place(layout::STATE)?, &passphrase, &source, progress)?;
 
     progress("makes the disk bootable", None);
     if let Some(image) = &image {
-        system::write_boot_code(image, part(layout::BIOS)?, &place(layout::BIOS)?, &device, sector)?;
+        system::write_boot_code(image, part(layout::BIOS)?, &place(layout::BIOS)?, &device)?;
     }
     let record = Preboot {
         version: VERSION,
@@ -116,7 +119,7 @@ fn clear_edges(disk: &Area, partitions: &[Partition]) -> Result<(), DiskError> {
 }
 
 /// Bytes of the disk's sectors; a file has none and counts as a disk with small ones.
-fn machine_sector(device: &Area) -> u32 {
+fn sector_size(device: &Area) -> u32 {
     rustix::fs::ioctl_blksszget(device.file()).unwrap_or(512)
 }
 

@@ -8,7 +8,7 @@ pub(crate) struct Counter<'a> {
     step: &'a str,
     all: u64,
     done: u64,
-    told: Option<u8>,
+    told: Option<u64>,
 }
 
 impl<'a> Counter<'a> {
@@ -18,10 +18,10 @@ impl<'a> Counter<'a> {
 
     pub(crate) fn add(&mut self, bytes: u64, progress: &mut Progress<'_>) {
         self.done = self.done.saturating_add(bytes).min(self.all);
-        let percent = (self.done.saturating_mul(100)).checked_div(self.all).and_then(|value| u8::try_from(value).ok());
-        if percent != self.told {
-            self.told = percent;
-            progress(self.step, percent);
+        let percent = self.done.saturating_mul(100) / self.all.max(1);
+        if self.told != Some(percent) {
+            self.told = Some(percent);
+            progress(self.step, u8::try_from(percent).ok());
         }
     }
 }

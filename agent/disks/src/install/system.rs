@@ -22,7 +22,6 @@ pub(super) fn write(
     image: &Image,
     plan: &InstallPlan,
     place: &dyn Fn(&'static str) -> Result<PathBuf, DiskError>,
-    sector: u64,
     progress: &mut Progress<'_>,
 ) -> Result<(), DiskError> {
     let root = image.artifact(ROOT)?;
@@ -30,31 +29,21 @@ pub(super) fn write(
     area.copy_checked(&image.path(ROOT), root.size, &root.sha256, "writes the system", progress)?;
 
     let volume_id = u32::from_str_radix(plan.hash.get(..8).unwrap_or_default(), 16).unwrap_or(0);
-    let sector = u16::try_from(sector).unwrap_or(512);
-    let esp = Esp::format(&place(layout::ESP)?, sector, volume_id, &FOLDERS)?;
+    let esp = Esp::format(&place(layout::ESP)?, volume_id, &FOLDERS)?;
     slot::write_files(&esp, image, BootSlot::A, progress)?;
     esp.write_bytes(slot::GRUBENV, &GrubEnv::blessing(BootSlot::A).bytes())?;
     // Everything that it starts is there before a firmware can find it.
     esp.sync()?;
     let path = image.path("grub/bootx64.efi");
     let mut loader = File::open(&path).map_err(DiskError::io("open", &path))?;
-    esp.write(LOADER, &mut loader, &mut Counter::new("", 0), progress)?;
+    let mut counter = Counter::new("writes what boots the system", image.size(&["grub/bootx64.efi"])?);
+    esp.write(LOADER, &mut loader, &mut counter, progress)?;
     esp.close()?;
     slot::compare_files(&place(layout::ESP)?, image, BootSlot::A)
 }
 
-/// Writes GRUB for BIOS: first what the boot code loads, then the boot code. A BIOS boots no disk with large sectors.
-pub(super) fn write_boot_code(
-    image: &Image,
-    partition: &Partition,
-    node: &Path,
-    disk: &Area,
-    sector: u64,
-) -> Result<(), DiskError> {
-    if sector != bios::SECTOR {
-        tracing::warn!(sector, "a BIOS cannot boot this disk, UEFI can");
-        return Ok(());
-    }
+/// Writes GRUB for BIOS: first what the boot code loads, then the boot code.
+pub(super) fn write_boot_code(image: &Image, partition: &Partition, node: &Path, disk: &Area) -> Result<(), DiskError> {
     let read = |name| read_file(&image.path(name), IMAGE_LIMIT);
     let bios = bios::place(&read("grub/boot.img")?, &read("grub/core.img")?, partition.start)
         .map_err(|error| DiskError::refused(error.to_string()))?;

@@ -1,0 +1,179 @@
+//! A computer whose disks are files, and whose partitions are loop devices over parts of them. It keeps state as a real
+//! one does: what was written is what the next look finds. In place of dm-crypt a loop device shows the volume's data as
+//! it lies there, once the key is right.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use meadow_disks::{Area, DiskError, Machine};
+use meadow_luks::{Volume, VolumeKey};
+use meadow_model::Timestamp;
+use meadow_model::boot::BootReport;
+use meadow_model::hardware::{Disk, DiskPartition};
+use meadow_model::install::{BootSlot, Partition};
+
+use crate::stock;
+
+/// Where the data of a LUKS2 volume begins.
+const DATA_OFFSET: u64 = 16 << 20;
+
+pub(crate) struct Loop(PathBuf);
+
+impl Loop {
+    pub(crate) fn over(file: &Path, offset: u64, size: Option<u64>) -> Self {
+        let offset = format!("--offset={offset}");
+        let size = size.map(|size| format!("--sizelimit={size}"));
+        let file = file.to_str().unwrap();
+        let arguments: Vec<&str> =
+            ["--find", "--show", &offset].into_iter().chain(size.as_deref()).chain([file]).collect();
+        Self(PathBuf::from(stock("losetup", &arguments).trim()))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        stock("losetup", &["--detach", self.0.to_str().unwrap()]);
+    }
+}
+
+pub(crate) struct MadeUp {
+    folder: tempfile::TempDir,
+    disks: RefCell<Vec<Disk>>,
+    partitions: RefCell<BTreeMap<(String, u64), Loop>>,
+    state: RefCell<Option<Loop>>,
+    running: RefCell<Option<(String, BootSlot)>>,
+}
+
+impl MadeUp {
+    /// A computer with one blank disk `sda`, whose serial number is `S1`.
+    pub(crate) fn new(bytes: u64) -> Self {
+        let made = Self {
+            folder: tempfile::tempdir().unwrap(),
+            disks: RefCell::default(),
+            partitions: RefCell::default(),
+            state: RefCell::default(),
+            running: RefCell::default(),
+        };
+        made.plug_in("sda", "S1", bytes);
+        made
+    }
+
+    pub(crate) fn plug_in(&self, name: &str, serial: &str, bytes: u64) {
+        File::create(self.folder.path().join(name)).unwrap().set_len(bytes).unwrap();
+        self.plug_in_copy(name, serial);
+    }
+
+    /// Plugs in a disk whose file is there already.
+    pub(crate) fn plug_in_copy(&self, name: &str, serial: &str) {
+        let bytes = fs::metadata(self.folder.path().join(name)).unwrap().len();
+        let disk =
+            Disk { name: name.to_owned(), serial: Some(serial.to_owned()), size_bytes: bytes, ..Disk::default() };
+        self.disks.borrow_mut().push(disk);
+    }
+
+    /// What the next start of this computer comes from.
+    pub(crate) fn boots(&self, serial: &str, slot: BootSlot) {
+        *self.running.borrow_mut() = Some((serial.to_owned(), slot));
+    }
+
+    pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut Disk)) {
+        change(self.disks.borrow_mut().iter_mut().find(|disk| disk.name == name).unwrap());
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.disk_node("sda")
+    }
+
+    /// What a power cut or a restart takes: everything but the disks.
+    pub(crate) fn restart_hard(&self) {
+        self.state.borrow_mut().take();
+        self.partitions.borrow_mut().clear();
+    }
+}
+
+impl Machine for MadeUp {
+    fn disks(&self) -> Vec<Disk> {
+        let look = |disk: &Disk| {
+            let mut disk = disk.clone();
+            let file = File::open(self.disk_node(&disk.name)).unwrap();
+            if let Ok(gpt) = gptman::GPT::find_from(&mut &file) {
+                disk.signature = Some("gpt".to_owned());
+                let used = gpt.iter().filter(|(_, entry)| entry.is_used());
+                disk.partitions = used
+                    .map(|(number, entry)| DiskPartition {
+                        number,
+                        name: Some(entry.partition_name.as_str().to_owned()),
+                        size_bytes: entry.size().unwrap() * gpt.sector_size,
+                        ..DiskPartition::default()
+                    })
+                    .collect();
+            }
+            disk
+        };
+        self.disks.borrow().iter().map(look).collect()
+    }
+
+    fn disk_node(&self, disk: &str) -> PathBuf {
+        self.folder.path().join(disk)
+    }
+
+    fn partition_node(&self, disk: &str, partition: &Partition) -> PathBuf {
+        let mut partitions = self.partitions.borrow_mut();
+        let device = partitions
+            .entry((disk.to_owned(), partition.start))
+            .or_insert_with(|| Loop::over(&self.disk_node(disk), partition.start, Some(partition.size)));
+        device.path().to_owned()
+    }
+
+    fn reread(&self, disk: &str, _device: &Area, _partitions: &[Partition]) -> Result<(), DiskError> {
+        self.partitions.borrow_mut().retain(|(of, _), _| of != disk);
+        Ok(())
+    }
+
+    fn boot_report(&self) -> Option<BootReport> {
+        let (disk, slot) = self.running.borrow().clone()?;
+        Some(BootReport { disk: Some(disk), slot: Some(slot), ..BootReport::default() })
+    }
+
+    fn state_disk(&self) -> Option<String> {
+        None
+    }
+
+    fn open_state(&self, volume: &mut Volume, key: &VolumeKey) -> Result<PathBuf, DiskError> {
+        volume.verify(key)?;
+        let partitions = self.partitions.borrow();
+        let holds = |device: &&Loop| Volume::open(device.path()).is_ok_and(|found| found.uuid() == volume.uuid());
+        let device = Loop::over(partitions.values().find(holds).unwrap().path(), DATA_OFFSET, None);
+        let path = device.path().to_owned();
+        *self.state.borrow_mut() = Some(device);
+        Ok(path)
+    }
+
+    fn close_state(&self) -> Result<(), DiskError> {
+        self.state.borrow_mut().take();
+        Ok(())
+    }
+
+    fn mount_point(&self) -> PathBuf {
+        self.folder.path().join("mounted")
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000)
+    }
+
+    fn restart(&self) -> Result<(), DiskError> {
+        self.restart_hard();
+        Ok(())
+    }
+}

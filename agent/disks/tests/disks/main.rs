@@ -1,0 +1,18 @@
+//! The disk helper on computers made of files: everything but dm-crypt, which the kernels of build machines lack.
+
+mod image;
+mod install;
+mod keys;
+mod machine;
+mod power_cut;
+mod update;
+
+use std::process::Command;
+
+/// Runs a stock program and gives its standard output.
+fn stock(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{program} {arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
