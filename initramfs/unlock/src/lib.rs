@@ -2,7 +2,7 @@
 //!
 //! It is the login shell and forced command of Dropbear, the prompt on every console, and what PID 1 asks about a disk. A
 //! person with a key of the record beside the state, or at a console, gets a prompt and nothing else: no shell, no
-//! command of his own. Pure, and tested so: [`invocation`], [`probe::answer`], [`throttle`], [`line`].
+//! command of his own. Pure, and tested so: [`invocation`], [`probe::answer`], [`throttle`], [`mod@line`].
 
 pub mod attempt;
 pub mod console;
