@@ -16,7 +16,8 @@ mod table;
 
 pub use applied::{Applied, Outcome, Standing};
 pub use limits::{
-    MAX_ANSWERS, MAX_EVENTS, MAX_HARDWARE_BYTES, MAX_HINTS, MAX_OPERATIONS, MAX_TOKEN_USES, MAX_TOKENS, MAX_UNDECIDED,
+    MAX_ANSWERS, MAX_EVENTS, MAX_HARDWARE_BYTES, MAX_HINTS, MAX_OPERATIONS, MAX_STRANGERS_EVENTS, MAX_TOKEN_USES,
+    MAX_TOKENS, MAX_UNDECIDED,
 };
 pub use query::BootChoice;
 pub use snapshot::{SCHEMA, SnapshotError};

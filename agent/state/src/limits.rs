@@ -8,6 +8,8 @@ pub const MAX_TOKENS: usize = 1000;
 pub const MAX_TOKEN_USES: u32 = 10_000;
 /// Events that are kept, the newest.
 pub const MAX_EVENTS: usize = 1000;
+/// Events among them that machines caused which need not be nodes.
+pub const MAX_STRANGERS_EVENTS: usize = MAX_EVENTS / 2;
 /// Operations that are kept, the newest.
 pub const MAX_OPERATIONS: usize = 1000;
 /// Answers to idempotency keys that are kept, the newest.

@@ -3,10 +3,13 @@
 use meadow_model::boot::BootPolicy;
 use meadow_model::machine::{Decision, Machine};
 use meadow_model::mesh::{MeshPeer, MeshView};
-use meadow_model::node::Node;
+use meadow_model::node::{Node, NodeState};
+use meadow_model::operation::{Operation, OperationState};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
 
+use crate::apply::ENROL;
 use crate::command::MachineRef;
+use crate::limits::MAX_TEXT;
 use crate::{Standing, State};
 
 /// What the PXE server does with a MAC address.
@@ -51,6 +54,19 @@ impl State {
     #[must_use]
     pub fn node_by_fingerprint(&self, fingerprint: &Fingerprint) -> Option<&Node> {
         self.nodes.values().find(|n| &n.spec.fingerprint == fingerprint)
+    }
+
+    /// Whether it is worth a [`Command::NodeJoined`](crate::command::Command::NodeJoined) that `node` reports, with an
+    /// agent of this version: it was thought lost, its enrolment waits for its first report, or its agent is another one.
+    #[must_use]
+    pub fn is_news_of(&self, node: &Node, version: &str) -> bool {
+        let name = &node.metadata.name;
+        let waits = |op: &Operation| {
+            op.status.state == OperationState::Running && op.spec.action == ENROL && op.spec.target == *name
+        };
+        node.status.state == NodeState::Lost
+            || node.status.version.as_deref() != Some(&known_part(version))
+            || self.operations.values().any(waits)
     }
 
     /// Where the claim of this key stands; `None` where it did not claim.
@@ -131,6 +147,11 @@ impl State {
 /// What a machine is called that is known by its MAC address. `None` never happens: the letters are all allowed.
 pub(crate) fn machine_name(mac: MacAddress) -> Option<Name> {
     Name::new(format!("m-{}", mac.to_string().replace(':', ""))).ok()
+}
+
+/// As much of a text from outside as the state keeps.
+pub(crate) fn known_part(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
 }
 
 pub(crate) fn is_approved(machine: &Machine) -> bool {

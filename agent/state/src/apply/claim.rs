@@ -159,7 +159,8 @@ impl Transaction {
         }
     }
 
-    /// Tells both sides where a computer has something in common with another that should be its own.
+    /// Tells both sides where a computer has something in common with another that should be its own. Of many such only
+    /// the first ones are told, as many as a machine has room for: a stranger may come with one address a thousand times.
     fn note_duplicates(&mut self, machine: &mut Machine, claim: &ClaimRecord) {
         let name = machine.metadata.name.clone();
         let lives = |other: &Machine| match &other.spec.decision {
@@ -173,10 +174,11 @@ impl Transaction {
             .machines
             .values()
             .filter(|other| other.metadata.name != name && lives(other))
-            .filter_map(|other| shared_with(claim, other).map(|shared| (other.clone(), shared)))
+            .filter_map(|other| shared_with(claim, other).map(|shared| (other.metadata.name.clone(), shared)))
+            .take(MAX_HINTS)
             .collect();
-        for (mut other, shared) in others {
-            let other_name = other.metadata.name.clone();
+        for (other_name, shared) in others {
+            let Some(mut other) = self.state.machines.get(&other_name).cloned() else { continue };
             let (here, there) = (shared.hint(other_name.as_str()), shared.hint(name.as_str()));
             if add_hint(machine, here.clone()) {
                 self.warn(shared.event_code(), Kind::Machine, name.as_str(), format!("{name}: {here}"));

@@ -9,7 +9,8 @@ use meadow_model::node::{Node, NodeState};
 use meadow_model::{Kind, Name, Problem, ProblemCode};
 
 use super::transaction::{Transaction, check_revision, not_found};
-use crate::limits::{MAX_KEY_SLOTS, MAX_TEXT};
+use crate::limits::MAX_KEY_SLOTS;
+use crate::query::known_part;
 use crate::state::Revocation;
 use crate::{Outcome, State};
 
@@ -37,7 +38,7 @@ impl Transaction {
             node.status.reason = None;
             self.info("node-found", Kind::Node, name, format!("{name} was thought lost and reports again"));
         }
-        node.status.version = Some(version.chars().take(MAX_TEXT).collect());
+        node.status.version = Some(known_part(version));
         self.put_node(node);
         if self.end_enrolment(name, "the first report came over the mesh", false) {
             self.info("node-joined", Kind::Node, name, format!("{name} reports over the mesh"));
@@ -59,7 +60,7 @@ impl Transaction {
             disk.keys.truncate(MAX_KEY_SLOTS);
             let texts = [&mut disk.serial, &mut disk.disk, &mut disk.luks_uuid, &mut disk.host_key];
             for text in texts.into_iter().chain(disk.keys.iter_mut().map(|key| &mut key.label)) {
-                *text = text.chars().take(MAX_TEXT).collect();
+                *text = known_part(text);
             }
         }
         let boots = |disk: &Option<InstalledDisk>| disk.as_ref().is_some_and(|d| d.mode == InstallMode::System);

@@ -9,7 +9,7 @@ use crate::command::OperationEnd;
 use crate::limits::{MAX_OPERATIONS, MAX_REASON, MAX_STEPS, MAX_TEXT};
 
 /// The action of the operation that lasts from an approval to the node's first report.
-pub(super) const ENROL: &str = "enrol";
+pub(crate) const ENROL: &str = "enrol";
 
 impl Transaction {
     /// Starts an operation that nobody else runs on this target.

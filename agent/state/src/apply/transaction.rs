@@ -7,7 +7,7 @@ use meadow_model::token::Token;
 use meadow_model::{Kind, MacAddress, Metadata, Name, Problem, ProblemCode, Timestamp};
 
 use crate::command::{MachineRef, Proposal};
-use crate::limits::{MAX_EVENTS, WARNING_INTERVAL_MS};
+use crate::limits::{MAX_EVENTS, MAX_STRANGERS_EVENTS, WARNING_INTERVAL_MS};
 use crate::query::machine_name;
 use crate::{Applied, Outcome, State};
 
@@ -115,7 +115,8 @@ impl Transaction {
     /// Records something that a person should look at; no more often than once a minute for one code and subject.
     pub(super) fn warn(&mut self, code: &str, kind: Kind, subject: &str, message: String) -> bool {
         let at = self.at;
-        let recent = |event: &&Event| at.millis_since(event.time) < WARNING_INTERVAL_MS;
+        // An event of the future was recorded before the clock was set back; it must not silence anybody until then.
+        let recent = |event: &&Event| event.time <= at && at.millis_since(event.time) < WARNING_INTERVAL_MS;
         let same = |event: &Event| event.code == code && event.kind == kind && event.subject == subject;
         if self.state.events.values().rev().take_while(recent).any(same) {
             return false;
@@ -136,9 +137,24 @@ impl Transaction {
             actor: self.actor.clone(),
             message,
         };
+        let from_a_stranger = is_of_a_stranger(&event);
         self.state.events.insert(event.seq, event.clone());
+        if from_a_stranger {
+            self.bound_strangers();
+        }
         self.state.events.keep_newest(MAX_EVENTS);
         self.events.push(event);
+    }
+
+    /// What machines that nobody let in make happen takes at most half of the history: a stranger who comes with ever
+    /// new addresses and keys must not push out what people did.
+    fn bound_strangers(&mut self) {
+        let mut of_strangers = self.state.events.values().filter(|event| is_of_a_stranger(event));
+        let oldest = of_strangers.next().map(|event| event.seq);
+        let others = of_strangers.count();
+        if let Some(oldest) = oldest.filter(|_| others >= MAX_STRANGERS_EVENTS) {
+            self.state.events.remove(&oldest);
+        }
     }
 
     /// A refusal that leaves a warning behind, or a plain problem where that warning was recorded a moment ago.
@@ -149,6 +165,13 @@ impl Transaction {
         }
         Err(problem)
     }
+}
+
+/// Whether a machine caused the event that need not be a node, by its packets alone. One that a ticket or a token let in
+/// is none: that is told of the node.
+fn is_of_a_stranger(event: &Event) -> bool {
+    let let_in = event.kind == Kind::Node && event.severity == Severity::Info;
+    !let_in && (event.actor == "pxe" || event.actor.starts_with("machine "))
 }
 
 /// Checks an `If-Match` against a resource.

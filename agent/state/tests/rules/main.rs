@@ -5,6 +5,7 @@ mod claims;
 mod credentials;
 mod disks;
 mod duplicates;
+mod history;
 mod idempotency;
 mod lost_nodes;
 mod machines;
