@@ -124,14 +124,18 @@ pub fn init(config: &InitConfig) -> Result<InitReport, InitError> {
         }
         None => {
             refuse_occupied(&paths.state_dir())?;
+            // First, so that a cluster that is there has its own settings, and not those of an earlier one.
+            save_settings(config, &paths)?;
             make_state(config, &paths)?;
             false
         }
     };
     let ca = load_ca(&paths.state())?.ok_or_else(|| InitError::Occupied(paths.state_dir()))?;
     let settings = paths.settings();
-    make_folder_of(&settings, Access::Public)?;
-    settings_of(config).save(&settings)?;
+    // Where they are there they are their owner's, who may have edited them.
+    if !files::exists(&settings) {
+        save_settings(config, &paths)?;
+    }
     let context = save_context(config, &ca)?;
     Ok(InitReport { ca_fingerprint: ca.fingerprint(), existed, context, settings })
 }
@@ -191,14 +195,16 @@ fn fill_state(config: &InitConfig, files: &StateFiles) -> Result<(), InitError> 
     Ok(stored::save(&files.bootstrap(), &bootstrap)?)
 }
 
-fn settings_of(config: &InitConfig) -> Settings {
-    Settings {
+fn save_settings(config: &InitConfig, paths: &Paths) -> Result<(), InitError> {
+    let settings = Settings {
         api_listen: config.api_listen,
         api_addresses: config.api_addresses.clone(),
         pxe_interface: config.pxe_interface.clone(),
         image_dir: config.image_dir.clone(),
         ..Settings::default()
-    }
+    };
+    make_folder_of(&paths.settings(), Access::Public)?;
+    Ok(settings.save(&paths.settings())?)
 }
 
 fn save_context(config: &InitConfig, ca: &Ca) -> Result<PathBuf, InitError> {
@@ -250,10 +256,13 @@ mod tests {
         let root = tempfile::tempdir().expect("folder");
         let first = init(&config(root.path())).expect("made");
         fs::remove_file(&first.context).expect("lost");
+        let edited = Settings { pxe_interface: Some("lan0".to_owned()), ..Settings::default() };
+        edited.save(&first.settings).expect("edited");
         let again = init(&config(root.path())).expect("renewed");
         assert!(!first.existed && again.existed);
         assert_eq!(first.ca_fingerprint, again.ca_fingerprint);
         assert!(again.context.exists());
+        assert_eq!(Settings::load(&again.settings).expect("settings"), edited, "what the owner edited is lost");
     }
 
     #[test]
