@@ -60,6 +60,14 @@ pub enum EnrolFailure {
     Entropy(#[from] EntropyError),
 }
 
+impl EnrolFailure {
+    /// Whether the key was a node's that was removed: it is refused for ever, and another one may be let in.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        matches!(self, Self::Refused(problem) if problem.code == ProblemCode::NodeRevoked)
+    }
+}
+
 enum Attempt {
     Admitted(Box<Admission>),
     /// Not reachable, or busy: say hello again.

@@ -68,6 +68,15 @@ impl Keys {
         };
         Ok(Self { identity, wireguard })
     }
+
+    /// Takes the keys away, for a computer whose keys its cluster refuses; [`Keys::load_or_make`] makes new ones.
+    ///
+    /// # Errors
+    /// [`KeysError`]
+    pub fn forget(files: &StateFiles) -> Result<(), KeysError> {
+        files::remove(&files.identity_key())?;
+        Ok(files::remove(&files.wireguard_key())?)
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +91,18 @@ mod tests {
         let kept = Keys::load_or_make(&files).expect("kept");
         assert_eq!(made.identity.fingerprint(), kept.identity.fingerprint());
         assert_eq!(made.wireguard.public_key(), kept.wireguard.public_key());
+    }
+
+    #[test]
+    fn keys_that_were_forgotten_do_not_come_back() {
+        let dir = tempfile::tempdir().expect("folder");
+        let files = StateFiles::new(dir.path());
+        let old = Keys::load_or_make(&files).expect("made");
+        Keys::forget(&files).expect("forgotten");
+        Keys::forget(&files).expect("again, after a crash in between");
+        let new = Keys::load_or_make(&files).expect("made");
+        assert_ne!(old.identity.fingerprint(), new.identity.fingerprint());
+        assert_ne!(old.wireguard.public_key(), new.wireguard.public_key());
     }
 
     #[test]

@@ -18,13 +18,14 @@ use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
 use meadow_model::install::Sealed;
-use meadow_model::node::{Node, NodeReport, NodeState, NodeStatus};
+use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::token::NewToken;
 use meadow_model::work::{NodeWork, ReportReply};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
 use meadow_raft::ReplicaHandle;
 use meadow_state::command::{Command, MachineRef, Proposal};
 use meadow_state::{Applied, State};
+use tracing::warn;
 
 use crate::enrolment::{Enrolment, canonical};
 use crate::listener::Membership;
@@ -99,23 +100,25 @@ impl Voter {
         let state = self.replica.state();
         let revoked = || Problem::new(ProblemCode::NodeRevoked, format!("node {node} is not in the cluster"));
         let resource = state.nodes().get(node).ok_or_else(revoked)?;
-        // A lost node that reports is back: else a stranger who copies its MAC and serials could keep it lost.
-        if resource.status.state == NodeState::Lost || !self.live.has_reported(resource) {
-            let command = Command::NodeJoined { node: node.clone(), version: report.version.clone() };
-            let author = Author { actor: format!("node {node}"), idempotency_key: None };
-            self.propose_as(&author, command).await?;
+        // The news can wait for a disk that has room again; that the node reports shows all the same that it is well.
+        match self.take_news(&state, resource, &report).await {
+            Ok(()) => self.mailbox.settle(node, &report.work),
+            Err(problem) => warn!(%node, "what the node reports cannot be kept: {problem}"),
         }
-        self.take_news(resource, &report).await?;
-        self.mailbox.settle(node, &report.work);
-        self.live.record(resource, report);
+        self.live.record(resource, state.nodes(), report);
         let mesh = state.mesh_view(node).ok_or_else(revoked)?;
         Ok(ReportReply { mesh, work: self.mailbox.work_for(node) })
     }
 
-    /// Brings the state up to date with what a node reports of its disk and its work.
-    async fn take_news(&self, node: &Node, report: &NodeReport) -> Result<(), Problem> {
+    /// Brings the state up to date with what a node reports of itself, its disk and its work.
+    async fn take_news(&self, state: &State, node: &Node, report: &NodeReport) -> Result<(), Problem> {
         let name = &node.metadata.name;
         let author = Author { actor: format!("node {name}"), idempotency_key: None };
+        // A lost node that reports is back: else a stranger who copies its MAC and serials could keep it lost.
+        if state.is_news_of(node, &report.version) {
+            let command = Command::NodeJoined { node: name.clone(), version: report.version.clone() };
+            self.propose_as(&author, command).await?;
+        }
         if let Some(known) = &report.disks
             && (node.status.installed != known.installed || node.spec.ephemeral == known.durable)
         {

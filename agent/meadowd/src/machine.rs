@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use meadow_client::{ARTIFACT_PORT, Client, Endpoint};
 use meadow_controllers::disk_helper::DiskHelper;
-use meadow_controllers::enrol::{self, Candidate, EnrolFailure};
+use meadow_controllers::enrol::{self, Candidate};
 use meadow_controllers::image_source::ImageSource;
 use meadow_controllers::join::{self, JoinRequest, JoinResult};
 use meadow_controllers::keys::Keys;
@@ -41,6 +41,8 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How long udev may take to load all drivers; a disk controller may need half a minute to find its disks.
 const COLDPLUG: Duration = Duration::from_secs(120);
+/// When a view of the mesh that a full disk did not take is tried again.
+const KEEP_AGAIN: Duration = Duration::from_secs(30);
 const COLDPLUG_POLL: Duration = Duration::from_millis(100);
 
 /// Whom to enrol with, and what to show.
@@ -195,7 +197,17 @@ async fn accept(
         wanted_name: own_name(invitation),
     };
     status.set(SelfState::Enrolling, "asking the cluster to be let in");
-    let admission = enrol::enrol(&candidate, status).await.map_err(|e: EnrolFailure| anyhow::anyhow!(e))?;
+    let admission = match enrol::enrol(&candidate, status).await {
+        Ok(admission) => admission,
+        Err(failure) => {
+            if failure.is_revoked() {
+                // Left over by an agent that was killed while it left its cluster: the key is refused for ever.
+                Keys::forget(&paths.state())?;
+                status.event("forgot a key that the cluster refuses; the next attempt makes a new one");
+            }
+            return Err(failure.into());
+        }
+    };
     let membership = Membership {
         cluster: status.view().cluster.unwrap_or_else(|| invitation.cluster.name.clone()),
         ca_fingerprint: invitation.cluster.ca_fingerprint,
@@ -315,28 +327,38 @@ fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// Keeps the newest view of the mesh on disk, where a durable node finds it after a restart without a voter.
+/// Keeps the newest view of the mesh on disk, where a durable node finds it after a restart without a voter. A disk that
+/// takes no view takes the node out of nothing: it is tried again with the next one, or after a while.
 async fn keep_membership(
     paths: &Paths,
     mut membership: Membership,
     mut views: watch::Receiver<Option<MeshView>>,
 ) -> anyhow::Result<()> {
+    let mut kept = true;
     loop {
-        views.changed().await?;
+        let changed = views.changed();
+        if kept {
+            changed.await?;
+        } else if let Ok(changed) = tokio::time::timeout(KEEP_AGAIN, changed).await {
+            changed?;
+        }
         if let Some(view) = views.borrow_and_update().clone() {
             membership.mesh = view;
         }
-        stored::save(&paths.state().membership(), &membership)?;
+        let saved = stored::save(&paths.state().membership(), &membership);
+        if let (true, Err(e)) = (kept, &saved) {
+            warn!("the newest view of the mesh cannot be kept: {e}");
+        }
+        kept = saved.is_ok();
     }
 }
 
-/// Forgets the membership and the keys, which the cluster refuses from now on, and takes the mesh down.
+/// Takes the mesh down and forgets the membership and the keys, which the cluster refuses from now on. The membership
+/// goes after all that it would take to come back here: a crash in between is told again that the node was removed.
 async fn leave(paths: &Paths, settings: &Settings) -> anyhow::Result<()> {
-    let state = paths.state();
-    for file in [state.membership(), state.identity_key(), state.wireguard_key(), paths.boot_config()] {
-        files::remove(&file)?;
-    }
     hosts::apply(&settings.hosts_file, &[])?;
     meadow_host::wireguard::open(meadow_model::mesh::MESH_INTERFACE).await?.remove().await?;
-    Ok(())
+    files::remove(&paths.boot_config())?;
+    files::remove(&paths.state().membership())?;
+    Ok(Keys::forget(&paths.state())?)
 }

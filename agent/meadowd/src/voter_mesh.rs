@@ -47,27 +47,38 @@ impl VoterMesh {
         info!(backend = ?mesh.backend(), "mesh");
         tokio::select! {
             () = mesh.run(views.subscribe(), peers.clone()) => {}
-            () = self.observe(&views, peers.subscribe()) => {}
+            () = self.publish(&views) => {}
+            () = self.observe(peers.subscribe()) => {}
         }
     }
 
-    async fn observe(&self, views: &watch::Sender<Option<MeshView>>, peers: watch::Receiver<Peers>) {
+    /// Takes each new view of the mesh from the state, at once.
+    async fn publish(&self, views: &watch::Sender<Option<MeshView>>) {
         let mut changes = self.replica.watch();
         loop {
-            let state = changes.borrow_and_update().clone();
-            if let Some(view) = state.mesh_view(&self.me) {
+            if let Some(view) = changes.borrow_and_update().mesh_view(&self.me) {
                 views.send_if_modified(|old| {
                     let changed = old.as_ref() != Some(&view);
-                    *old = Some(view.clone());
+                    *old = Some(view);
                     changed
                 });
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Looks at the mesh every few seconds, and no more often: the state may change a thousand times in between, when
+    /// strangers ask to boot, and each look pings every node.
+    async fn observe(&self, peers: watch::Receiver<Peers>) {
+        loop {
+            let state = self.replica.state();
+            if let Some(view) = state.mesh_view(&self.me) {
                 let seen = peers.borrow().clone();
                 self.look(&state, &view, &seen).await;
             }
-            tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(report::PERIOD) => {}
-            }
+            tokio::time::sleep(report::PERIOD).await;
         }
     }
 
@@ -75,7 +86,7 @@ impl VoterMesh {
         self.live.record_handshakes(peers);
         let findings = probe(view).await;
         if let Some(me) = state.nodes().get(&self.me) {
-            self.live.record(me, report::report(view, peers, findings, env!("CARGO_PKG_VERSION")));
+            self.live.record(me, state.nodes(), report::report(view, peers, findings, env!("CARGO_PKG_VERSION")));
         }
         for (node, endpoint) in roamed(state, &self.me, peers) {
             info!(%node, %endpoint, "the node's address has changed");

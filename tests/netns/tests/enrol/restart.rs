@@ -12,6 +12,8 @@ use crate::support::{is_told_that_it_was_removed, remove, text, token};
 
 const MACHINE: Hardware = Hardware { mac: "52:54:00:00:00:01", uuid: "11111111-2222-3333-4444-555555555501" };
 
+const KEYS: [&str; 2] = ["identity.key", "wireguard.key"];
+
 #[test]
 fn a_node_whose_mesh_is_broken_learns_the_mesh_or_its_removal_over_the_lan() {
     let mut site = Site::build().expect("namespaces");
@@ -33,11 +35,23 @@ fn a_node_whose_mesh_is_broken_learns_the_mesh_or_its_removal_over_the_lan() {
 
     desk.stop_agent();
     break_mesh(&desk);
+    let keys = KEYS.map(|name| fs::read(desk.state_file(name)).expect("a key"));
     remove(&seed, "desk");
     restart(&mut seed, &mut site);
     desk.start_agent(&mut site).expect("started");
     is_told_that_it_was_removed(&mut desk);
     assert!(!desk.state_file("membership.json").exists(), "a removed node keeps its membership");
+
+    // As it is where the agent was killed while it left.
+    desk.stop_agent();
+    for (name, bytes) in KEYS.iter().zip(keys) {
+        fs::write(desk.state_file(name), bytes).expect("written");
+    }
+    desk.start_agent(&mut site).expect("started");
+    let (_, file) = token(&seed, "again", &[]);
+    let refused = desk.join(&seed.address().to_string(), &file, &[]).expect("run");
+    refused.assert_refused(5, &["was removed"]);
+    desk.join(&seed.address().to_string(), &file, &[]).expect("run").success().expect("joined with a new key");
 }
 
 #[test]
