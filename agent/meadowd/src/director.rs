@@ -11,6 +11,7 @@ use meadow_pxe::Director;
 use meadow_raft::ReplicaHandle;
 use meadow_state::State;
 use meadow_state::command::{Command, MachineRef, Proposal};
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::tickets::Tickets;
@@ -21,7 +22,13 @@ pub(crate) struct StateDirector {
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) api_addresses: Vec<SocketAddr>,
     pub(crate) runtime: tokio::runtime::Handle,
+    /// Sightings that are being listed; see [`SIGHTINGS`].
+    pub(crate) listing: Arc<Semaphore>,
 }
+
+/// Machines that are being listed at a time. A stranger can send ever new addresses faster than a disk takes them in;
+/// what is left out is listed when its machine asks again, which all do.
+pub(crate) const SIGHTINGS: usize = 64;
 
 impl Director for StateDirector {
     fn decide(&self, sighting: &Sighting) -> BootDecision {
@@ -71,6 +78,7 @@ impl StateDirector {
         if state.machine(&MachineRef::Mac(mac)).is_some() {
             return;
         }
+        let Ok(place) = self.listing.clone().try_acquire_owned() else { return };
         let arch = sighting.firmware.map_or_else(|| "unknown".to_owned(), |firmware| firmware.to_string());
         let proposal = Proposal {
             at: SystemClock.wall(),
@@ -83,6 +91,7 @@ impl StateDirector {
             if let Err(problem) = replica.propose(proposal).await {
                 warn!(%mac, "the machine cannot be listed: {problem}");
             }
+            drop(place);
         });
     }
 }

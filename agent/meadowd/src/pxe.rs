@@ -8,9 +8,10 @@ use meadow_model::{MacAddress, Timestamp};
 use meadow_pxe::{ArtifactState, PxeConfig, PxeHandle, PxeServer};
 use meadow_raft::ReplicaHandle;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
 use tracing::warn;
 
-use crate::director::StateDirector;
+use crate::director::{SIGHTINGS, StateDirector};
 use crate::tickets::Tickets;
 
 /// The PXE server, or why there is none.
@@ -64,6 +65,7 @@ impl Pxe {
             tickets,
             api_addresses: settings.api_addresses.clone(),
             runtime: tokio::runtime::Handle::current(),
+            listing: Arc::new(Semaphore::new(SIGHTINGS)),
         };
         let config = PxeConfig::new(interface.clone(), &settings.image_dir);
         Ok(match threads.within(|| PxeServer::start(config, Arc::new(director))) {
