@@ -24,6 +24,15 @@ fn wait_for(rack: &mut Rack, prefix: &str) -> Vec<String> {
     })
 }
 
+/// The host key that SSH shows, as soon as SSH is there: the prompt on the console does not wait for it.
+fn host_key(rack: &mut Rack, admin: &Admin, from: &Namespace, address: IpAddr) -> String {
+    let key = wait::until("SSH", BOOT, || {
+        rack.look_after()?;
+        Ok(admin.fetch_host_key(from, address).ok())
+    });
+    key.expect("a host key")
+}
+
 /// Sends a line as `meadow unlock` does.
 fn unlock(admin: &Admin, from: &Namespace, address: IpAddr, text: &str) -> Result<Output> {
     let mut ssh = admin.ssh_command(from, address, &[]);
@@ -86,7 +95,7 @@ fn a_node_is_unlocked_over_ssh_and_reaches_its_root_and_strangers_get_nothing() 
     let networks = wait_for(&mut rack, "network ");
     let addresses: Vec<IpAddr> = networks.iter().map(|line| address(line).expect("an address")).collect();
     for (address, (prompt, made)) in addresses.iter().zip(prompts.iter().zip(&made)) {
-        let shown = admin.fetch_host_key(&person, *address).expect("a host key");
+        let shown = host_key(&mut rack, &admin, &person, *address);
         assert_eq!(shown, made.fingerprint, "the host key is the disk's own");
         assert!(prompt.contains(&made.fingerprint), "the console shows `{prompt}`");
         strangers_get_nothing(&rack, &admin, &person, *address);
@@ -133,7 +142,7 @@ fn a_flipped_bit_in_the_root_is_said_and_is_no_restart_loop() {
     let networks = wait_for(&mut rack, "network ");
     let address = address(&networks[0]).expect("an address");
     wait_for(&mut rack, "unlock waiting");
-    admin.fetch_host_key(&person, address).expect("a host key");
+    host_key(&mut rack, &admin, &person, address);
     let opened = unlock(&admin, &person, address, PASSPHRASE).expect("ssh");
     assert!(opened.status.success(), "{opened:?}");
     let told = wait::until("the message", Duration::from_secs(120), || {
