@@ -7,8 +7,18 @@ use serde_json::Value;
 
 /// Crates without effects, and what they must never reach.
 const PURE: [&str; 5] = ["meadow-model", "meadow-state", "meadow-enroll", "meadow-plan", "meadow-netboot"];
-const EFFECTS: [&str; 8] =
-    ["tokio", "meadow-host", "meadow-drivers", "meadow-bench", "meadow-controllers", "rustix", "nix", "socket2"];
+const EFFECTS: [&str; 10] = [
+    "tokio",
+    "meadow-host",
+    "meadow-drivers",
+    "meadow-bench",
+    "meadow-controllers",
+    "meadow-disks",
+    "meadow-luks",
+    "rustix",
+    "nix",
+    "socket2",
+];
 /// What talks to the cluster like any other program does.
 const CLIENTS: [&str; 1] = ["meadow-tui"];
 const INSIDES: [&str; 3] = ["meadow-controllers", "meadow-raft", "meadow-state"];
@@ -88,7 +98,7 @@ fn the_console_knows_the_cluster_only_through_its_client() {
 #[test]
 fn nothing_of_the_product_depends_on_test_kits() {
     let graph = Graph::of_workspace();
-    for name in ["meadowd", "meadow-cli", "meadow-tui", "meadow-pxe", "meadow-init"] {
+    for name in ["meadowd", "meadow-cli", "meadow-disks", "meadow-tui", "meadow-pxe", "meadow-init"] {
         assert!(graph.0.contains_key(name), "{name} is gone");
         let wrong: Vec<String> = graph
             .reached(name)
