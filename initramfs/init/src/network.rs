@@ -163,14 +163,20 @@ impl Network {
     /// All addresses in use, with their prefix lengths.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
-        lock(&self.cards).values().flat_map(CardStatus::addresses).collect()
+        let cards = lock(&self.cards);
+        cards.values().flat_map(|status| self.addresses_of(status)).collect()
+    }
+
+    /// A lease counts no more as soon as fixed addresses are known.
+    fn addresses_of(&self, status: &CardStatus) -> Vec<String> {
+        if self.fixed_for(status.mac).is_empty() { status.addresses() } else { status.fixed.clone() }
     }
 
     /// Waits for the first address, without its prefix length.
     pub fn wait_for_address(&self) -> String {
         let mut cards = lock(&self.cards);
         loop {
-            if let Some(address) = cards.values().flat_map(CardStatus::addresses).next() {
+            if let Some(address) = cards.values().flat_map(|status| self.addresses_of(status)).next() {
                 return address.split('/').next().unwrap_or_default().to_owned();
             }
             cards = self.changed.wait(cards).unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -24,9 +24,8 @@ impl Boot {
             let known = self.arrivals.count();
             let mut found = settled(esp);
             found.retain(Layout::has_root);
-            let booted = |layout: &Layout| layout.esp.as_ref().and_then(|part| part.uuid.as_deref()) == esp;
             let end = match found.first() {
-                Some(first) if esp.is_none() || booted(first) => return found,
+                Some(first) if esp.is_none() || first.is_of(esp) => return found,
                 Some(_) => begin + HEAD_START,
                 None => begin + PATIENCE,
             };

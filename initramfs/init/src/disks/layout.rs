@@ -28,6 +28,12 @@ impl Layout {
         !self.roots.is_empty()
     }
 
+    /// Whether its ESP is the one that the boot loader said it came from.
+    #[must_use]
+    pub fn is_of(&self, esp: Option<&str>) -> bool {
+        esp.is_some() && self.esp.as_ref().and_then(|partition| partition.uuid.as_deref()) == esp
+    }
+
     /// Whether it holds the state of a node.
     #[must_use]
     pub fn has_state(&self) -> bool {
@@ -70,10 +76,9 @@ pub fn layouts(partitions: Vec<Partition>, esp: Option<&str>) -> Vec<Layout> {
         disk.disk.clone_from(&partition.disk);
         disk.take(partition);
     }
-    let booted = |layout: &Layout| esp.is_some() && layout.esp.as_ref().and_then(|part| part.uuid.as_deref()) == esp;
     let mut found: Vec<Layout> = disks.into_values().filter(|layout| layout.has_root() || layout.has_state()).collect();
     // Stable: disks of one kind stay sorted by name.
-    found.sort_by_key(|layout| (!booted(layout), !layout.has_state()));
+    found.sort_by_key(|layout| (!layout.is_of(esp), !layout.has_state()));
     found
 }
 

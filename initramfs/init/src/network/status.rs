@@ -123,6 +123,8 @@ pub fn describe_wait(cards: &HashMap<String, CardStatus>) -> String {
         return "no wired network card with a driver in this initrd was found".to_owned();
     } else if cards.values().all(|card| !card.carrier) {
         "plug in a network cable"
+    } else if cards.values().any(|card| !card.fixed.is_empty()) {
+        "a card with fixed addresses asks no DHCP, by which a server would be found"
     } else if cards.values().all(|card| card.lease.is_none()) {
         "no DHCP server answers: is the router on?"
     } else if cards.values().any(|card| card.ready_since.is_some()) {
@@ -248,6 +250,10 @@ mod tests {
                 "no DHCP server answers",
             ),
             (vec![("eth0", card(true, true, false, 0))], "no Meadow server answers"),
+            (
+                vec![("eth0", CardStatus { fixed: vec!["192.0.2.7/24".to_owned()], ..card(true, false, false, 0) })],
+                "192.0.2.7/24 (fixed); a card with fixed addresses",
+            ),
         ] {
             let text = describe_wait(&cards(&list));
             assert!(text.contains(expected), "{text}");
