@@ -80,8 +80,11 @@ impl Machine for ThisComputer {
     }
 
     fn state_disk(&self) -> Option<String> {
-        let mapping = fs::canonicalize(Path::new("/dev/mapper").join(MAPPING)).ok()?;
-        let slaves = Path::new("/sys/class/block").join(mapping.file_name()?).join("slaves");
+        // By its name in sysfs: with udev the device's path is a link to another name, without it is not.
+        let named =
+            |folder: &PathBuf| fs::read_to_string(folder.join("dm/name")).is_ok_and(|name| name.trim_end() == MAPPING);
+        let mut devices = fs::read_dir("/sys/class/block").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+        let slaves = devices.find(named)?.join("slaves");
         let partition = fs::read_dir(slaves).ok()?.next()?.ok()?.file_name();
         // A partition's folder lies in that of its disk.
         let place = fs::canonicalize(Path::new("/sys/class/block").join(partition)).ok()?;
