@@ -23,10 +23,19 @@ pub(super) struct OwnState {
 impl Boot {
     /// Waits until somebody opened the state of this disk, and mounts it. Goes on at once where there is none.
     pub(super) fn open_state(&mut self, layout: &Layout) -> Result<(), Setback> {
-        let (Some(preboot), Some(volume)) = (&layout.preboot, &layout.state) else { return Ok(()) };
-        if self.state.is_some() {
-            return Ok(());
-        }
+        let (preboot, volume) = match (&layout.preboot, &layout.state) {
+            _ if self.state.is_some() => return Ok(()),
+            (Some(preboot), Some(volume)) => (preboot, volume),
+            // A stick.
+            (None, None) => return Ok(()),
+            (Some(_), None) | (None, Some(_)) => {
+                self.log.say(&format!(
+                    "{} has only one of meadow-preboot and meadow-state, so nothing can be opened; this machine goes on without a state, as a new one: install it again",
+                    layout.disk
+                ));
+                return Ok(());
+            }
+        };
         if let Some(hardware) = &self.hardware {
             // What is missing shows when the volume is opened, with the kernel's own words.
             MODULES.iter().for_each(|name| self.complain(hardware.loader.load(name)));
