@@ -13,7 +13,7 @@ rm -f "$headers/vmlinux"
 mkdir /build
 cp -r /usr/src/zfs-*/. /build
 cd /build
-./configure --quiet --with-config=kernel --disable-dependency-tracking \
+./configure --with-config=kernel --disable-dependency-tracking \
     --with-linux="${headers%-*}-common" --with-linux-obj="$headers"
 make -j"$(nproc)" -C module modules
 # Without symbols for debuggers and without notes that name the build.
