@@ -114,7 +114,7 @@ fn a_node_installs_itself_is_unlocked_over_ssh_and_comes_back_as_itself() {
     second.power_off().expect("off");
     second.boot_from_disk();
     story.site.rack_mut().power_on(2).expect("power");
-    story.wait_stage(&[1, 2], "unlock");
+    story.wait_stage(&[1, 2], "dropbear");
     let wrong = story.unlock("node-1", "a wrong passphrase");
     assert!(!wrong.status.success(), "{wrong:?}");
     for (node, secret) in [("node-1", PASSPHRASE), ("node-2", recovery.as_str())] {
@@ -131,7 +131,7 @@ fn a_node_installs_itself_is_unlocked_over_ssh_and_comes_back_as_itself() {
     story.progress.line("a power cut: it comes back once more, without a new enrolment");
     story.site.rack_mut().machine(1).expect("there").power_off().expect("off");
     story.site.rack_mut().power_on(1).expect("power");
-    story.wait_stage(&[1], "unlock");
+    story.wait_stage(&[1], "dropbear");
     let opened = story.unlock("node-1", PASSPHRASE);
     assert!(opened.status.success(), "{opened:?}");
     story.site.wait_ready(BOOT, &mut story.progress).expect("ready once more");

@@ -145,6 +145,9 @@ pub(crate) struct UnlockArgs {
     /// Where the node is on the LAN; else where it was last seen.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) address: Option<IpAddr>,
+    /// Wait no longer than this for a node that still starts, such as 90s or 10m.
+    #[arg(long, default_value = "3m", value_name = "TIME", value_parser = crate::duration::parse)]
+    pub(crate) timeout: u32,
     /// Private key for ssh(1); else what ssh takes by itself.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use meadow_model::node::Node;
@@ -16,6 +17,8 @@ use crate::reference;
 
 /// Port of Dropbear in the initramfs.
 const PORT: &str = "2222";
+/// How often a node that still starts is asked.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(context: &Context, args: &UnlockArgs) -> anyhow::Result<()> {
     if args.address.is_some() && args.names.len() > 1 {
@@ -30,7 +33,7 @@ pub(super) async fn run(context: &Context, args: &UnlockArgs) -> anyhow::Result<
     let mut failed = Vec::new();
     for node in &nodes {
         let name = &node.metadata.name;
-        match unlock(node, args, &text) {
+        match unlock(node, args, &text).await {
             Ok(said) => say(&format!("{name}: {said}")),
             Err(error) => {
                 say(&format!("{name}: {error:#}"));
@@ -45,13 +48,14 @@ pub(super) async fn run(context: &Context, args: &UnlockArgs) -> anyhow::Result<
     Err(Failure::new(Exit::Failed, format!("not unlocked: {names}")).into())
 }
 
-fn unlock(node: &Node, args: &UnlockArgs, text: &Secret<String>) -> anyhow::Result<String> {
+async fn unlock(node: &Node, args: &UnlockArgs, text: &Secret<String>) -> anyhow::Result<String> {
     let installed = node.status.installed.as_ref().context("it has no state on a disk")?;
     let seen = node.status.endpoint.map(|endpoint| endpoint.ip());
     let address = args.address.or(seen).context("its address is not known; name it with --address")?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let known_hosts = folder.path().join("known_hosts");
-    let line = pinned_key(address, &installed.host_key)?;
+    let line = shown_key(&node.metadata.name, address, args.timeout).await?;
+    let line = pinned(&line, address, &installed.host_key)?;
     meadow_host::files::replace(&known_hosts, line.as_bytes(), meadow_host::files::Access::Private)?;
 
     let mut ssh = program("ssh");
@@ -77,16 +81,38 @@ fn unlock(node: &Node, args: &UnlockArgs, text: &Secret<String>) -> anyhow::Resu
     anyhow::bail!("{}", [said(&output.stdout), said(&output.stderr)].join(" ").trim().to_owned())
 }
 
-/// The line of known_hosts for the key that the node shows, if it is the one that the cluster knows.
-fn pinned_key(address: IpAddr, fingerprint: &str) -> anyhow::Result<String> {
+/// The line of known_hosts for the key that answers at `address`: a node that still starts is waited for.
+async fn shown_key(name: &Name, address: IpAddr, timeout_s: u32) -> anyhow::Result<String> {
+    let asked = async {
+        let mut told = false;
+        loop {
+            if let Some(line) = scan(address)? {
+                return Ok(line);
+            }
+            if !told {
+                say(&format!("{name}: nothing answers on {address} port {PORT} yet; waiting (Ctrl-C ends)"));
+                told = true;
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(timeout_s.into()), asked).await.unwrap_or_else(|_| {
+        let message = format!("nothing answers on {address} port {PORT}; does its console wait for a passphrase?");
+        Err(Failure::new(Exit::TimedOut, message).into())
+    })
+}
+
+/// What ssh-keyscan(1) hears, if anything.
+fn scan(address: IpAddr) -> anyhow::Result<Option<String>> {
     let mut scan = program("ssh-keyscan");
     scan.args(["-p", PORT, "-T", "15", "-t", "ed25519", &address.to_string()]).stderr(Stdio::null());
     let keys = scan.output().context("cannot run ssh-keyscan(1); install the package openssh-client")?.stdout;
     let keys = String::from_utf8_lossy(&keys);
-    let line = keys.lines().find(|line| !line.starts_with('#') && !line.trim().is_empty());
-    let line = line.with_context(|| {
-        format!("nothing answers on {address} port {PORT}; does its console wait for a passphrase?")
-    })?;
+    Ok(keys.lines().find(|line| !line.starts_with('#') && !line.trim().is_empty()).map(str::to_owned))
+}
+
+/// `line` with its end, if its key is the one that the cluster knows.
+fn pinned(line: &str, address: IpAddr, fingerprint: &str) -> anyhow::Result<String> {
     let shown = fingerprint_of(line).context("what answers there shows no key that ssh(1) can use")?;
     if shown == fingerprint {
         return Ok(format!("{line}\n"));
@@ -112,6 +138,19 @@ fn program(name: &str) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_key_that_the_cluster_knows_is_trusted() {
+        let line = "[192.0.2.7]:2222 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA2jnM6jK4zOLoL7P2YlrAIJTGnsjAvV0B3M9gP4YsGS";
+        let address = "192.0.2.7".parse().expect("an address");
+        let known = fingerprint_of(line).expect("a key");
+        assert_eq!(pinned(line, address, &known).expect("trusted"), format!("{line}\n"));
+        let refused = pinned(line, address, "SHA256:other").expect_err("somebody else").to_string();
+        assert!(
+            refused.contains(&known) && refused.contains("SHA256:other") && refused.contains("not sent"),
+            "{refused}"
+        );
+    }
 
     #[test]
     fn fingerprints_as_ssh_shows_them() {
