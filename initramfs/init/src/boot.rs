@@ -1,7 +1,7 @@
 //! The boot from beginning to end. PID 1 never ends: whatever goes wrong is said, and tried again
 //! from the beginning, with growing pauses; a headless machine then heals as soon as its cause
 //! does. It does not restart by itself: a machine in a restart loop can be asked nothing. (But for
-//! one case: a new image on trial whose root is damaged, see [`trial`].)
+//! one case: a new image on trial whose root is damaged, see `trial`.)
 
 mod find_disk;
 mod installed;
