@@ -120,7 +120,7 @@ impl Voter {
             self.propose_as(&author, command).await?;
         }
         if let Some(known) = &report.disks
-            && (node.status.installed != known.installed || node.spec.ephemeral == known.durable)
+            && state.is_disk_news_of(node, known)
         {
             let installed = known.installed.clone().map(Box::new);
             let durable = known.durable;

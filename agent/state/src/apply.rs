@@ -16,6 +16,7 @@ use crate::command::{Command, Proposal};
 use crate::limits::MAX_ANSWERS;
 use crate::state::Answer;
 use crate::{Applied, Outcome, State};
+pub(crate) use node::known_disk;
 pub(crate) use operation::ENROL;
 use transaction::Transaction;
 

@@ -3,11 +3,11 @@
 use meadow_model::boot::BootPolicy;
 use meadow_model::machine::{Decision, Machine};
 use meadow_model::mesh::{MeshPeer, MeshView};
-use meadow_model::node::{Node, NodeState};
+use meadow_model::node::{Node, NodeDisks, NodeState};
 use meadow_model::operation::{Operation, OperationState};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
 
-use crate::apply::ENROL;
+use crate::apply::{ENROL, known_disk};
 use crate::command::MachineRef;
 use crate::limits::MAX_TEXT;
 use crate::{Standing, State};
@@ -67,6 +67,12 @@ impl State {
         node.status.state == NodeState::Lost
             || node.status.version.as_deref() != Some(&known_part(version))
             || self.operations.values().any(waits)
+    }
+
+    /// Whether it is worth a [`Command::SetNodeDisk`](crate::command::Command::SetNodeDisk) what `node` says of its disk.
+    #[must_use]
+    pub fn is_disk_news_of(&self, node: &Node, said: &NodeDisks) -> bool {
+        node.status.installed != said.installed.as_ref().map(known_disk) || node.spec.ephemeral == said.durable
     }
 
     /// Where the claim of this key stands; `None` where it did not claim.

@@ -11,8 +11,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use meadow_rack::Machine;
 use meadow_rack::namespace::Namespace;
+use meadow_rack::{Machine, Rack, wait};
 
 /// From power-on to a stage of the boot, for three machines at once under emulation on two busy processors. Generous:
 /// it tells a machine that is stuck from one that is slow, and is no measure.
@@ -111,4 +111,18 @@ pub fn address(milestone: &str) -> Result<IpAddr> {
     let with_prefix = milestone.split_whitespace().nth(2).context("no address")?;
     let address = with_prefix.split('/').next().unwrap_or(with_prefix);
     address.parse().with_context(|| format!("no address in `{milestone}`"))
+}
+
+/// Waits until each machine of the rack has reached a milestone that begins with `prefix`; these milestones.
+///
+/// # Panics
+/// When one does not in time, with all stages.
+pub fn wait_all(rack: &mut Rack, prefix: &str) -> Vec<String> {
+    let all = wait::until(prefix, BOOT, || {
+        rack.look_after()?;
+        rack.machines().iter().map(|machine| milestone(machine, prefix)).collect::<Result<Option<Vec<String>>>>()
+    });
+    all.unwrap_or_else(|error| {
+        panic!("{error:#}; stages: {:?}", rack.machines().iter().map(Machine::milestones).collect::<Vec<_>>())
+    })
 }

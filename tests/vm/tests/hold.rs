@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result};
 use meadow_rack::boot_server::BootServer;
-use meadow_rack::{Firmware, Machine, Rack, RackConfig, paths, wait};
-use meadow_tests_vm::{Admin, BOOT, address, milestone};
+use meadow_rack::{Firmware, Rack, RackConfig, paths};
+use meadow_tests_vm::{Admin, address, milestone, wait_all};
 
 /// Settings of a boot server that holds all machines of the rack.
 fn settings(rack: &Rack, admin: &Admin) -> Result<String> {
@@ -18,16 +18,6 @@ fn settings(rack: &Rack, admin: &Admin) -> Result<String> {
     Ok(text)
 }
 
-fn wait_for(rack: &mut Rack, prefix: &str) -> Vec<String> {
-    let all = wait::until(prefix, BOOT, || {
-        rack.look_after()?;
-        rack.machines().iter().map(|machine| milestone(machine, prefix)).collect::<Result<Option<Vec<String>>>>()
-    });
-    all.unwrap_or_else(|error| {
-        panic!("{error:#}; stages: {:?}", rack.machines().iter().map(Machine::milestones).collect::<Vec<_>>())
-    })
-}
-
 #[test]
 fn every_firmware_reaches_the_initramfs_and_ssh_shows_the_fingerprint_of_the_console() {
     let mut rack = Rack::build(&RackConfig::cycled(3, &[Firmware::BiosPxe, Firmware::UefiPxe, Firmware::UefiHttp]))
@@ -38,9 +28,9 @@ fn every_firmware_reaches_the_initramfs_and_ssh_shows_the_fingerprint_of_the_con
     let _server = BootServer::start(rack.parts().0, &seed, &settings).expect("a boot server");
     rack.power_on_all().expect("power");
 
-    let networks = wait_for(&mut rack, "network ");
-    wait_for(&mut rack, "hold");
-    let consoles = wait_for(&mut rack, "dropbear ");
+    let networks = wait_all(&mut rack, "network ");
+    wait_all(&mut rack, "hold");
+    let consoles = wait_all(&mut rack, "dropbear ");
     for (network, console) in networks.iter().zip(&consoles) {
         let address = address(network).expect("an address");
         let fingerprint = admin.fetch_host_key(&seed, address).expect("a host key");

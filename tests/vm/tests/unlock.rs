@@ -10,19 +10,9 @@ use anyhow::{Context, Result};
 use meadow_rack::namespace::Namespace;
 use meadow_rack::{Firmware, Machine, Rack, RackConfig, wait};
 use meadow_tests_vm::node_disk::{self, Made, Wanted};
-use meadow_tests_vm::{Admin, BOOT, address, milestone};
+use meadow_tests_vm::{Admin, BOOT, address, milestone, wait_all};
 
 const PASSPHRASE: &str = "correct horse battery";
-
-fn wait_for(rack: &mut Rack, prefix: &str) -> Vec<String> {
-    let all = wait::until(prefix, BOOT, || {
-        rack.look_after()?;
-        rack.machines().iter().map(|machine| milestone(machine, prefix)).collect::<Result<Option<Vec<String>>>>()
-    });
-    all.unwrap_or_else(|error| {
-        panic!("{error:#}; stages: {:?}", rack.machines().iter().map(Machine::milestones).collect::<Vec<_>>())
-    })
-}
 
 /// The host key that SSH shows, as soon as SSH is there: the prompt on the console does not wait for it.
 fn host_key(rack: &mut Rack, admin: &Admin, from: &Namespace, address: IpAddr) -> String {
@@ -91,8 +81,8 @@ fn a_node_is_unlocked_over_ssh_and_reaches_its_root_and_strangers_get_nothing() 
     }
     rack.power_on_all().expect("power");
 
-    let prompts = wait_for(&mut rack, "unlock waiting");
-    let networks = wait_for(&mut rack, "network ");
+    let prompts = wait_all(&mut rack, "unlock waiting");
+    let networks = wait_all(&mut rack, "network ");
     let addresses: Vec<IpAddr> = networks.iter().map(|line| address(line).expect("an address")).collect();
     for (address, (prompt, made)) in addresses.iter().zip(prompts.iter().zip(&made)) {
         let shown = host_key(&mut rack, &admin, &person, *address);
@@ -114,11 +104,11 @@ fn a_node_is_unlocked_over_ssh_and_reaches_its_root_and_strangers_get_nothing() 
         let opened = unlock(&admin, &person, *address, secret).expect("ssh");
         assert!(opened.status.success() && said(&opened).contains("is unlocked"), "{opened:?}");
     }
-    let kinds = wait_for(&mut rack, "unlocked");
+    let kinds = wait_all(&mut rack, "unlocked");
     assert!(kinds[0].contains("passphrase") && kinds[1].contains("recovery"), "{kinds:?}");
-    wait_for(&mut rack, "state mounted");
-    wait_for(&mut rack, "root verified slot a");
-    wait_for(&mut rack, "switch-root");
+    wait_all(&mut rack, "state mounted");
+    wait_all(&mut rack, "root verified slot a");
+    wait_all(&mut rack, "switch-root");
     let screens = wait::until("the root's own console", BOOT, || {
         rack.look_after()?;
         let up = |machine: &Machine| machine.serial().text_from(0).is_ok_and(|text| text.contains("NO CLUSTER"));
@@ -139,9 +129,9 @@ fn a_flipped_bit_in_the_root_is_said_and_is_no_restart_loop() {
     rack.machine(1).expect("there").boot_from_disk();
     rack.power_on_all().expect("power");
     let person = rack.computer_at("person", 2).expect("a computer");
-    let networks = wait_for(&mut rack, "network ");
+    let networks = wait_all(&mut rack, "network ");
     let address = address(&networks[0]).expect("an address");
-    wait_for(&mut rack, "unlock waiting");
+    wait_all(&mut rack, "unlock waiting");
     host_key(&mut rack, &admin, &person, address);
     let opened = unlock(&admin, &person, address, PASSPHRASE).expect("ssh");
     assert!(opened.status.success(), "{opened:?}");

@@ -55,14 +55,7 @@ impl Transaction {
         durable: bool,
     ) -> Result<Outcome, Problem> {
         let mut node = self.node(name)?;
-        let mut installed = installed.cloned();
-        if let Some(disk) = &mut installed {
-            disk.keys.truncate(MAX_KEY_SLOTS);
-            let texts = [&mut disk.serial, &mut disk.disk, &mut disk.luks_uuid, &mut disk.host_key];
-            for text in texts.into_iter().chain(disk.keys.iter_mut().map(|key| &mut key.label)) {
-                *text = known_part(text);
-            }
-        }
+        let installed = installed.map(known_disk);
         let boots = |disk: &Option<InstalledDisk>| disk.as_ref().is_some_and(|d| d.mode == InstallMode::System);
         let became = boots(&installed) && !boots(&node.status.installed);
         if installed != node.status.installed {
@@ -122,4 +115,15 @@ impl Transaction {
 
 fn voters(state: &State) -> usize {
     state.nodes.values().filter(|n| n.spec.voter).count()
+}
+
+/// As much of what a node says of its disk as the state keeps.
+pub(crate) fn known_disk(said: &InstalledDisk) -> InstalledDisk {
+    let mut disk = said.clone();
+    disk.keys.truncate(MAX_KEY_SLOTS);
+    let texts = [&mut disk.serial, &mut disk.disk, &mut disk.luks_uuid, &mut disk.host_key];
+    for text in texts.into_iter().chain(disk.keys.iter_mut().map(|key| &mut key.label)) {
+        *text = known_part(text);
+    }
+    disk
 }

@@ -2,6 +2,7 @@
 
 use meadow_model::boot::BootPolicy;
 use meadow_model::install::{InstallMode, InstalledDisk, KeyKind, KeySlot};
+use meadow_model::node::NodeDisks;
 use meadow_model::operation::OperationState;
 use meadow_model::{Kind, Name, ProblemCode};
 use meadow_state::Outcome;
@@ -78,6 +79,10 @@ fn a_node_that_boots_from_its_disk_is_left_to_it() {
 fn what_a_node_says_of_its_disk_is_bounded() {
     let (mut cluster, _) = with_node();
     cluster.ok(set_disk("attic", Some(installed(InstallMode::System)), true));
+    let said = NodeDisks { disks: Vec::new(), installed: Some(installed(InstallMode::System)), durable: true };
+    assert!(!cluster.state.is_disk_news_of(cluster.node("attic"), &said), "said again it is no news");
+    let gone = NodeDisks { installed: None, ..said };
+    assert!(cluster.state.is_disk_news_of(cluster.node("attic"), &gone));
     let disk = cluster.node("attic").status.installed.clone().expect("there");
     assert!(disk.keys.len() <= 32 && disk.keys[0].label.len() <= 128);
     assert_eq!(cluster.refused(set_disk("nobody", None, false)), ProblemCode::NotFound);
