@@ -59,9 +59,12 @@ manifest_if_needed() {
         done < <(artifact_sources)
         jq -S --arg image "$version" --arg kernel "$(kernel_version)" --argjson artifacts "$artifacts" \
             --argjson packages "$(packages_json)" \
-            '{version: 1, image: $image, kernel: $kernel, artifacts: $artifacts,
+            --argjson date "$(stat -Lc %Y "$entry/vmlinuz")" \
+            '{version: 1, image: $image, kernel: $kernel, architecture: "x86_64", date: $date, artifacts: $artifacts,
               root: {data_size, root_hash, salt}, packages: $packages}' \
             "$CACHE/root/current/root.json" >"$entry/manifest.json"
+        # For whoever checks an image against the one that is here; those who boot have it in their initrd.
+        cp "$BUILD_KEY_PUBLIC" "$entry/build.pem"
         openssl dgst -sha256 -sign "$BUILD_KEY" -out "$entry/manifest.json.sig" "$entry/manifest.json"
         # Not in the manifest, which it contains.
         run_logged "$LOGS/stick.log" "stick" in_tools --bind "$entry" --read-only "$CACHE/root" --read-only "$IMAGE" -- \

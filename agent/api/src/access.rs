@@ -39,6 +39,8 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::GET, "/v1/tokens/{name}", User(Viewer)),
     (Method::GET, "/v1/operations", User(Viewer)),
     (Method::GET, "/v1/operations/{name}", User(Viewer)),
+    (Method::GET, "/v1/images", User(Viewer)),
+    (Method::GET, "/v1/images/{name}", User(Viewer)),
     (Method::GET, "/v1/events", User(Viewer)),
     (Method::GET, "/v1/pxe", User(Viewer)),
     (Method::GET, "/v1/pxe/events", User(Viewer)),
@@ -56,6 +58,12 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::DELETE, "/v1/nodes/{name}", User(Admin)),
     (Method::POST, "/v1/nodes/{name}/install", User(Admin)),
     (Method::POST, "/v1/nodes/{name}/keys", User(Admin)),
+    (Method::POST, "/v1/images", User(Admin)),
+    (Method::POST, "/v1/images/incoming", User(Admin)),
+    (Method::PUT, "/v1/images/incoming", User(Admin)),
+    (Method::POST, "/v1/images/rollback", User(Admin)),
+    (Method::POST, "/v1/images/{name}/rollout", User(Admin)),
+    (Method::DELETE, "/v1/images/{name}", User(Admin)),
     (Method::GET, "/v1/operations/{name}/answer", User(Admin)),
 ];
 

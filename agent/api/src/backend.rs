@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
+use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::token::NewToken;
@@ -90,6 +92,18 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The sealed secret that a node answered an operation with.
     fn operation_answer(&self, operation: &Name) -> Option<Sealed>;
+
+    /// Begins to bring an image, or goes on with it.
+    fn offer_image(&self, offered: OfferedImage) -> Answer<'_, IncomingImage>;
+
+    /// Takes a piece of the file `name` of the image `digest` from `offset` on; bytes of the file that are there.
+    fn put_image_piece(&self, digest: String, name: String, offset: u64, piece: Bytes) -> Answer<'_, u64>;
+
+    /// Signs an image that is there in full for the cluster, and proposes to adopt it.
+    fn adopt_image(&self, digest: String, author: Author) -> Answer<'_, Applied>;
+
+    /// Removes the files of an image that the state has forgotten.
+    fn drop_image(&self, digest: String) -> Answer<'_, ()>;
 
     /// The first message of an enrolment, from the holder of `key`.
     fn hello(&self, key: Fingerprint, hello: Hello, from: SocketAddr) -> Answer<'_, HelloReply>;

@@ -43,7 +43,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-fn bad_body(rejection: &BytesRejection) -> Failure {
+pub(crate) fn bad_body(rejection: &BytesRejection) -> Failure {
     match rejection {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
             Failure::new(ProblemCode::TooLarge, format!("the body has more than {MAX_BODY} bytes"))

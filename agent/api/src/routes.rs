@@ -5,6 +5,7 @@ mod disks;
 mod enrolment;
 mod events;
 mod health;
+mod images;
 mod machines;
 mod nodes;
 mod operations;
@@ -68,6 +69,11 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<dyn Backend>> {
         .routes(routes!(disks::keys))
         .routes(routes!(disks::reboot))
         .routes(routes!(disks::answer))
+        .routes(routes!(images::list, images::adopt))
+        .routes(routes!(images::get, images::remove))
+        .routes(routes!(images::offer, images::piece))
+        .routes(routes!(images::rollout))
+        .routes(routes!(images::rollback))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::get, tokens::revoke))
         .routes(routes!(operations::list))

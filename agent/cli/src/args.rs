@@ -2,6 +2,7 @@
 
 mod cluster;
 mod common;
+mod image;
 mod machine;
 mod node;
 mod other;
@@ -13,6 +14,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use cluster::{EventCommand, OperationCommand, StatusArgs};
 pub(crate) use common::{Connection, LsArgs, OutputArgs, Risk, WaitArgs};
+pub(crate) use image::{AddArgs, CourseArgs, ImageCommand, RemoveImageArgs, RollbackArgs, RolloutArgs};
 pub(crate) use machine::{ApproveArgs, ArmArgs, BootArgs, MachineCommand, RejectArgs};
 pub(crate) use node::{InstallArgs, KeyChangeArgs, KeysCommand, NodeCommand, RebootArgs, RemoveArgs, UnlockArgs};
 pub(crate) use other::{CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
@@ -52,6 +54,9 @@ pub(crate) enum Command {
     Node(NodeCommand),
     /// Open the encrypted state of nodes that wait for it after a restart, over SSH.
     Unlock(UnlockArgs),
+    /// Images of the system, and updates of nodes that boot from their own disk.
+    #[command(subcommand, visible_alias = "images")]
+    Image(ImageCommand),
     /// Join tokens.
     #[command(subcommand, visible_alias = "tokens")]
     Token(TokenCommand),

@@ -3,6 +3,7 @@
 mod approve;
 mod cluster;
 mod disks;
+mod image;
 mod init;
 mod join;
 mod machine;
@@ -44,6 +45,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Machine(command) => machine::run(&context, command).await,
         Command::Node(command) => node::run(&context, command).await,
         Command::Unlock(args) => unlock::run(&context, &args).await,
+        Command::Image(command) => image::run(&context, command).await,
         Command::Token(command) => token::run(&context, command).await,
         Command::Pxe(command) => pxe::run(&context, command).await,
         Command::Operation(command) => cluster::operation(&context, command).await,

@@ -1,6 +1,7 @@
 //! Finds the resource that a person means, or the one that they may have meant.
 
 use meadow_client::{Client, ClientError, ListAll};
+use meadow_model::image::Image;
 use meadow_model::machine::Machine;
 use meadow_model::node::Node;
 use meadow_model::operation::Operation;
@@ -41,6 +42,14 @@ pub(crate) async fn machine(client: &Client, text: &str) -> anyhow::Result<Machi
 /// As [`machine`].
 pub(crate) async fn node(client: &Client, name: &Name) -> anyhow::Result<Node> {
     named("node", name, client.node(name), client.nodes(&ListAll::default())).await
+}
+
+/// The image with this name.
+///
+/// # Errors
+/// As [`machine`].
+pub(crate) async fn image(client: &Client, name: &Name) -> anyhow::Result<Image> {
+    named("image", name, client.image(name), client.images(&ListAll::default())).await
 }
 
 /// The token with this id.

@@ -5,6 +5,7 @@ mod cluster;
 mod disk;
 mod event;
 mod hardware;
+mod image;
 mod machine;
 mod node;
 mod operation;

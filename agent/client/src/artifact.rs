@@ -11,6 +11,8 @@ use crate::connection::{Connection, SendError};
 
 /// TCP port of the boot server's HTTP.
 pub const ARTIFACT_PORT: u16 = 7480;
+/// The folder of the image that a boot server serves.
+pub const ARTIFACTS: &str = "artifacts";
 /// A server that sends nothing for this long is given up.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -57,20 +59,21 @@ pub enum ArtifactError {
     },
 }
 
-/// Fetches the artifact `name` from the boot server at `authority` (`host:port`) and hands its bytes to `sink`, at most
-/// `limit`; the number of bytes.
+/// Fetches the file `name` of `folder` (such as [`ARTIFACTS`]) from the server at `authority` (`host:port`) and hands its
+/// bytes to `sink`, at most `limit`; the number of bytes.
 ///
 /// # Errors
 /// [`ArtifactError`].
 pub async fn fetch_artifact(
     authority: &str,
+    folder: &str,
     name: &str,
     limit: u64,
     mut sink: impl FnMut(&[u8]) -> std::io::Result<()>,
 ) -> Result<u64, ArtifactError> {
     let broken = |why: String| ArtifactError::Broken { authority: authority.to_owned(), name: name.to_owned(), why };
     let silent = |_| broken(format!("it said nothing for {} s", SILENCE.as_secs()));
-    let mut body = tokio::time::timeout(SILENCE, open(authority, name)).await.map_err(silent)??;
+    let mut body = tokio::time::timeout(SILENCE, open(authority, folder, name)).await.map_err(silent)??;
     let mut length = 0;
     while let Some(frame) = tokio::time::timeout(SILENCE, body.frame()).await.map_err(silent)? {
         let Ok(piece) = frame.map_err(|e| broken(e.to_string()))?.into_data() else { continue };
@@ -83,12 +86,12 @@ pub async fn fetch_artifact(
     Ok(length)
 }
 
-async fn open(authority: &str, name: &str) -> Result<Incoming, ArtifactError> {
+async fn open(authority: &str, folder: &str, name: &str) -> Result<Incoming, ArtifactError> {
     let broken = |why: String| ArtifactError::Broken { authority: authority.to_owned(), name: name.to_owned(), why };
     let mut connection = Connection::plain(authority).await.map_err(|e| broken(e.to_string()))?;
     let request = Request::builder()
         .method(Method::GET)
-        .uri(format!("/artifacts/{name}"))
+        .uri(format!("/{folder}/{name}"))
         .header(http::header::HOST, authority)
         .body(Full::new(Bytes::new()))
         .map_err(|e| broken(e.to_string()))?;
@@ -121,7 +124,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).await.expect("answered");
         });
         let mut bytes = Vec::new();
-        let result = fetch_artifact(&authority, "grub/core.img", limit, |piece| {
+        let result = fetch_artifact(&authority, ARTIFACTS, "grub/core.img", limit, |piece| {
             bytes.extend_from_slice(piece);
             Ok(())
         });

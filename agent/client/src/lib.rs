@@ -8,10 +8,11 @@ mod connection;
 mod context;
 mod endpoint;
 mod error;
+mod images;
 mod resources;
 mod transport;
 
-pub use artifact::{ARTIFACT_PORT, ArtifactError, fetch_artifact};
+pub use artifact::{ARTIFACT_PORT, ARTIFACTS, ArtifactError, fetch_artifact};
 pub use context::{Context, ContextError, context_folder};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use error::ClientError;

@@ -315,11 +315,11 @@ impl Client {
         self.exchange(Call::new(Method::GET, "/v1/health")).await?.parse()
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.call(Call::new(Method::GET, path)).await
     }
 
-    async fn post<T: DeserializeOwned>(
+    pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
@@ -329,7 +329,7 @@ impl Client {
     }
 
     /// All pages of a list as one; its revision is that of the last page.
-    async fn all<T: DeserializeOwned>(
+    pub(crate) async fn all<T: DeserializeOwned>(
         &self,
         path: &str,
         which: &ListAll,
@@ -363,7 +363,7 @@ fn encode(query: &ListQuery, more: &[(&str, String)]) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-fn percent_encode(text: &str) -> String {
+pub(crate) fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

@@ -53,6 +53,7 @@ pub(crate) struct Call {
     pub(crate) if_match: Option<u64>,
     pub(crate) idempotency_key: Option<String>,
     pub(crate) body: Option<Bytes>,
+    content_type: &'static str,
 }
 
 /// An answer.
@@ -250,13 +251,27 @@ impl Call {
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
         // A key on every POST lets it be sent again after a lost answer without being done twice.
         let idempotency_key = (method == Method::POST).then(random_key).flatten();
-        Self { method, path: path.into(), if_match: None, idempotency_key, body: None }
+        Self {
+            method,
+            path: path.into(),
+            if_match: None,
+            idempotency_key,
+            body: None,
+            content_type: "application/json",
+        }
     }
 
     pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self, ClientError> {
         let body = serde_json::to_vec(body).map_err(|error| protocol("this computer", error))?;
         self.body = Some(Bytes::from(body));
         Ok(self)
+    }
+
+    /// A body that is no JSON.
+    pub(crate) fn octets(mut self, body: Bytes) -> Self {
+        self.body = Some(body);
+        self.content_type = "application/octet-stream";
+        self
     }
 
     pub(crate) fn if_match(mut self, revision: Option<u64>) -> Self {
@@ -281,7 +296,7 @@ impl Call {
             request = request.header("idempotency-key", key);
         }
         if self.body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
+            request = request.header(CONTENT_TYPE, self.content_type);
         }
         request.body(Full::new(self.body.clone().unwrap_or_default()))
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use data_encoding::BASE64;
 use meadow_client::{Context, ContextError};
 use meadow_host::files::{self, Access, FileError};
 use meadow_host::{Clock, SystemClock};
@@ -182,6 +183,7 @@ fn fill_state(config: &InitConfig, files: &StateFiles) -> Result<(), InitError> 
         cluster: config.cluster.clone(),
         ca_fingerprint: ca.fingerprint(),
         authorized_keys: config.authorized_keys.clone(),
+        release_key: BASE64.encode(release.public_key().as_der()),
         node: FirstNode {
             name: config.node.clone(),
             fingerprint: keys.identity.fingerprint(),

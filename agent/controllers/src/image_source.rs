@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use meadow_client::{ArtifactError, fetch_artifact};
+use meadow_client::{ARTIFACTS, ArtifactError, fetch_artifact};
 use meadow_host::files::{self, Access, FileError};
 use meadow_host::incoming::IncomingFile;
 use meadow_pki::{PkiError, check_manifest};
@@ -124,7 +124,7 @@ impl ImageSource {
     ) -> Result<(), ImageError> {
         let mut file = IncomingFile::create(&self.folder.join(name)).map_err(ImageError::Memory)?;
         let (mut hash, mut length) = (Sha256::new(), 0);
-        let fetched = fetch_artifact(authority, name, part.size, |piece| {
+        let fetched = fetch_artifact(authority, ARTIFACTS, name, part.size, |piece| {
             hash.update(piece);
             length += piece.len() as u64;
             progress(length);
@@ -148,7 +148,7 @@ async fn signed_manifest(authority: &str, key: &[u8]) -> Result<Vec<u8>, ImageEr
             bytes.extend_from_slice(piece);
             Ok(())
         };
-        fetch_artifact(authority, name, LARGEST_MANIFEST, keep).await?;
+        fetch_artifact(authority, ARTIFACTS, name, LARGEST_MANIFEST, keep).await?;
     }
     check_manifest(key, &manifest, &signature)?;
     Ok(manifest)

@@ -6,7 +6,10 @@
 pub mod bootstrap;
 pub mod disk_helper;
 pub mod enrol;
+pub mod image_fetch;
+pub mod image_manifest;
 pub mod image_source;
+pub mod image_store;
 pub mod join;
 pub mod keys;
 pub mod live;
@@ -17,6 +20,7 @@ pub mod node_tasks;
 pub mod paths;
 pub mod probe;
 pub mod report;
+pub mod rollout;
 pub mod self_status;
 pub mod settings;
 pub mod stored;

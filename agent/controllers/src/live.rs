@@ -143,6 +143,7 @@ mod tests {
             cluster: name("home"),
             ca_fingerprint: Fingerprint([7; 32]),
             authorized_keys: Vec::new(),
+            release_key: String::new(),
             node: FirstNode {
                 name: name(node),
                 fingerprint: Fingerprint([8; 32]),

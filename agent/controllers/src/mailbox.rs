@@ -19,7 +19,7 @@ const MAX_WORK: usize = 1000;
 /// Answers that wait to be fetched; a further one pushes out the oldest.
 const MAX_ANSWERS: usize = 100;
 /// Actions whose work a node does.
-const ACTIONS: [&str; 3] = [INSTALL, KEYS, REBOOT];
+const ACTIONS: [&str; 6] = [INSTALL, KEYS, REBOOT, WRITE_IMAGE, TRY_IMAGE, BLESS_IMAGE];
 
 /// The action of an installation.
 pub const INSTALL: &str = "install";
@@ -27,6 +27,15 @@ pub const INSTALL: &str = "install";
 pub const KEYS: &str = "keys";
 /// The action of a restart.
 pub const REBOOT: &str = "reboot";
+
+/// The action of writing an image into the slot that does not run.
+pub const WRITE_IMAGE: &str = "write-image";
+/// The action of restarting into an image once.
+pub const TRY_IMAGE: &str = "try-image";
+/// The action of keeping the image that runs.
+pub const BLESS_IMAGE: &str = "bless-image";
+/// The last step of work that went with the memory of a voter.
+pub(crate) const LOST: &str = "lost";
 
 /// Work and answers.
 #[derive(Debug, Default)]
@@ -89,7 +98,7 @@ impl Mailbox {
         let Some(report) = reports.iter().find(|report| report.operation == *name) else {
             let waits = self.work_for(node).iter().any(|work| work.operation == *name);
             let why = "the agent that kept this work restarted before the node took it; ask for it again".to_owned();
-            let lost = || note(name, "lost", Some(OperationEnd::Failed { why }));
+            let lost = || note(name, LOST, Some(OperationEnd::Failed { why }));
             return (!waits).then(lost);
         };
         let end = report.end.as_ref().map(|end| match end {

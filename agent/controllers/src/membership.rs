@@ -19,6 +19,9 @@ pub struct Membership {
     pub node_id: u64,
     /// Its certificate, followed by the CA's.
     pub chain_pem: String,
+    /// The key that signs which images the cluster wants, as DER in base64.
+    #[serde(default)]
+    pub release_key: String,
     /// The mesh as it was last known.
     pub mesh: MeshView,
 }

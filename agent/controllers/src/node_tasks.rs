@@ -9,13 +9,14 @@ use meadow_host::wireguard::PrivateKey;
 use meadow_model::install::{DiskRequest, InstallMode, InstallWork, Sealed};
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::NodeDisks;
-use meadow_model::work::{InstallTask, KeyTask, NodeTask, WorkEnd, answer_purpose, passphrase_purpose};
+use meadow_model::work::{ImageTask, InstallTask, KeyTask, NodeTask, WorkEnd, answer_purpose, passphrase_purpose};
 use meadow_model::{Name, Secret};
 use meadow_pki::sealed;
 use tokio::sync::{Mutex, watch};
 use tracing::warn;
 
 use crate::disk_helper::{DiskHelper, DiskWork};
+use crate::image_fetch::ImageFetcher;
 use crate::image_source::ImageSource;
 use crate::work::{Note, Worker};
 
@@ -29,6 +30,8 @@ pub struct NodeTasks {
     pub disks: DiskHelper,
     /// Where images come from.
     pub images: ImageSource,
+    /// Fetches the images that the cluster adopted.
+    pub adopted: ImageFetcher,
     /// The agent's state, which an installation takes along.
     pub state_dir: PathBuf,
     /// The newest look at the disks, brought up to date by the work.
@@ -45,6 +48,9 @@ impl Worker for NodeTasks {
                 NodeTask::Install(task) => self.install(*task, &note).await,
                 NodeTask::Keys(task) => self.change_keys(task, &note).await,
                 NodeTask::Reboot => Ok(None),
+                NodeTask::WriteImage(task) => self.write_image(&task, &note).await,
+                NodeTask::TryImage { digest } => self.try_image(&digest, &note).await,
+                NodeTask::BlessImage => self.ask(&DiskRequest::Bless, &note).await.map(|_| None).map_err(Into::into),
             };
             result.map_or_else(|error| WorkEnd::Failed { why: format!("{error:#}") }, |answer| WorkEnd::Done { answer })
         })
@@ -87,6 +93,27 @@ impl NodeTasks {
         let done = self.ask(&DiskRequest::Install(Box::new(work)), note).await;
         self.images.forget()?;
         self.answered(done?, Some(&task.reply_to))
+    }
+
+    async fn write_image(&self, task: &ImageTask, note: &Note) -> Done {
+        let fetched = self.adopted.fetch(task, |part, percent| {
+            note.step(&format!("fetches the image: {part}"), Some(percent));
+        });
+        let folder = fetched.await?.display().to_string();
+        self.ask(&DiskRequest::WriteImage { folder }, note).await?;
+        Ok(None)
+    }
+
+    /// Which slot holds the image is asked now: the helper looks at the disk itself.
+    async fn try_image(&self, digest: &str, note: &Note) -> Done {
+        let disk = self.ask(&DiskRequest::Look, note).await?.disk.ok_or("this node has no disk of its own")?;
+        let running = disk.running.ok_or("this node did not start from its disk")?;
+        let slot = running.other();
+        if disk.image_in(slot) != Some(digest) {
+            return Err(format!("slot {} holds another image than was written", slot.letter()).into());
+        }
+        self.ask(&DiskRequest::TryOnce { slot }, note).await?;
+        Ok(None)
     }
 
     async fn change_keys(&self, task: KeyTask, note: &Note) -> Done {

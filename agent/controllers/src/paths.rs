@@ -79,6 +79,12 @@ impl Paths {
         self.run_dir().join("image")
     }
 
+    /// Adopted images, or on a node the one that was fetched last.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.state_dir().join("images")
+    }
+
     /// Made by the image once udev has looked at disks and network cards.
     #[must_use]
     pub fn coldplug_done(&self) -> PathBuf {

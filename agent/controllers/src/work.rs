@@ -122,8 +122,8 @@ impl Entry {
     fn of(work: &NodeWork) -> Self {
         let restart = match &work.task {
             NodeTask::Install(task) => task.reboot,
-            NodeTask::Reboot => true,
-            NodeTask::Keys(_) => false,
+            NodeTask::Reboot | NodeTask::TryImage { .. } => true,
+            NodeTask::Keys(_) | NodeTask::WriteImage(_) | NodeTask::BlessImage => false,
         };
         let report = WorkReport {
             operation: work.operation.clone(),

@@ -14,6 +14,9 @@ pub struct GrubEnv {
     pub blessed: BootSlot,
     /// The slot that it takes once.
     pub tried: Option<BootSlot>,
+    /// The slot that was to be taken once last, until one is blessed or written: GRUB clears `try`, not this, so that a
+    /// system tells whether it runs because another one was given up.
+    pub attempted: Option<BootSlot>,
     /// What else is in the file, as it is written there.
     others: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -27,7 +30,13 @@ impl GrubEnv {
     /// Boots `blessed`, tries nothing.
     #[must_use]
     pub fn blessing(blessed: BootSlot) -> Self {
-        Self { blessed, tried: None, others: Vec::new() }
+        Self { blessed, tried: None, attempted: None, others: Vec::new() }
+    }
+
+    /// Boots `blessed` from now on, and tries nothing.
+    #[must_use]
+    pub(crate) fn with_blessed(self, blessed: BootSlot) -> Self {
+        Self { blessed, tried: None, attempted: None, ..self }
     }
 
     /// Reads the file as GRUB does: what `blessed` holds but `b`, is slot a.
@@ -47,6 +56,7 @@ impl GrubEnv {
             match name {
                 b"blessed" => environment.blessed = slot(value).unwrap_or(BootSlot::A),
                 b"try" => environment.tried = slot(value),
+                b"attempted" => environment.attempted = slot(value),
                 _ => environment.others.push((name.to_vec(), value.to_vec())),
             }
         }
@@ -57,7 +67,8 @@ impl GrubEnv {
     #[must_use]
     pub fn bytes(&self) -> [u8; BYTES] {
         let letter = |slot: Option<BootSlot>| slot.map_or("", BootSlot::letter).as_bytes().to_vec();
-        let ours = [(b"blessed".to_vec(), letter(Some(self.blessed))), (b"try".to_vec(), letter(self.tried))];
+        let ours = [("blessed", Some(self.blessed)), ("try", self.tried), ("attempted", self.attempted)];
+        let ours = ours.map(|(name, slot)| (name.as_bytes().to_vec(), letter(slot)));
         let mut bytes = SIGNATURE.to_vec();
         for (name, value) in ours.iter().chain(&self.others) {
             // Others' variables that do not fit are dropped; ours come first and always do.
@@ -128,7 +139,7 @@ mod tests {
     fn others_variables_stay() {
         let text = "saved_entry=x\\\ny=z\nblessed=b\n";
         let bytes = GrubEnv::parse(&file(text)).expect("in form").bytes();
-        assert!(bytes.starts_with(b"# GRUB Environment Block\nblessed=b\ntry=\nsaved_entry=x\\\ny=z\n###"));
+        assert!(bytes.starts_with(b"# GRUB Environment Block\nblessed=b\ntry=\nattempted=\nsaved_entry=x\\\ny=z\n###"));
     }
 
     #[test]

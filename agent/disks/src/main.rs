@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::process::ExitCode;
 
 use meadow_disks::{ThisComputer, serve};
 use rustix::fs::{FlockOperation, flock};
@@ -25,14 +26,14 @@ fn lock() -> io::Result<Option<File>> {
     }
 }
 
-fn main() {
+fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
     // Not through the standard library's buffers, which nobody wipes.
     let (input, output) = (io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned());
     let (Ok(mut input), Ok(mut output)) = (input.map(File::from), output.map(File::from)) else {
         tracing::error!("no connection was passed; this is started by meadow-disks.socket");
-        return;
+        return ExitCode::FAILURE;
     };
-    serve(&ThisComputer, &mut input, &mut output, lock);
+    if serve(&ThisComputer, &mut input, &mut output, lock) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -9,6 +9,7 @@ use meadow_model::preboot::{HostKey, Preboot};
 use meadow_plan::layout;
 
 use crate::esp::Esp;
+use crate::grubenv::GrubEnv;
 use crate::machine::Machine;
 use crate::{DiskError, preboot_area, slot, table};
 
@@ -55,10 +56,17 @@ impl OwnDisk {
 
     pub(crate) fn describe(&self, machine: &dyn Machine) -> Result<InstalledDisk, DiskError> {
         let mode = if self.record.installed { InstallMode::System } else { InstallMode::StateOnly };
-        let blessed = match mode {
-            InstallMode::System => Some(slot::grubenv(&Esp::open_to_read(&self.node(machine, layout::ESP)?)?)?.blessed),
-            InstallMode::StateOnly => None,
-        };
+        let running = self.running(machine);
+        let (mut slots, mut environment) = (Vec::new(), None);
+        if mode == InstallMode::System {
+            let esp = Esp::open_to_read(&self.node(machine, layout::ESP)?)?;
+            for slot in [BootSlot::A, BootSlot::B] {
+                slots.extend(slot::image(&esp, slot)?);
+            }
+            environment = Some(slot::grubenv(&esp)?);
+        }
+        let gave_up =
+            |env: &GrubEnv| env.attempted.filter(|slot| env.tried.is_none() && running.is_some_and(|r| r != *slot));
         Ok(InstalledDisk {
             serial: self.disk.serial.clone().unwrap_or_default(),
             disk: self.disk.name.clone(),
@@ -67,8 +75,11 @@ impl OwnDisk {
             host_key: self.record.host_key.fingerprint().to_owned(),
             host_key_sealed: matches!(self.record.host_key, HostKey::Sealed { .. }),
             keys: self.volume(machine)?.keys()?,
-            running: self.running(machine),
-            blessed,
+            running,
+            blessed: environment.as_ref().map(|env| env.blessed),
+            tried: environment.as_ref().and_then(|env| env.tried),
+            went_back_from: environment.as_ref().and_then(gave_up),
+            slots,
         })
     }
 }

@@ -19,13 +19,13 @@ const REPLY: usize = 16 << 10;
 /// Reads one request and carries it out; `lock` is taken for all that writes, and gives `None` where another request is
 /// being carried out.
 ///
-/// Whoever asked may go away meanwhile: what was begun is brought to its end.
+/// Whoever asked may go away meanwhile: what was begun is brought to its end. Gives whether it succeeded.
 pub fn serve<L>(
     machine: &dyn Machine,
     input: &mut dyn Read,
     output: &mut dyn Write,
     lock: impl FnOnce() -> io::Result<Option<L>>,
-) {
+) -> bool {
     let result = read_request(input).and_then(|request| {
         let held = if request == DiskRequest::Look { None } else { Some(take(lock)?) };
         let result = carry_out(machine, &request, &mut |step, percent| {
@@ -35,10 +35,14 @@ pub fn serve<L>(
         result
     });
     match result {
-        Ok(done) => send(output, &DiskReply::Done { disk: done.0, recovery_key: done.1 }),
+        Ok(done) => {
+            send(output, &DiskReply::Done { disk: done.0, recovery_key: done.1 });
+            true
+        }
         Err(error) => {
             tracing::warn!(%error, "the request failed");
             send(output, &DiskReply::Failed { why: error.to_string() });
+            false
         }
     }
 }
@@ -84,6 +88,12 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
         DiskRequest::WriteImage { folder } => update::write_image(machine, Path::new(folder), progress)?,
         DiskRequest::TryOnce { slot } => update::try_once(machine, *slot, progress)?,
         DiskRequest::Bless => update::bless(machine)?,
+        DiskRequest::GiveUpTrial => {
+            if update::is_trial(machine)? {
+                machine.restart()?;
+            }
+            return Ok((None, None));
+        }
         DiskRequest::Reboot => {
             machine.restart()?;
             return Ok((None, None));

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use meadow_model::image::SlotImage;
 use meadow_model::install::BootSlot;
 use sha2::{Digest, Sha256};
 
@@ -72,6 +73,16 @@ pub(crate) fn compare_files(partition: &Path, image: &Image, slot: BootSlot) -> 
 pub(crate) fn root(esp: &Esp, slot: BootSlot) -> Result<Option<RootJson>, DiskError> {
     let bytes = esp.read(&place(slot, "root.json"), SMALL)?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// The image in a slot that holds a whole one.
+pub(crate) fn image(esp: &Esp, slot: BootSlot) -> Result<Option<SlotImage>, DiskError> {
+    if root(esp, slot)?.is_none() {
+        return Ok(None);
+    }
+    let manifest = esp.read(&place(slot, "manifest.json"), SMALL)?;
+    let digest = manifest.map(|bytes| data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes)));
+    Ok(Some(SlotImage { slot, digest }))
 }
 
 /// What the boot loader does next; a file that it cannot read makes it take slot a.

@@ -39,7 +39,7 @@ pub(crate) fn write_image(machine: &dyn Machine, folder: &Path, progress: &mut P
     let _lock = lock(machine, &own)?;
     let esp = Esp::open(&esp_node)?;
     // A power cut from here on must not boot a slot that is half the old and half the new image.
-    if environment.tried.take().is_some() {
+    if environment.tried.take().is_some() | environment.attempted.take().is_some() {
         slot::set_grubenv(&esp, &environment)?;
     }
     slot::clear(&esp, target)?;
@@ -67,7 +67,7 @@ pub(crate) fn try_once(machine: &dyn Machine, target: BootSlot, progress: &mut P
     }
     let _lock = lock(machine, &own)?;
     let mut environment = slot::grubenv(&esp)?;
-    environment.tried = Some(target);
+    (environment.tried, environment.attempted) = (Some(target), Some(target));
     slot::set_grubenv(&esp, &environment)?;
     esp.close()
 }
@@ -81,14 +81,22 @@ pub(crate) fn bless(machine: &dyn Machine) -> Result<(), DiskError> {
         )
     })?;
     let esp = Esp::open(&own.node(machine, layout::ESP)?)?;
-    let mut environment = slot::grubenv(&esp)?;
-    if environment.blessed == running && environment.tried.is_none() {
+    let environment = slot::grubenv(&esp)?;
+    let wanted = environment.clone().with_blessed(running);
+    if environment == wanted {
         return Ok(());
     }
     let _lock = lock(machine, &own)?;
-    (environment.blessed, environment.tried) = (running, None);
-    slot::set_grubenv(&esp, &environment)?;
+    slot::set_grubenv(&esp, &wanted)?;
     esp.close()
+}
+
+/// Whether the system that runs was started to be tried, and nobody has blessed it yet.
+pub(crate) fn is_trial(machine: &dyn Machine) -> Result<bool, DiskError> {
+    let Some(own) = own_disk::find(machine)? else { return Ok(false) };
+    let Some(running) = own.running(machine) else { return Ok(false) };
+    let esp = Esp::open_to_read(&own.node(machine, layout::ESP)?)?;
+    Ok(slot::grubenv(&esp)?.blessed != running)
 }
 
 /// Keeps udev from looking at the disk meanwhile.

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use data_encoding::BASE32_NOPAD;
 use meadow_api::wire::Health;
 use meadow_api::{Answer, Arm, Author, Backend};
@@ -17,6 +18,7 @@ use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
+use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::token::NewToken;
@@ -28,6 +30,7 @@ use meadow_state::{Applied, State};
 use tracing::warn;
 
 use crate::enrolment::{Enrolment, canonical};
+use crate::images::Images;
 use crate::listener::Membership;
 use crate::pxe::Pxe;
 use crate::tickets::Tickets;
@@ -42,10 +45,23 @@ pub(crate) struct Voter {
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) pxe: Pxe,
     pub(crate) mailbox: Mailbox,
+    pub(crate) images: Arc<Images>,
     pub(crate) status: SelfStatus,
 }
 
 impl Voter {
+    /// Work on the files of images, which may take long.
+    fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Images) -> Result<T, Problem> + Send + 'static,
+    ) -> Answer<'_, T> {
+        let images = Arc::clone(&self.images);
+        Box::pin(async move {
+            let ended = tokio::task::spawn_blocking(move || work(&images)).await;
+            ended.map_err(|e| Problem::new(ProblemCode::Internal, e.to_string()))?
+        })
+    }
+
     async fn propose_as(&self, author: &Author, command: Command) -> Result<Applied, Problem> {
         let proposal = Proposal {
             at: SystemClock.wall(),
@@ -197,6 +213,25 @@ impl Backend for Voter {
         self.mailbox.answer(operation)
     }
 
+    fn offer_image(&self, offered: OfferedImage) -> Answer<'_, IncomingImage> {
+        self.blocking(move |images| images.offer(&offered))
+    }
+
+    fn put_image_piece(&self, digest: String, name: String, offset: u64, piece: Bytes) -> Answer<'_, u64> {
+        self.blocking(move |images| images.put(&digest, &name, offset, &piece))
+    }
+
+    fn adopt_image(&self, digest: String, author: Author) -> Answer<'_, Applied> {
+        Box::pin(async move {
+            let (name, spec) = self.blocking(move |images| images.adopt(&digest)).await?;
+            self.propose_as(&author, Command::AdoptImage { name, spec: Box::new(spec) }).await
+        })
+    }
+
+    fn drop_image(&self, digest: String) -> Answer<'_, ()> {
+        self.blocking(move |images| images.remove(&digest))
+    }
+
     fn hello(&self, key: Fingerprint, hello: Hello, _from: SocketAddr) -> Answer<'_, HelloReply> {
         Box::pin(async move { self.enrolment.hello(&self.replica.state(), key, &hello, SystemClock.wall()) })
     }
@@ -223,9 +258,14 @@ impl Backend for Voter {
     }
 }
 
+/// The code of a file that could not be written.
+pub(crate) fn storage_code(kind: ErrorKind) -> ProblemCode {
+    if kind == ErrorKind::StorageFull { ProblemCode::StorageFull } else { ProblemCode::StorageFailed }
+}
+
 fn storage_problem(error: &StoredError) -> Problem {
     let code = match error {
-        StoredError::File(e) if e.io_kind() == Some(ErrorKind::StorageFull) => ProblemCode::StorageFull,
+        StoredError::File(e) => e.io_kind().map_or(ProblemCode::StorageFailed, storage_code),
         _ => ProblemCode::StorageFailed,
     };
     Problem::new(code, error.to_string())

@@ -127,6 +127,7 @@ impl Enrolment {
             certificate_pem: self.ca.sign(key, node, Role::Node).map_err(|e| key_problem(&e))?,
             ca_pem: self.ca.certificate_pem().to_owned(),
             mesh: state.mesh_view(node).ok_or_else(gone)?,
+            release_key: state.cluster().map(|cluster| cluster.spec.release_key.clone()).unwrap_or_default(),
         })
     }
 }

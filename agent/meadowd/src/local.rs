@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use meadow_api::wire::Health;
 use meadow_api::{Answer, Arm, Author, Backend};
 use meadow_controllers::self_status::SelfStatus;
@@ -11,6 +12,7 @@ use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::console::{SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
+use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::token::NewToken;
@@ -81,6 +83,22 @@ impl Backend for Onlooker {
 
     fn operation_answer(&self, _operation: &Name) -> Option<Sealed> {
         None
+    }
+
+    fn offer_image(&self, _offered: OfferedImage) -> Answer<'_, IncomingImage> {
+        answer(elsewhere())
+    }
+
+    fn put_image_piece(&self, _digest: String, _name: String, _offset: u64, _piece: Bytes) -> Answer<'_, u64> {
+        answer(elsewhere())
+    }
+
+    fn adopt_image(&self, _digest: String, _author: Author) -> Answer<'_, Applied> {
+        answer(elsewhere())
+    }
+
+    fn drop_image(&self, _digest: String) -> Answer<'_, ()> {
+        answer(elsewhere())
     }
 
     fn hello(&self, _key: Fingerprint, _hello: Hello, _from: SocketAddr) -> Answer<'_, HelloReply> {

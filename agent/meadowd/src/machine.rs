@@ -8,7 +8,9 @@ use anyhow::Context as _;
 use meadow_client::{ARTIFACT_PORT, Client, Endpoint};
 use meadow_controllers::disk_helper::DiskHelper;
 use meadow_controllers::enrol::{self, Candidate};
+use meadow_controllers::image_fetch::ImageFetcher;
 use meadow_controllers::image_source::ImageSource;
+use meadow_controllers::image_store::ImageStore;
 use meadow_controllers::join::{self, JoinRequest, JoinResult};
 use meadow_controllers::keys::Keys;
 use meadow_controllers::membership::Membership;
@@ -32,9 +34,9 @@ use meadow_pki::{CaPin, Identity};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::disk_watch;
 use crate::listener::serve_local;
 use crate::local::Onlooker;
+use crate::{disk_watch, image_share};
 
 /// How often a computer that belongs nowhere looks for a wish to join.
 const LOOK: Duration = Duration::from_secs(1);
@@ -215,6 +217,7 @@ async fn accept(
         node: admission.mesh.name.clone(),
         node_id: admission.node_id,
         chain_pem: enrol::chain_pem(&admission),
+        release_key: admission.release_key.clone(),
         mesh: admission.mesh,
     };
     // Kept before it is used: a computer that is a node for the cluster must know it after a crash.
@@ -284,6 +287,11 @@ async fn serve_as_node(
             build_key: paths.build_key(),
             folder: paths.incoming_image(),
         },
+        adopted: ImageFetcher {
+            store: ImageStore::new(paths.images()),
+            build_key: paths.build_key(),
+            release_key: membership.release_key.clone(),
+        },
         state_dir: paths.state_dir(),
         known: disks.clone(),
         turn: tokio::sync::Mutex::default(),
@@ -301,6 +309,9 @@ async fn serve_as_node(
     };
     let removed = tokio::select! {
         () = mesh.run(views.subscribe(), peers) => anyhow::bail!("the mesh ended"),
+        () = image_share::run(ImageStore::new(paths.images()).whole_images(), views.subscribe()) => {
+            anyhow::bail!("images are not handed out any more")
+        }
         () = disk_watch::run(paths, &helper, &disks) => anyhow::bail!("nobody looks at the disks any more"),
         ended = keep_membership(paths, membership, views.subscribe()) => return ended,
         removed = reporter.run() => removed,

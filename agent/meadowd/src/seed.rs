@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use meadow_controllers::bootstrap::load_ca;
+use meadow_controllers::image_store::ImageStore;
 use meadow_controllers::keys::Keys;
 use meadow_controllers::live::LiveReports;
 use meadow_controllers::mailbox::Mailbox;
@@ -21,12 +22,16 @@ use meadow_pki::{Ca, Identity, PeerClassifier, Role, server_config};
 use meadow_raft::{Replica, ReplicaConfig, ReplicaHandle};
 use meadow_state::command::{Bootstrap, Command, Proposal};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tracing::info;
 
 use crate::backend::Voter;
 use crate::enrolment::Enrolment;
+use crate::image_share;
+use crate::images::Images;
 use crate::listener::{TlsListener, serve_local};
 use crate::pxe::Pxe;
+use crate::rollouts;
 use crate::tickets::Tickets;
 use crate::voter_mesh::{VoterMesh, serve_mesh};
 
@@ -57,19 +62,24 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
         tickets: tickets.clone(),
         pxe: Pxe::start(&settings, replica.clone(), tickets)?,
         mailbox: Mailbox::default(),
+        images: Arc::new(Images::new(paths, &settings)),
         status: status.clone(),
     });
-    let router = meadow_api::router(voter);
+    let router = meadow_api::router(voter.clone());
     let api = Arc::new(TlsListener { tls, classifier, membership: Arc::new(replica.clone()), router: router.clone() });
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("systemd was not told")?;
     info!(api = %settings.api_listen, node = %me, "serving the cluster");
 
     let socket = paths.socket();
-    let mesh = VoterMesh { replica: replica.clone(), me: me.clone(), live, status: status.clone() };
+    let views = watch::Sender::new(None);
+    let share = image_share::run(ImageStore::new(paths.images()).whole_images(), views.subscribe());
+    let mesh = VoterMesh { replica: replica.clone(), me: me.clone(), live, status: status.clone(), views };
     tokio::select! {
         () = api.clone().serve(listener) => anyhow::bail!("the API ended"),
         ended = serve_local(&socket, router) => ended,
         () = mesh.run(keys.wireguard.clone(), settings.hosts_file.clone()) => anyhow::bail!("the mesh ended"),
+        () = rollouts::run(voter) => anyhow::bail!("nobody rolls out images any more"),
+        () = share => anyhow::bail!("images are not handed out any more"),
         () = serve_mesh(api, settings.api_listen, replica, me) => anyhow::bail!("the API of the mesh ended"),
     }
 }

@@ -35,13 +35,15 @@ pub(crate) struct VoterMesh {
     pub(crate) me: Name,
     pub(crate) live: Arc<LiveReports>,
     pub(crate) status: SelfStatus,
+    /// The newest view, for whoever needs it.
+    pub(crate) views: watch::Sender<Option<MeshView>>,
 }
 
 impl VoterMesh {
     /// Keeps the voter in the mesh for ever. Without a mesh the cluster is still served, and the console says what is
     /// missing.
     pub(crate) async fn run(self, key: PrivateKey, settings_hosts: std::path::PathBuf) {
-        let views = watch::Sender::new(None);
+        let views = self.views.clone();
         let peers = watch::Sender::new(Peers::new());
         let mesh = open(key, settings_hosts, &self.status).await;
         info!(backend = ?mesh.backend(), "mesh");

@@ -17,6 +17,9 @@ pub struct ClusterSpec {
     pub mesh: MeshPrefix,
     /// Admins' public keys in OpenSSH form, for machines in the initramfs.
     pub authorized_keys: Vec<String>,
+    /// The key that signs what images the cluster wants, as DER (`SubjectPublicKeyInfo`) in base64.
+    #[serde(default)]
+    pub release_key: String,
     /// Until when every machine that asks over PXE is booted.
     pub pxe_open_until: Option<Timestamp>,
 }

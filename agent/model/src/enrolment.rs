@@ -113,6 +113,9 @@ pub struct Admission {
     pub ca_pem: String,
     /// The mesh.
     pub mesh: MeshView,
+    /// [`crate::cluster::ClusterSpec::release_key`].
+    #[serde(default)]
+    pub release_key: String,
 }
 
 /// The hardware addresses of an inventory.

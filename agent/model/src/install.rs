@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::SlotImage;
 use crate::mesh::WireGuardKey;
 use crate::preboot::StaticNetwork;
 use crate::{Name, Secret, Timestamp};
@@ -162,6 +163,15 @@ pub struct InstalledDisk {
     pub running: Option<BootSlot>,
     /// The slot that GRUB takes without being told otherwise.
     pub blessed: Option<BootSlot>,
+    /// The slots that hold a whole image.
+    #[serde(default)]
+    pub slots: Vec<SlotImage>,
+    /// The slot that the next start takes once.
+    #[serde(default)]
+    pub tried: Option<BootSlot>,
+    /// The slot that was taken once and not blessed, before the system that runs now.
+    #[serde(default)]
+    pub went_back_from: Option<BootSlot>,
 }
 
 /// A line to `meadow-disks`.
@@ -203,6 +213,8 @@ pub enum DiskRequest {
     },
     /// Makes the running slot the one that is booted from now on.
     Bless,
+    /// Restarts the computer where it runs a slot that was not blessed: an image that was tried and was not found well.
+    GiveUpTrial,
     /// Restarts the computer.
     Reboot,
 }

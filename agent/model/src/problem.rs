@@ -62,6 +62,7 @@ problems! {
     LastVoter "last-voter" 409 "This is the only voter of the cluster" "Add another voter first.";
     InstallRefused "install-refused" 409 "Nothing can be installed there" "Choose another disk, or change what the reason names; `meadow node show` lists the disks.";
     PlanChanged "plan-changed" 409 "The disk is not as it was when consent was given" "Look at the new plan and consent to that one.";
+    ImageRefused "image-refused" 409 "The cluster does not take this image" "Do what the reason says, and add the image again.";
     StorageFull "storage-full" 507 "The disk that holds the state is full" "Free space below /var/lib/meadow; nothing was lost, and PXE goes on.";
     StorageFailed "storage-failed" 500 "The state could not be written" "Look at the log of meadowd; nothing was acknowledged.";
     NoQuorum "no-quorum" 503 "There is no quorum" "Start the other voters.";

@@ -19,6 +19,8 @@ pub enum Kind {
     Operation,
     /// Something that happened.
     Event,
+    /// An image that the cluster adopted.
+    Image,
 }
 
 /// What every resource carries beside its spec and its status.

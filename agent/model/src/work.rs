@@ -38,6 +38,26 @@ pub enum NodeTask {
     Keys(KeyTask),
     /// Restart.
     Reboot,
+    /// Fetch an image and write it into the slot that does not run.
+    WriteImage(Box<ImageTask>),
+    /// Restart into the slot with this image, once.
+    TryImage {
+        /// [`crate::image::ImageSpec::digest`].
+        digest: String,
+    },
+    /// Make the running slot the one that is booted from now on.
+    BlessImage,
+}
+
+/// An image that the cluster adopted, for one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ImageTask {
+    /// [`crate::image::ImageSpec::digest`].
+    pub digest: String,
+    /// [`crate::image::ImageSpec::release_signature`].
+    pub release_signature: String,
+    /// Who has it, host and port, the nearest first.
+    pub sources: Vec<String>,
 }
 
 /// An installation that somebody consented to.

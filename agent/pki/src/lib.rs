@@ -9,6 +9,7 @@ mod identity;
 mod manifest;
 mod peer;
 mod pin;
+mod release;
 pub mod sealed;
 mod server;
 mod signatures;
@@ -18,6 +19,7 @@ pub use identity::Identity;
 pub use manifest::check_manifest;
 pub use peer::{Peer, PeerClassifier};
 pub use pin::{CaPin, client_config};
+pub use release::{ReleaseKey, check_release};
 pub use server::server_config;
 
 /// The name in the certificates of those that serve the API, which clients ask for whatever the address.
@@ -44,6 +46,12 @@ pub enum PkiError {
     /// A manifest whose signature is not the builder's.
     #[error("the image's manifest is not signed by the key that this node's image was built with")]
     ForeignManifest,
+    /// A manifest that the cluster's release key did not sign.
+    #[error("the cluster's release key did not sign this image; add it with `meadow image add`")]
+    NotReleased,
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),

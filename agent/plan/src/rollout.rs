@@ -113,7 +113,10 @@ fn under_way(nodes: &[NodeImage], wanted: &str) -> Option<Step> {
     nodes.iter().find_map(|node| {
         let name = node.name.clone();
         if node.trying && !node.runs(wanted) {
-            return Some(Step::Wait { why: format!("{name} restarts into the image"), node: name });
+            return Some(Step::Wait {
+                why: format!("{name} restarts into the image; if it waits for its passphrase: meadow unlock {name}"),
+                node: name,
+            });
         }
         if !node.runs(wanted) {
             return None;

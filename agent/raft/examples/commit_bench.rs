@@ -144,6 +144,7 @@ fn bootstrap() -> Proposal {
         cluster: name("bench"),
         ca_fingerprint: meadow_model::Fingerprint([1; 32]),
         authorized_keys: Vec::new(),
+        release_key: String::new(),
         node: FirstNode {
             name: name("seed"),
             fingerprint: meadow_model::Fingerprint([2; 32]),

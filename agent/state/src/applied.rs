@@ -62,6 +62,11 @@ pub enum Outcome {
         /// Its id.
         name: Name,
     },
+    /// This image was adopted.
+    Image {
+        /// Its name.
+        name: Name,
+    },
     /// Work has begun.
     Operation {
         /// The operation's name.

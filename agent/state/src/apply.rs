@@ -4,6 +4,7 @@ mod admission;
 mod bootstrap;
 mod claim;
 mod credential;
+mod image;
 mod machine;
 mod node;
 mod operation;
@@ -110,6 +111,12 @@ impl Transaction {
             }
             Command::StartOperation { action, kind, target, step } => self.start_work(action, *kind, target, step),
             Command::NoteOperation { operation, step, end } => self.note_operation(operation, step, end.as_ref()),
+            Command::AdoptImage { name, spec } => self.adopt_image(name, spec),
+            Command::RemoveImage { name, if_match } => self.remove_image(name, *if_match),
+            Command::StartRollout { digest, allow_older, without_majority } => {
+                self.start_rollout(digest, *allow_older, *without_majority)
+            }
+            Command::EndRollout { operation, end } => self.end_rollout(operation, end),
             Command::RemoveNode { node, if_match } => self.remove_node(node, *if_match),
         }
     }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use meadow_model::boot::BootPolicy;
 use meadow_model::code::VerificationCode;
 use meadow_model::hardware::{Hardware, Measures};
+use meadow_model::image::ImageSpec;
 use meadow_model::install::InstalledDisk;
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::{Fingerprint, Kind, MacAddress, Name, Secret, Timestamp};
@@ -149,6 +150,36 @@ pub enum Command {
         /// How it ended; `None` while it goes on.
         end: Option<OperationEnd>,
     },
+    /// The cluster wants to be able to run an image, whose files this voter has.
+    AdoptImage {
+        /// Its name.
+        name: Name,
+        /// What it is.
+        spec: Box<ImageSpec>,
+    },
+    /// Forgets an image.
+    RemoveImage {
+        /// Its name.
+        name: Name,
+        /// Refused where the resource has another revision by now.
+        if_match: Option<u64>,
+    },
+    /// Every installed node is to run the image with this digest.
+    StartRollout {
+        /// [`ImageSpec::digest`]; one that was not adopted is taken from the nodes' other slots.
+        digest: String,
+        /// Also where a newer one was rolled out before.
+        allow_older: bool,
+        /// Also where no majority of the voters is left while one restarts.
+        without_majority: bool,
+    },
+    /// The rollout has come to its end, or cannot go on.
+    EndRollout {
+        /// The operation that it is.
+        operation: Name,
+        /// How.
+        end: OperationEnd,
+    },
     /// Takes a node out of the cluster; its key is refused from then on.
     RemoveNode {
         /// Which node.
@@ -190,6 +221,9 @@ pub struct Bootstrap {
     pub ca_fingerprint: Fingerprint,
     /// Admins' public keys in OpenSSH form.
     pub authorized_keys: Vec<String>,
+    /// As in [`meadow_model::cluster::ClusterSpec::release_key`].
+    #[serde(default)]
+    pub release_key: String,
     /// The first node, a voter.
     pub node: FirstNode,
     /// The window that `meadow init` opens, if any.
@@ -270,6 +304,10 @@ impl Command {
             Self::SetNodeDisk { .. } => "set-node-disk",
             Self::StartOperation { .. } => "start-operation",
             Self::NoteOperation { .. } => "note-operation",
+            Self::AdoptImage { .. } => "adopt-image",
+            Self::RemoveImage { .. } => "remove-image",
+            Self::StartRollout { .. } => "start-rollout",
+            Self::EndRollout { .. } => "end-rollout",
             Self::RemoveNode { .. } => "remove-node",
         }
     }

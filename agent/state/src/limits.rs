@@ -20,6 +20,8 @@ pub const MAX_HINTS: usize = 16;
 pub const MAX_HARDWARE_BYTES: usize = 32 * 1024;
 /// Characters of a text that comes from outside, such as a version or the reason in a measure.
 pub(crate) const MAX_TEXT: usize = 128;
+/// Images that the cluster keeps.
+pub(crate) const MAX_IMAGES: usize = 32;
 /// How long an expired token is kept, so that its user is told why it does not work.
 pub(crate) const EXPIRED_TOKEN_KEPT_MS: u64 = 24 * 3600 * 1000;
 /// A warning about one subject is recorded at most once in this time, so that a stranger cannot flush the history.

@@ -2,6 +2,7 @@
 
 use meadow_model::cluster::Cluster;
 use meadow_model::event::Event;
+use meadow_model::image::{Image, Rollout};
 use meadow_model::machine::Machine;
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::Node;
@@ -22,6 +23,10 @@ pub struct State {
     pub(crate) tokens: Table<Name, Token>,
     pub(crate) operations: Table<Name, Operation>,
     pub(crate) events: Table<u64, Event>,
+    #[serde(default)]
+    pub(crate) images: Table<Name, Image>,
+    #[serde(default)]
+    pub(crate) rollout: Option<Rollout>,
     /// What the machines that asked to enrol brought beside what their resource shows.
     pub(crate) claims: Table<Name, ClaimKeys>,
     /// SHA-256 of the boot ticket of each armed machine.
@@ -106,6 +111,12 @@ impl State {
     #[must_use]
     pub fn events(&self) -> &Table<u64, Event> {
         &self.events
+    }
+
+    /// The images that the cluster adopted, by name.
+    #[must_use]
+    pub fn images(&self) -> &Table<Name, Image> {
+        &self.images
     }
 
     /// The keys that are refused, each with the node that it was.

@@ -111,6 +111,28 @@ fn command() -> impl Strategy<Value = Command> {
             Command::SetEndpoint { node, endpoint: SocketAddr::from(([192, 0, 2, n], 51_820)) }
         }),
         1 => node_name().prop_map(|node| Command::NodeJoined { node, version: "0.1.0".to_owned() }),
+        1 => small().prop_map(|n| Command::AdoptImage {
+            name: Name::new(format!("image-{}", n % 4)).expect("valid"),
+            spec: Box::new(meadow_model::image::ImageSpec {
+                version: format!("0.{n}.0-x"),
+                kernel: "6".to_owned(),
+                architecture: "x86_64".to_owned(),
+                date: Timestamp::from_millis(i64::from(n)),
+                digest: (n % 4).to_string(),
+                size_bytes: 1,
+                release_signature: String::new(),
+            }),
+        }),
+        1 => (small(), any::<bool>()).prop_map(|(n, allow_older)| Command::StartRollout {
+            digest: (n % 5).to_string(), allow_older, without_majority: false,
+        }),
+        1 => small().prop_map(|n| Command::EndRollout {
+            operation: Name::new(format!("op-{:010}", n)).expect("valid"),
+            end: meadow_state::command::OperationEnd::Succeeded,
+        }),
+        1 => (small(), if_match()).prop_map(|(n, if_match)| Command::RemoveImage {
+            name: Name::new(format!("image-{}", n % 4)).expect("valid"), if_match,
+        }),
         2 => (node_name(), if_match()).prop_map(|(node, if_match)| Command::RemoveNode { node, if_match }),
     ]
 }
@@ -138,6 +160,7 @@ fn bootstrap() -> Proposal {
         cluster: name("home"),
         ca_fingerprint: Fingerprint([201; 32]),
         authorized_keys: Vec::new(),
+        release_key: String::new(),
         node,
         pxe_open_until: None,
     };

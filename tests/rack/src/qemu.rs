@@ -45,7 +45,7 @@ impl Hardware {
     #[must_use]
     pub fn arguments(&self) -> Vec<OsString> {
         let mut arguments = Arguments::default();
-        arguments.add("-name", &self.name).add("-accel", self.accelerator.name()).add("-uuid", &self.uuid);
+        arguments.add("-name", &self.name).add("-accel", self.accelerator.argument()).add("-uuid", &self.uuid);
         arguments.add("-m", self.memory_mib.to_string()).add("-smp", self.processors.to_string());
         // Nothing but what is listed: fewer devices, quicker boot.
         arguments.flag("-nodefaults").add("-vga", "none").add("-display", "none").add("-monitor", "none");

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use axum::body::Bytes;
 use meadow_api::wire::Health;
 use meadow_api::{Answer, Arm, Author, Backend};
 use meadow_model::boot::{BootEvent, PxeStatus};
@@ -12,6 +13,7 @@ use meadow_model::console::{SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
 use meadow_model::hardware::Hardware;
+use meadow_model::image::{ImageSpec, IncomingArtifact, IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::{Node, NodeReport, NodeStatus};
@@ -56,6 +58,7 @@ impl Memory {
             cluster: name("home"),
             ca_fingerprint: Fingerprint([7; 32]),
             authorized_keys: Vec::new(),
+            release_key: String::new(),
             node: FirstNode {
                 name: name("seed"),
                 fingerprint: seed_key().fingerprint(),
@@ -190,6 +193,33 @@ impl Backend for Memory {
 
     fn operation_answer(&self, operation: &Name) -> Option<Sealed> {
         (operation.as_str() == "op-0000000042").then(|| Sealed("AAAA".to_owned()))
+    }
+
+    fn offer_image(&self, offered: OfferedImage) -> Answer<'_, IncomingImage> {
+        let part = IncomingArtifact { name: "initrd".to_owned(), size: 4, have: 0 };
+        ready(Ok(IncomingImage { digest: offered.signature, missing: vec![part] }))
+    }
+
+    fn put_image_piece(&self, _: String, _: String, offset: u64, piece: Bytes) -> Answer<'_, u64> {
+        ready(Ok(offset + piece.len() as u64))
+    }
+
+    fn adopt_image(&self, digest: String, author: Author) -> Answer<'_, Applied> {
+        let spec = ImageSpec {
+            version: format!("0.1.0-{digest}"),
+            kernel: "6.12".to_owned(),
+            architecture: "x86_64".to_owned(),
+            date: Timestamp::from_millis(NOW),
+            digest: digest.clone(),
+            size_bytes: 4,
+            release_signature: String::new(),
+        };
+        let command = Command::AdoptImage { name: name(&format!("0-1-0-{digest}")), spec: Box::new(spec) };
+        ready(self.author(author, command))
+    }
+
+    fn drop_image(&self, _: String) -> Answer<'_, ()> {
+        ready(Ok(()))
     }
 
     fn hello(&self, key: Fingerprint, _: Hello, _: SocketAddr) -> Answer<'_, HelloReply> {

@@ -28,6 +28,9 @@ pub(crate) enum Kind {
     /// Nodes.
     #[value(alias = "nodes")]
     Node,
+    /// Images.
+    #[value(alias = "images")]
+    Image,
     /// Join tokens.
     #[value(alias = "tokens")]
     Token,

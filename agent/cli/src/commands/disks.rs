@@ -132,7 +132,7 @@ async fn changed(
 }
 
 /// The ended operation; `None` where it is not waited for.
-async fn end(
+pub(super) async fn end(
     client: &Client,
     operation: Operation,
     wait: &WaitArgs,

@@ -8,7 +8,7 @@ use meadow_host::files::{self, Access};
 use meadow_model::resource::List;
 use meadow_model::{Name, ProblemCode};
 
-use super::{Context, cluster, machine, node, token};
+use super::{Context, cluster, image, machine, node, token};
 use crate::args::{Arguments, CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{print_list, print_one, put, say};
@@ -23,6 +23,7 @@ pub(super) async fn get(context: &Context, args: GetArgs) -> anyhow::Result<()> 
             Kind::Cluster => print_one(format, &context.connect()?.cluster().await?),
             Kind::Machine => machine::ls(context, &ls).await,
             Kind::Node => node::ls(context, &ls).await,
+            Kind::Image => image::ls(context, &ls).await,
             Kind::Token => token::ls(context, &ls).await,
             Kind::Operation => cluster::operations(context, &ls).await,
             Kind::Event => cluster::events(context, &ls, 0).await,
@@ -33,6 +34,10 @@ pub(super) async fn get(context: &Context, args: GetArgs) -> anyhow::Result<()> 
     match kind {
         Kind::Machine => print_one(format, &reference::machine(&client, &name).await?),
         Kind::Node => print_one(format, &reference::node(&client, &valid()?).await?),
+        Kind::Image => {
+            let name = Name::new(name.replace('.', "-")).map_err(|error| Failure::usage(error.to_string()))?;
+            print_one(format, &reference::image(&client, &name).await?)
+        }
         Kind::Token => print_one(format, &reference::token(&client, &valid()?).await?),
         Kind::Operation => print_one(format, &reference::operation(&client, &valid()?).await?),
         Kind::Cluster | Kind::Event => {

@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 
 use crate::machine::MadeUp;
 
+const ARTIFACTS: [&str; 7] =
+    ["vmlinuz", "initrd", "uki.efi", "root.img", "grub/boot.img", "grub/core.img", "grub/bootx64.efi"];
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 
 /// Bytes that look like a file of that name in an image of that version.
@@ -39,20 +41,30 @@ pub(crate) fn artifact(name: &str, version: u8) -> Vec<u8> {
     bytes
 }
 
+/// What tells an image of that version from others.
+pub(crate) fn manifest_digest(version: u8) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(manifest(version).to_string()))
+}
+
+fn manifest(version: u8) -> serde_json::Value {
+    let artifact = |name: &&str| {
+        let bytes = artifact(name, version);
+        let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
+        ((*name).to_owned(), json!({"size": bytes.len(), "sha256": sha256}))
+    };
+    let artifacts: serde_json::Map<_, _> = ARTIFACTS.iter().map(artifact).collect();
+    let root = json!({"data_size": 3 << 20, "root_hash": "aa", "salt": "bb"});
+    json!({"version": 1, "image": format!("0.{version}"), "artifacts": artifacts, "root": root})
+}
+
 /// Lays an image of that version into a folder.
 pub(crate) fn make(machine: &MadeUp, version: u8) -> PathBuf {
     let folder = machine.folder().join(format!("image-{version}"));
     fs::create_dir_all(folder.join("grub")).unwrap();
-    let mut artifacts = serde_json::Map::new();
-    for name in ["vmlinuz", "initrd", "uki.efi", "root.img", "grub/boot.img", "grub/core.img", "grub/bootx64.efi"] {
-        let bytes = artifact(name, version);
-        fs::write(folder.join(name), &bytes).unwrap();
-        let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
-        artifacts.insert(name.to_owned(), json!({"size": bytes.len(), "sha256": sha256}));
+    for name in ARTIFACTS {
+        fs::write(folder.join(name), artifact(name, version)).unwrap();
     }
-    let root = json!({"data_size": 3 << 20, "root_hash": "aa", "salt": "bb"});
-    let manifest = json!({"version": 1, "image": format!("0.{version}"), "artifacts": artifacts, "root": root});
-    fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
+    fs::write(folder.join("manifest.json"), manifest(version).to_string()).unwrap();
     folder
 }
 

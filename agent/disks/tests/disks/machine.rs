@@ -2,17 +2,20 @@
 //! one does: what was written is what the next look finds. In place of dm-crypt a loop device shows the volume's data as
 //! it lies there, once the key is right.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use meadow_disks::{Area, DiskError, Machine};
+use meadow_disks::{Area, DiskError, GrubEnv, Machine};
 use meadow_luks::{Volume, VolumeKey};
+use meadow_model::Name;
 use meadow_model::Timestamp;
 use meadow_model::boot::BootReport;
-use meadow_model::hardware::{Disk, DiskPartition};
-use meadow_model::install::{BootSlot, Partition};
+use meadow_model::hardware::{Disk, DiskPartition, Hardware};
+use meadow_model::install::{BootSlot, InstallMode, Partition};
+use meadow_plan::install;
 
 use crate::stock;
 
@@ -48,6 +51,7 @@ pub(crate) struct MadeUp {
     partitions: RefCell<BTreeMap<(String, u64), Loop>>,
     state: RefCell<Option<Loop>>,
     running: RefCell<Option<(String, BootSlot)>>,
+    restarts: Cell<u32>,
 }
 
 impl MadeUp {
@@ -59,6 +63,7 @@ impl MadeUp {
             partitions: RefCell::default(),
             state: RefCell::default(),
             running: RefCell::default(),
+            restarts: Cell::default(),
         };
         made.plug_in("sda", "S1", bytes);
         made
@@ -80,6 +85,32 @@ impl MadeUp {
     /// What the next start of this computer comes from.
     pub(crate) fn boots(&self, serial: &str, slot: BootSlot) {
         *self.running.borrow_mut() = Some((serial.to_owned(), slot));
+    }
+
+    /// How often it was restarted by itself.
+    pub(crate) fn restarts(&self) -> u32 {
+        self.restarts.get()
+    }
+
+    /// What GRUB does before it boots the slot that it tries.
+    pub(crate) fn grub_clears_try(&self) {
+        let found = install::plan(
+            &Name::new("node-1").unwrap(),
+            &Hardware { disks: self.disks(), ..Hardware::default() },
+            "S1",
+            InstallMode::System,
+        );
+        let esp = found.unwrap().partitions.into_iter().find(|part| part.name == "meadow-esp").unwrap();
+        let device = self.partition_node("sda", &esp);
+        let file = fs::OpenOptions::new().read(true).write(true).open(device).unwrap();
+        let system = fatfs::FileSystem::new(file, fatfs::FsOptions::new()).unwrap();
+        let mut file = system.root_dir().open_file("meadow/grubenv").unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        let mut environment = GrubEnv::parse(&bytes).unwrap();
+        environment.tried = None;
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(&environment.bytes()).unwrap();
     }
 
     pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut Disk)) {
@@ -173,6 +204,7 @@ impl Machine for MadeUp {
     }
 
     fn restart(&self) -> Result<(), DiskError> {
+        self.restarts.set(self.restarts.get() + 1);
         self.restart_hard();
         Ok(())
     }

@@ -19,12 +19,13 @@ struct Cut;
 fn cut_off(machine: &MadeUp, work: &InstallWork, count: usize) -> bool {
     let told = RefCell::new(0);
     let cut = catch_unwind(AssertUnwindSafe(|| {
-        let _ = install(machine, work, &mut |_, _| {
+        let ended = install(machine, work, &mut |_, _| {
             *told.borrow_mut() += 1;
             if *told.borrow() == count {
                 resume_unwind(Box::new(Cut));
             }
         });
+        eprintln!("not cut off at {count}, after {} words: {:?}", told.borrow(), ended.err());
     }));
     machine.restart_hard();
     cut.is_err()

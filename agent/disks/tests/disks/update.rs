@@ -63,21 +63,47 @@ fn a_new_image_is_written_tried_and_blessed() {
     done(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B }));
     let told = environment(&machine);
     assert_eq!((told.blessed, told.tried), (BootSlot::A, Some(BootSlot::B)));
+    let waiting = done(ask(&machine, &DiskRequest::Look));
+    assert_eq!((waiting.tried, waiting.went_back_from), (Some(BootSlot::B), None));
+    assert_eq!(waiting.image_in(BootSlot::A), Some(image::manifest_digest(1).as_str()));
+    assert_eq!(waiting.image_in(BootSlot::B), Some(image::manifest_digest(2).as_str()));
 
     // GRUB clears `try` and boots b, whose agent is well.
     machine.restart_hard();
+    machine.grub_clears_try();
     machine.boots("S1", BootSlot::B);
     let disk = done(ask(&machine, &DiskRequest::Look));
     assert_eq!((disk.running, disk.blessed), (Some(BootSlot::B), Some(BootSlot::A)));
     let refused = why(ask(&machine, &write(&image::make(&machine, 3))));
     assert!(refused.contains("slot a is the way back"), "{refused}");
+    assert_eq!(machine.restarts(), 0);
+    ask(&machine, &DiskRequest::GiveUpTrial);
+    assert_eq!(machine.restarts(), 1);
     assert_eq!(done(ask(&machine, &DiskRequest::Bless)).blessed, Some(BootSlot::B));
     assert_eq!(environment(&machine), GrubEnv::blessing(BootSlot::B));
+    ask(&machine, &DiskRequest::GiveUpTrial);
+    assert_eq!(machine.restarts(), 1, "what is blessed is kept");
 
     done(ask(&machine, &write(&image::make(&machine, 3))));
     assert_eq!(file(&machine, "meadow/a/uki.efi").unwrap(), image::artifact("uki.efi", 3));
     assert_eq!(file(&machine, "meadow/b/uki.efi").unwrap(), image::artifact("uki.efi", 2));
     assert!(file(&machine, "meadow/a/manifest.json").is_some());
+}
+
+#[test]
+fn a_slot_that_was_given_up_is_told_until_another_image_comes() {
+    let machine = installed();
+    done(ask(&machine, &write(&image::make(&machine, 2))));
+    done(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B }));
+    machine.restart_hard();
+    machine.grub_clears_try();
+    machine.boots("S1", BootSlot::A);
+    for _ in 0..2 {
+        assert_eq!(done(ask(&machine, &DiskRequest::Look)).went_back_from, Some(BootSlot::B));
+        machine.restart_hard();
+    }
+    done(ask(&machine, &write(&image::make(&machine, 3))));
+    assert_eq!(done(ask(&machine, &DiskRequest::Look)).went_back_from, None);
 }
 
 #[test]

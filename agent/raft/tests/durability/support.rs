@@ -30,6 +30,7 @@ pub(crate) fn bootstrap() -> Proposal {
         cluster: name("home"),
         ca_fingerprint: Fingerprint([1; 32]),
         authorized_keys: Vec::new(),
+        release_key: String::new(),
         node: FirstNode {
             name: name("seed"),
             fingerprint: Fingerprint([2; 32]),

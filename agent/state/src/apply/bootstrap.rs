@@ -25,6 +25,7 @@ impl Transaction {
                 ca_fingerprint: bootstrap.ca_fingerprint,
                 mesh,
                 authorized_keys: bootstrap.authorized_keys.clone(),
+                release_key: bootstrap.release_key.clone(),
                 pxe_open_until: bootstrap.pxe_open_until,
             },
             status: ClusterStatus::default(),

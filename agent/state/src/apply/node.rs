@@ -121,6 +121,10 @@ fn voters(state: &State) -> usize {
 pub(crate) fn known_disk(said: &InstalledDisk) -> InstalledDisk {
     let mut disk = said.clone();
     disk.keys.truncate(MAX_KEY_SLOTS);
+    disk.slots.truncate(2);
+    for digest in disk.slots.iter_mut().filter_map(|image| image.digest.as_mut()) {
+        *digest = known_part(digest);
+    }
     let texts = [&mut disk.serial, &mut disk.disk, &mut disk.luks_uuid, &mut disk.host_key];
     for text in texts.into_iter().chain(disk.keys.iter_mut().map(|key| &mut key.label)) {
         *text = known_part(text);

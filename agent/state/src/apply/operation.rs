@@ -105,7 +105,13 @@ impl Transaction {
         self.state.operations.values().rev().find(wanted)
     }
 
-    fn start_operation(&mut self, action: &str, kind: Kind, target: &Name, step: String) -> Result<Name, Problem> {
+    pub(super) fn start_operation(
+        &mut self,
+        action: &str,
+        kind: Kind,
+        target: &Name,
+        step: String,
+    ) -> Result<Name, Problem> {
         self.state.next_operation += 1;
         let name = Name::new(format!("op-{:010}", self.state.next_operation))
             .map_err(|e| internal(&format!("the operation's number made no name: {e}")))?;

@@ -22,6 +22,9 @@ fn installed(mode: InstallMode) -> InstalledDisk {
         keys: vec![key; 100],
         running: None,
         blessed: None,
+        slots: Vec::new(),
+        tried: None,
+        went_back_from: None,
     }
 }
 

@@ -7,6 +7,7 @@ mod disks;
 mod duplicates;
 mod history;
 mod idempotency;
+mod images;
 mod lost_nodes;
 mod machines;
 mod nodes;

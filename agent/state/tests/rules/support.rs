@@ -123,6 +123,7 @@ pub(crate) fn bootstrap(ca: u8) -> Command {
         cluster: name("home"),
         ca_fingerprint: key(ca),
         authorized_keys: vec!["ssh-ed25519 AAAA ann".to_owned()],
+        release_key: String::new(),
         node: FirstNode {
             name: name("seed"),
             fingerprint: key(1),

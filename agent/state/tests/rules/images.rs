@@ -1,0 +1,86 @@
+//! Images and their rollouts.
+
+use meadow_model::ProblemCode;
+use meadow_model::image::ImageSpec;
+use meadow_model::operation::OperationState;
+use meadow_state::Outcome;
+use meadow_state::command::{Command, OperationEnd};
+
+use crate::support::*;
+
+fn spec(version: &str, digest: &str, day: i64) -> ImageSpec {
+    ImageSpec {
+        version: version.to_owned(),
+        kernel: "6.12".to_owned(),
+        architecture: "x86_64".to_owned(),
+        date: meadow_model::Timestamp::from_millis(day * 86_400_000),
+        digest: digest.to_owned(),
+        size_bytes: 1,
+        release_signature: String::new(),
+    }
+}
+
+fn adopt(image: &str, spec: ImageSpec) -> Command {
+    Command::AdoptImage { name: name(image), spec: Box::new(spec) }
+}
+
+fn rollout_of(digest: &str, allow_older: bool) -> Command {
+    Command::StartRollout { digest: digest.to_owned(), allow_older, without_majority: false }
+}
+
+fn begun(cluster: &mut Cluster, digest: &str, allow_older: bool) -> meadow_model::Name {
+    match cluster.ok(rollout_of(digest, allow_older)).outcome {
+        Outcome::Operation { name } => name,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn state_of(cluster: &Cluster, operation: &meadow_model::Name) -> OperationState {
+    cluster.state.operations().get(operation).expect("there").status.state
+}
+
+#[test]
+fn an_image_is_rolled_out_once_and_an_older_one_only_on_purpose() {
+    let mut cluster = Cluster::new();
+    cluster.ok(adopt("new", spec("0.2.0-b", "b", 9)));
+    cluster.ok(adopt("old", spec("0.1.0-a", "a", 20)));
+    let rollout = begun(&mut cluster, "b", false);
+    assert_eq!(cluster.state.rollout().map(|rollout| rollout.digest.as_str()), Some("b"));
+    let busy = Command::RemoveImage { name: name("new"), if_match: None };
+    assert_eq!(cluster.refused(busy.clone()), ProblemCode::Conflict);
+    cluster.ok(Command::EndRollout { operation: rollout.clone(), end: OperationEnd::Succeeded });
+    assert_eq!(state_of(&cluster, &rollout), OperationState::Succeeded);
+    assert!(cluster.state.rollout().is_none());
+    assert!(cluster.state.images().get(&name("new")).expect("there").status.rolled_out.is_some());
+
+    let refused = cluster.apply(rollout_of("a", false)).expect_err("older");
+    assert!(refused.detail.contains("--allow-older"), "{refused:?}");
+    begun(&mut cluster, "a", true);
+    cluster.ok(busy);
+    assert!(cluster.state.images().get(&name("new")).is_none());
+}
+
+#[test]
+fn a_rollout_takes_the_place_of_the_one_before() {
+    let mut cluster = Cluster::new();
+    cluster.ok(adopt("a", spec("0.1.0-a", "a", 1)));
+    let first = begun(&mut cluster, "a", false);
+    let second = begun(&mut cluster, "c", false);
+    assert_eq!(state_of(&cluster, &first), OperationState::Failed);
+    // Whoever drove the first one may not have heard yet.
+    cluster.ok(Command::EndRollout { operation: first, end: OperationEnd::Succeeded });
+    assert_eq!(state_of(&cluster, &second), OperationState::Running);
+    assert!(cluster.state.images().get(&name("a")).expect("there").status.rolled_out.is_none());
+}
+
+#[test]
+fn the_same_image_twice_is_one_and_another_one_of_its_name_is_refused() {
+    let mut cluster = Cluster::new();
+    cluster.ok(adopt("a", spec("0.1.0-a", "a", 1)));
+    cluster.ok(adopt("a", spec("0.1.0-a", "a", 1)));
+    assert_eq!(cluster.refused(adopt("a", spec("0.1.0-a", "b", 1))), ProblemCode::Conflict);
+    for number in 1..32 {
+        cluster.ok(adopt(&format!("image-{number}"), spec("0.1.0-x", &number.to_string(), 1)));
+    }
+    assert_eq!(cluster.refused(adopt("one-more", spec("0.1.0-x", "more", 1))), ProblemCode::Conflict);
+}
