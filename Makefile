@@ -33,7 +33,7 @@ CARGO := $(if $(shell printf '%s\n2.41\n' "$$(getconf GNU_LIBC_VERSION | cut -d'
 # What `make clean` removes of the cache: by name, so that a wrong MEADOW_CACHE costs nobody anything else.
 CACHED := archive firmware grub image initrd initrd-base kernel locks logs modules packages rack root root-modules stages target toolchain tools uki zfs
 
-.PHONY: help run image build test verify fix bench soak install uninstall clean prerequisites packages programs image-base reproducible
+.PHONY: help run image build test verify fix bench soak install uninstall clean prerequisites packages programs image-base image-variants reproducible
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ programs:
 # The image once more, elsewhere: the same inputs give the same bytes.
 reproducible:
 	@$(ROOT) tests/make/reproducible '$(INIT)'
+
+# Images that the tests update nodes to.
+image-variants:
+	@$(ROOT) tests/make/image-variants '$(INIT)'
 
 test: packages ## Run all tests, quick ones first
 	@tests/packages/install-packages test.list

@@ -14,7 +14,7 @@ use crate::access::{self, Access};
 use crate::{Role, routes};
 
 /// The kinds of resources; each has a spec and a status.
-const RESOURCES: &[&str] = &["Cluster", "Machine", "Node", "Operation", "Token"];
+const RESOURCES: &[&str] = &["Cluster", "Image", "Machine", "Node", "Operation", "Token"];
 
 static TEXT: LazyLock<String> = LazyLock::new(render);
 

@@ -159,9 +159,11 @@ impl Machine {
         Ok(())
     }
 
-    /// From now on it restarts by itself: what its serial line shows afterwards is a new boot.
+    /// It will restart by itself at some time: what its serial line shows from now on is a new boot, and silence until
+    /// then is none of a machine that hangs.
     pub fn expect_restart(&mut self) {
         self.boot_offset = self.serial.len();
+        self.started = None;
     }
 
     /// Presses its reset button.

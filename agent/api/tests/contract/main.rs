@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test reads and writes the document that it holds")]
 
 mod disks;
+mod images;
 mod memory;
 
 use std::sync::Arc;

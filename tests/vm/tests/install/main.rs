@@ -3,81 +3,22 @@
 //!
 //! One test, one rack: each step needs the one before, and each boot costs time.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Output;
+mod story;
+mod update;
 
 use meadow_rack::cluster::NodeRow;
 use meadow_rack::progress::Progress;
 use meadow_rack::seed::SeedConfig;
 use meadow_rack::{Firmware, RackConfig, Site};
-use meadow_tests_vm::{Admin, BOOT, disk, milestone};
+use meadow_tests_vm::{Admin, BOOT, disk};
+
+use crate::story::{PASSPHRASE, Story};
 
 /// BIOS by the iPXE in the card's ROM, UEFI by its own PXE.
 const FIRMWARE: [Firmware; 2] = [Firmware::BiosPxe, Firmware::UefiPxe];
-const PASSPHRASE: &str = "correct horse battery";
-
-struct Story {
-    site: Site,
-    admin: Admin,
-    progress: Progress,
-}
-
-impl Story {
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let file = self.site.rack().run().file(name);
-        fs::write(&file, text).expect("written");
-        file
-    }
-
-    /// Runs `meadow` on the seed.
-    fn meadow(&self, arguments: &[&str]) -> Output {
-        self.site.seed().meadow().expect("a context").args(arguments).output().expect("meadow runs")
-    }
-
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.meadow(arguments);
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    fn nodes(&self) -> Vec<NodeRow> {
-        self.site.cluster().nodes().expect("the cluster answers")
-    }
-
-    /// Waits until each of these machines has reached a stage of the boot that runs now.
-    fn wait_stage(&mut self, numbers: &[usize], stage: &str) {
-        let reached = self.site.until(stage, BOOT, |site| {
-            for number in numbers {
-                if milestone(site.rack_mut().machine(*number)?, stage)?.is_none() {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(()))
-        });
-        reached.unwrap_or_else(|error| {
-            let logs: Vec<_> = self.site.rack().machines().iter().map(|m| m.milestones()).collect();
-            panic!("{error:#}; {logs:?}")
-        });
-    }
-
-    fn unlock(&self, node: &str, secret: &str) -> Output {
-        let file = self.file(&format!("{node}.secret"), secret);
-        let (file, key) = (file.display().to_string(), self.admin.private_key().display().to_string());
-        self.meadow(&["unlock", node, "--passphrase-file", &file, "--identity", &key])
-    }
-
-    fn install(&self, node: &str) -> String {
-        let file = self.file("passphrase", PASSPHRASE).display().to_string();
-        let consent = ["--yes", "--accept-risk=wipe-disk", "--passphrase-file", &file, "--no-reboot"];
-        let mut arguments = vec!["node", "install", node, "--disk", node];
-        arguments.extend(consent);
-        self.ok(&arguments).trim().to_owned()
-    }
-}
 
 #[test]
-fn a_node_installs_itself_is_unlocked_over_ssh_and_comes_back_as_itself() {
+fn nodes_install_themselves_are_unlocked_over_ssh_updated_and_survive_a_broken_update() {
     let mut progress = Progress::default();
     let folder = tempfile::tempdir().expect("a folder");
     let admin = Admin::create(folder.path()).expect("a key");
@@ -135,5 +76,9 @@ fn a_node_installs_itself_is_unlocked_over_ssh_and_comes_back_as_itself() {
     let opened = story.unlock("node-1", PASSPHRASE);
     assert!(opened.status.success(), "{opened:?}");
     story.site.wait_ready(BOOT, &mut story.progress).expect("ready once more");
+    assert_eq!(who(&story.nodes()), who(&before));
+
+    update::roll_out_a_good_image(&mut story);
+    update::a_broken_image_goes_back_by_itself(&mut story);
     assert_eq!(who(&story.nodes()), who(&before));
 }
