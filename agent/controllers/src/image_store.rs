@@ -3,12 +3,13 @@
 //! `incoming/DIGEST/` fills up file by file, each under its own name only once it is whole and right, so that whatever
 //! cut it off, the rest can follow. `whole/DIGEST/` is renamed into place and never changed; it is what others fetch.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use meadow_host::files::{self, Access, FileError};
+use meadow_host::piece_file::PieceFile;
 use meadow_model::image::{IncomingArtifact, IncomingImage};
 use meadow_pki::{PkiError, check_manifest};
 use sha2::{Digest, Sha256};
@@ -141,7 +142,8 @@ impl ImageStore {
         let manifest = self.manifest(digest)?;
         let part = manifest.artifacts.get(name).ok_or_else(|| StoreError::Foreign(name.to_owned()))?;
         let path = self.incoming(digest)?.join(name);
-        let have = length(&partial(&path));
+        let pieces = PieceFile::of(&path);
+        let have = pieces.len();
         if offset != have && offset != 0 {
             return Err(StoreError::Gap { name: name.to_owned(), have });
         }
@@ -149,9 +151,9 @@ impl ImageStore {
         if end > part.size {
             return Err(StoreError::Damaged(name.to_owned()));
         }
-        append(&path, offset, piece).map_err(|error| StoreError::Io { path: path.clone(), error })?;
+        pieces.put(offset, piece).map_err(|error| StoreError::Io { path: path.clone(), error })?;
         if end == part.size {
-            finish(&path, name, part)?;
+            finish(&pieces, name, part)?;
         }
         Ok(end)
     }
@@ -212,7 +214,7 @@ impl ImageStore {
         let missing = missing.map(|(name, part)| IncomingArtifact {
             name: name.clone(),
             size: part.size,
-            have: length(&partial(&folder.join(name))),
+            have: PieceFile::of(&folder.join(name)).len(),
         });
         Ok(IncomingImage { digest: digest.to_owned(), missing: missing.collect() })
     }
@@ -236,42 +238,18 @@ fn names(folder: &Path) -> Vec<String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-fn partial(path: &Path) -> PathBuf {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    PathBuf::from(part)
-}
-
-fn length(path: &Path) -> u64 {
-    fs::metadata(path).map_or(0, |metadata| metadata.len())
-}
-
-fn append(path: &Path, offset: u64, piece: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(partial(path))?;
-    file.set_len(offset)?;
-    file.seek(SeekFrom::Start(offset))?;
-    file.write_all(piece)
-}
-
 /// Gives a file its name, once it is what the manifest says.
-fn finish(path: &Path, name: &str, part: &Artifact) -> Result<(), StoreError> {
-    let temporary = partial(path);
-    let io = |error| StoreError::Io { path: path.to_owned(), error };
-    if digest_of(&temporary).map_err(io)? != part.sha256 {
-        files::remove(&temporary)?;
+fn finish(pieces: &PieceFile, name: &str, part: &Artifact) -> Result<(), StoreError> {
+    let io = |error| StoreError::Io { path: PathBuf::from(name), error };
+    if digest_of(pieces).map_err(io)? != part.sha256 {
+        pieces.discard().map_err(io)?;
         return Err(StoreError::Damaged(name.to_owned()));
     }
-    File::open(&temporary).and_then(|file| file.sync_all()).map_err(io)?;
-    fs::rename(&temporary, path).map_err(io)?;
-    let folder = path.parent().unwrap_or(path);
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+    pieces.finish().map_err(io)
 }
 
-fn digest_of(path: &Path) -> io::Result<String> {
-    let (mut file, mut hash, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; 1 << 18]);
+fn digest_of(pieces: &PieceFile) -> io::Result<String> {
+    let (mut file, mut hash, mut buffer) = (pieces.open()?, Sha256::new(), vec![0; 1 << 18]);
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok(HEXLOWER.encode(&hash.finalize())),

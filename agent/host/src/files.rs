@@ -1,7 +1,7 @@
 //! Files: replaced whole or not at all, private where they hold secrets, read with a limit.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -170,6 +170,21 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
         return Err(FileError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(contents)
+}
+
+/// Reads at most `limit` bytes of a file from `offset` on; fewer only at its end.
+///
+/// # Errors
+/// [`FileError::Io`]
+pub fn read_piece(path: &Path, offset: u64, limit: u64) -> Result<Vec<u8>, FileError> {
+    let failed = FileError::io("read", path);
+    let mut piece = Vec::new();
+    let read = |mut file: File| {
+        file.seek(SeekFrom::Start(offset))?;
+        file.take(limit).read_to_end(&mut piece)
+    };
+    File::open(path).and_then(read).map_err(failed)?;
+    Ok(piece)
 }
 
 /// Reads a file as [`read`], or `None` where there is none.

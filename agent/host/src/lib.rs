@@ -14,6 +14,7 @@ pub mod hosts;
 pub mod incoming;
 pub mod links;
 pub mod memory;
+pub mod piece_file;
 pub mod resolver;
 pub mod storage;
 pub mod terminal;

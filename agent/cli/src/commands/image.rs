@@ -1,7 +1,5 @@
 //! `meadow image`.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -18,7 +16,7 @@ use crate::output::{print_changed, print_list, print_one, say};
 use crate::reference;
 
 /// Bytes that are sent at a time.
-const PIECE: usize = 512 << 10;
+const PIECE: u64 = 512 << 10;
 const LARGEST_MANIFEST: u64 = 512 << 10;
 
 pub(super) async fn run(context: &Context, command: ImageCommand) -> anyhow::Result<()> {
@@ -72,13 +70,9 @@ fn offer_of(folder: &Path) -> anyhow::Result<OfferedImage> {
 
 async fn send(client: &Client, folder: &Path, image: &IncomingImage, part: &IncomingArtifact) -> anyhow::Result<()> {
     let path = folder.join(&part.name);
-    let mut file =
-        File::open(&path).with_context(|| format!("cannot read {}; build the image again", path.display()))?;
-    file.seek(SeekFrom::Start(part.have))?;
     let mut offset = part.have;
     while offset < part.size {
-        let mut piece = Vec::with_capacity(PIECE);
-        (&mut file).take(PIECE as u64).read_to_end(&mut piece)?;
+        let piece = files::read_piece(&path, offset, PIECE).context("build the image again")?;
         anyhow::ensure!(
             !piece.is_empty(),
             "{} is shorter than its manifest says; build the image again",
