@@ -55,15 +55,7 @@ pub struct Made {
 /// # Errors
 /// When a tool is missing, or there is no image.
 pub fn write(disk: &Path, folder: &Path, wanted: &Wanted) -> Result<Made> {
-    let stick = paths::image().join("stick.img");
-    // Sparse as it is; the rack's disk is larger than the stick.
-    run(Command::new("dd")
-        .args(["bs=1M", "conv=notrunc,sparse", "status=none"])
-        .args([arg("if", &stick), arg("of", disk)]))
-    .with_context(|| format!("{} cannot be copied; `make image` makes it", stick.display()))?;
-    run(Command::new("sfdisk")
-        .args(["--quiet", "--no-reread", "--no-tell-kernel", "--relocate", "gpt-bak-std"])
-        .arg(disk))?;
+    copy_stick(disk)?;
     let table = format!(
         "size={}, type={}, name=meadow-preboot\nsize={}, type={}, name=meadow-state\n",
         PREBOOT_MIB * 2048,
@@ -73,8 +65,8 @@ pub fn write(disk: &Path, folder: &Path, wanted: &Wanted) -> Result<Made> {
     );
     let append = ["--quiet", "--append", "--no-reread", "--no-tell-kernel"];
     feed(Command::new("sfdisk").args(append).arg(disk), table.as_bytes())?;
-    let starts = starts(disk)?;
-    let start = |name: &str| starts.iter().find(|(found, _)| found == name).map(|(_, start)| *start);
+    let partitions = partitions(disk)?;
+    let start = |name: &str| partitions.iter().find(|(found, ..)| found == name).map(|(_, start, _)| *start);
     let [root, preboot, state] = ["meadow-root-a", "meadow-preboot", "meadow-state"].map(start);
     let (root, preboot, state) = root.zip(preboot).zip(state).map(|((a, b), c)| (a, b, c)).context("no partitions")?;
 
@@ -88,12 +80,33 @@ pub fn write(disk: &Path, folder: &Path, wanted: &Wanted) -> Result<Made> {
     Ok(Made { fingerprint, recovery_key, root, state })
 }
 
-/// Names and first bytes of the partitions.
-fn starts(disk: &Path) -> Result<Vec<(String, u64)>> {
+/// Writes the stick's image over the start of `disk`, and its second table where that ends.
+///
+/// # Errors
+/// When a tool is missing, or there is no image.
+pub fn copy_stick(disk: &Path) -> Result<()> {
+    let stick = paths::image().join("stick.img");
+    // Sparse as it is; the rack's disk is larger than the stick.
+    run(Command::new("dd")
+        .args(["bs=1M", "conv=notrunc,sparse", "status=none"])
+        .args([arg("if", &stick), arg("of", disk)]))
+    .with_context(|| format!("{} cannot be copied; `make image` makes it", stick.display()))?;
+    run(Command::new("sfdisk")
+        .args(["--quiet", "--no-reread", "--no-tell-kernel", "--relocate", "gpt-bak-std"])
+        .arg(disk))
+}
+
+/// Names, first bytes and sizes of the partitions.
+///
+/// # Errors
+/// When the disk has no table.
+pub fn partitions(disk: &Path) -> Result<Vec<(String, u64, u64)>> {
     let output = Command::new("sfdisk").arg("--json").arg(disk).output()?;
     let table: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     let partitions = table["partitiontable"]["partitions"].as_array().context("no partitions")?;
-    let read = |part: &serde_json::Value| Some((part["name"].as_str()?.to_owned(), part["start"].as_u64()? * 512));
+    let read = |part: &serde_json::Value| {
+        Some((part["name"].as_str()?.to_owned(), part["start"].as_u64()? * 512, part["size"].as_u64()? * 512))
+    };
     Ok(partitions.iter().filter_map(read).collect())
 }
 
