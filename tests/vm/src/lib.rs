@@ -5,6 +5,7 @@ pub mod esp;
 pub mod forged;
 pub mod installed_host;
 pub mod node_disk;
+pub mod sealer;
 
 use std::fs;
 use std::net::IpAddr;
