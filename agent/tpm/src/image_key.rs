@@ -141,6 +141,12 @@ impl Signatures {
         Ok(Self(known))
     }
 
+    /// Whether one of them is for an image that measured this. By whom it is, only a TPM can say here.
+    #[must_use]
+    pub fn are_for(&self, image: crate::pcr::Value) -> bool {
+        self.over(&crate::policy::of_image(image)).is_some()
+    }
+
     /// The signature over a policy.
     pub(crate) fn over(&self, policy: &Digest) -> Option<&[u8]> {
         self.0.iter().find(|(signed, _)| signed == policy).map(|(_, signature)| signature.as_slice())

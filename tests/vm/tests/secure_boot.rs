@@ -66,7 +66,7 @@ fn our_image_boots_locked_down_with_zfs_and_changed_ones_are_refused() {
         machine.boot_from_disk();
     }
     let credential = BASE64.encode(OPEN_ZFS.as_bytes());
-    let more = format!("console=ttyS0 loglevel=7 systemd.set_credential_binary=tmpfiles.extra:{credential}");
+    let more = format!("console=ttyS0 ignore_loglevel systemd.set_credential_binary=tmpfiles.extra:{credential}");
     rack.machine(1).expect("there").add_to_command_line(&more);
 
     rack.power_on(1).expect("power");
