@@ -59,10 +59,7 @@ pub(crate) fn add(
 }
 
 /// Registers that have to be as they are now; makes sure that the running image is one that the TPM will know again.
-fn conditions(
-    tpm: &mut Tpm,
-    measured: &Measured,
-) -> Result<std::collections::BTreeMap<u8, pcr::Value>, DiskError> {
+fn conditions(tpm: &mut Tpm, measured: &Measured) -> Result<std::collections::BTreeMap<u8, pcr::Value>, DiskError> {
     let mut values = tpm.registers(&[pcr::SECURE_BOOT, pcr::IMAGE])?;
     let image = values.remove(&pcr::IMAGE).unwrap_or_default();
     if !Signatures::parse(&measured.signatures)?.are_for(image) {
@@ -114,7 +111,8 @@ fn slots(volume: &mut Volume) -> Result<Vec<u32>, DiskError> {
 
 /// What was sealed for the slots; one that cannot be understood opens for no image.
 fn sealed(volume: &mut Volume) -> Result<Vec<Sealed>, DiskError> {
-    let tokens = volume.tokens()?.into_iter().filter(|(_, token)| token.kind == KeyKind::Tpm2 && token.slot().is_some());
+    let tokens =
+        volume.tokens()?.into_iter().filter(|(_, token)| token.kind == KeyKind::Tpm2 && token.slot().is_some());
     Ok(tokens.filter_map(|(_, mut token)| serde_json::from_value(token.extra.remove(FIELD)?).ok()).collect())
 }
 

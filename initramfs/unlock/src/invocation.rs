@@ -104,7 +104,9 @@ mod tests {
         assert_eq!(parse(&["probe", "/dev/vda5", "/dev/vda6"], None), probe);
         assert_eq!(parse(&["console", "ttyS0"], None), Invocation::Console("ttyS0".to_owned()));
         assert_eq!((parse(&["tpm"], None), parse(&["close"], None)), (Invocation::Tpm, Invocation::Close));
-        for wrong in [&["tpm", "x"][..], &["console", "../sda"], &["console", ""], &["probe", "x"], &["-c"], &["-c", "a", "b"]] {
+        for wrong in
+            [&["tpm", "x"][..], &["console", "../sda"], &["console", ""], &["probe", "x"], &["-c"], &["-c", "a", "b"]]
+        {
             assert_eq!(parse(wrong, None), Invocation::Unknown, "{wrong:?}");
         }
     }

@@ -109,7 +109,8 @@ fn attempt_alone(files: &RunFiles) -> io::Result<Tried> {
 fn slots(known: &Known) -> Result<Vec<Sealed>, LuksError> {
     let mut volume = Volume::open(&known.device)?;
     volume.expect_uuid(&known.luks_uuid)?;
-    let tokens = volume.tokens()?.into_iter().filter(|(_, token)| token.kind == KeyKind::Tpm2 && token.slot().is_some());
+    let tokens =
+        volume.tokens()?.into_iter().filter(|(_, token)| token.kind == KeyKind::Tpm2 && token.slot().is_some());
     // One that cannot be understood is no slot for this image.
     Ok(tokens.filter_map(|(_, mut token)| serde_json::from_value(token.extra.remove(FIELD)?).ok()).collect())
 }
@@ -148,7 +149,8 @@ pub fn open(
 /// # Errors
 /// Why not.
 pub fn host_key(blob: &str) -> Result<Zeroizing<Vec<u8>>, String> {
-    let sealed: Option<Sealed> = BASE64.decode(blob.as_bytes()).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    let sealed: Option<Sealed> =
+        BASE64.decode(blob.as_bytes()).ok().and_then(|json| serde_json::from_slice(&json).ok());
     let sealed = sealed.ok_or("what it sealed is damaged in the node's record")?;
     let given = signatures().and_then(|signatures| Tpm::open()?.unseal(&sealed, &signatures, None));
     given.map_err(|error| error.to_string())

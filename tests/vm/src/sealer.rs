@@ -37,8 +37,7 @@ impl Sealer {
     /// # Errors
     /// What the TPM says.
     pub fn seal_key(&mut self, key: &[u8]) -> Result<Sealed> {
-        let conditions =
-            Conditions { image_key: &self.image_key, registers: BTreeMap::new(), pin: self.pin.as_ref() };
+        let conditions = Conditions { image_key: &self.image_key, registers: BTreeMap::new(), pin: self.pin.as_ref() };
         Ok(self.tpm.seal(key, &conditions)?)
     }
 

@@ -148,9 +148,13 @@ async fn changed(
 fn warn_of_tpm(node: &Node, with_pin: bool) {
     let secure_boot = node.status.hardware.as_ref().and_then(|hardware| hardware.secure_boot);
     if secure_boot != Some(true) {
-        say("Secure Boot is off: the TPM slot protects a disk that leaves this machine, not from who starts another system on it.");
+        say(
+            "Secure Boot is off: the TPM slot protects a disk that leaves this machine, not from who starts another system on it.",
+        );
     } else if !with_pin {
-        say("The state opens by itself on this machine; who steals the whole machine has one that runs. --pin asks for more.");
+        say(
+            "The state opens by itself on this machine; who steals the whole machine has one that runs. --pin asks for more.",
+        );
     }
 }
 

@@ -54,7 +54,9 @@ fn firmware(hardware: &Hardware) -> String {
 fn secure_boot(hardware: &Hardware) -> &'static str {
     match hardware.secure_boot {
         Some(true) => "on",
-        Some(false) => "off: who changes the boot loader on the disk is not noticed; enrol secureboot.cer, see the guide",
+        Some(false) => {
+            "off: who changes the boot loader on the disk is not noticed; enrol secureboot.cer, see the guide"
+        }
         None => "unsupported: who changes the boot loader on the disk is not noticed",
     }
 }

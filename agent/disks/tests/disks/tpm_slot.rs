@@ -52,8 +52,7 @@ fn started(secure_boot: bool) -> MadeUp {
     openssl(&["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", &key]);
     openssl(&["pkey", "-in", &key, "-pubout", "-out", &public]);
     let signatures = signatures(machine.folder(), IMAGE);
-    *machine.measured.borrow_mut() =
-        Some(Measured { image_key: fs::read(public).unwrap(), signatures, secure_boot });
+    *machine.measured.borrow_mut() = Some(Measured { image_key: fs::read(public).unwrap(), signatures, secure_boot });
     *machine.tpm.borrow_mut() = Some(Chip::new());
     machine.tpm().unwrap().extend(pcr::IMAGE, IMAGE).unwrap();
     machine

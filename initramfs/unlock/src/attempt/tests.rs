@@ -90,3 +90,20 @@ fn who_comes_late_is_told() {
     store(&bench.files.opened(), &opened).unwrap();
     assert_eq!(bench.run(&wrong_recovery_key()), Outcome::OpenedElsewhere(opened));
 }
+
+#[test]
+fn what_is_short_is_a_pin_only_where_a_tpm_wants_one() {
+    let mut bench = Bench::new();
+    let attempt = |bench: &Bench, typed: &str| {
+        let attempt = Attempt { files: &bench.files, known: &bench.known, news: &bench.news, place: "ssh" };
+        attempt.understand(typed).map(|typed| matches!(typed, Typed::Pin(_)))
+    };
+    assert!(!attempt(&bench, "4711").unwrap());
+    bench.known.pin = true;
+    assert!(attempt(&bench, "4711\n").unwrap());
+    assert!(!attempt(&bench, "a passphrase").unwrap() && !attempt(&bench, &bench.recovery).unwrap());
+    assert!(attempt(&bench, "").is_err());
+    // The volume has no slot for it: nothing was guessed, and nothing is counted.
+    assert!(matches!(bench.run("4711"), Outcome::Impossible(_)));
+    assert_eq!(bench.attempts(), Attempts::default());
+}
