@@ -1,5 +1,7 @@
 //! What this computer's TPM keeps: a key slot of the state, and the SSH host key (`docs/decisions/0007-tpm.md`).
 
+use std::collections::BTreeMap;
+
 use meadow_luks::{Key, NewSlot, Volume};
 use meadow_model::Secret;
 use meadow_model::install::KeyKind;
@@ -44,17 +46,17 @@ pub(crate) fn add(
     let mut volume = own.volume(machine)?;
     let (_, volume_key) = volume.unlock(&Key::typed(existing.expose())?)?;
     let older = slots(&mut volume)?;
-    let secret = random()?;
-    let conditions = Conditions { image_key: &image_key, registers, pin: pin.as_ref() };
-    let sealed = tpm.seal(&secret, &conditions)?;
+    // All that the TPM has to do comes first, so that it fails before anything is changed.
+    let (secret, host_key) = (random()?, host_key::generate()?);
+    let with_pin = Conditions { image_key: &image_key, registers, pin: pin.as_ref() };
+    let sealed = tpm.seal(&secret, &with_pin)?;
+    // New, since the one of before lay readable on the disk. Without a PIN: it is there before anybody can type one.
+    let sealed_host_key = tpm.seal(&host_key.file, &Conditions { pin: None, ..with_pin })?;
+    let blob = data_encoding::BASE64.encode(&serde_json::to_vec(&sealed_host_key).map_err(unwritable)?);
+
     let key = Key::of_machine(KeyKind::Tpm2, secret);
     volume.add(&volume_key, &key, NewSlot { label, created: Some(machine.now()), extra: extra(&sealed)? })?;
     older.into_iter().try_for_each(|slot| volume.remove(slot))?;
-
-    // New, since the one of before lay readable on the disk. Without a PIN: it is there before anybody can type one.
-    let host_key = host_key::generate()?;
-    let sealed = tpm.seal(&host_key.file, &Conditions { pin: None, ..conditions })?;
-    let blob = data_encoding::BASE64.encode(&serde_json::to_vec(&sealed).map_err(unwritable)?);
     set_host_key(machine, &own, HostKey::Sealed { blob, fingerprint: host_key.fingerprint })
 }
 

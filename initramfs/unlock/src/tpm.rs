@@ -89,6 +89,9 @@ fn attempt_alone(files: &RunFiles) -> io::Result<Tried> {
     let slots = match slots(&known) {
         Ok(slots) if slots.is_empty() => return Ok(Tried { opened: false, why: None }),
         Ok(slots) => slots,
+        Err(error @ LuksError::BadToken { .. }) => {
+            return Ok(Tried { opened: false, why: Some(error.to_string()) });
+        }
         // Whoever is asked is told the same then; a TPM would change nothing.
         Err(_) => return Ok(Tried { opened: false, why: None }),
     };
@@ -105,14 +108,24 @@ fn attempt_alone(files: &RunFiles) -> io::Result<Tried> {
     }
 }
 
-/// What the TPM sealed for this volume.
+/// What the TPM sealed for this volume; one that cannot be understood does not count beside another one that can.
 fn slots(known: &Known) -> Result<Vec<Sealed>, LuksError> {
     let mut volume = Volume::open(&known.device)?;
     volume.expect_uuid(&known.luks_uuid)?;
-    let tokens =
-        volume.tokens()?.into_iter().filter(|(_, token)| token.kind == KeyKind::Tpm2 && token.slot().is_some());
-    // One that cannot be understood is no slot for this image.
-    Ok(tokens.filter_map(|(_, mut token)| serde_json::from_value(token.extra.remove(FIELD)?).ok()).collect())
+    let (mut slots, mut odd) = (Vec::new(), None);
+    for (number, mut token) in volume.tokens()? {
+        if token.kind != KeyKind::Tpm2 || token.slot().is_none() {
+            continue;
+        }
+        match serde_json::from_value(token.extra.remove(FIELD).unwrap_or_default()) {
+            Ok(sealed) => slots.push(sealed),
+            Err(error) => odd = Some(LuksError::BadToken { number, why: error.to_string() }),
+        }
+    }
+    match odd {
+        Some(error) if slots.is_empty() => Err(error),
+        _ => Ok(slots),
+    }
 }
 
 /// Opens the volume with what the TPM gives back: for this PIN, or where none is needed.

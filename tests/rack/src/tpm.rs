@@ -67,7 +67,7 @@ impl Tpm {
         command.args(["socket", "--tpm2", "--terminate", "--tpmstate"]).arg(format!("dir={}", self.folder.display()));
         command.arg("--ctrl").arg(format!("type=unixio,path={}", self.control().display())).args(more);
         let log = self.folder.join("log");
-        let mut program = namespace.start(run, command, &log).context("swtpm(8); see tests/packages/run.list")?;
+        let mut program = namespace.start(run, command, &log).context("swtpm(8); see tests/packages/test.list")?;
         wait::until("the TPM's socket", PATIENCE, || {
             if let Some(status) = program.exited()? {
                 bail!("swtpm ended ({status}): {}", fs::read_to_string(&log).unwrap_or_default());
