@@ -61,7 +61,7 @@ pub(crate) fn add(
 }
 
 /// Registers that have to be as they are now; makes sure that the running image is one that the TPM will know again.
-fn conditions(tpm: &mut Tpm, measured: &Measured) -> Result<std::collections::BTreeMap<u8, pcr::Value>, DiskError> {
+fn conditions(tpm: &mut Tpm, measured: &Measured) -> Result<BTreeMap<u8, pcr::Value>, DiskError> {
     let mut values = tpm.registers(&[pcr::SECURE_BOOT, pcr::IMAGE])?;
     let image = values.remove(&pcr::IMAGE).unwrap_or_default();
     if !Signatures::parse(&measured.signatures)?.are_for(image) {
