@@ -6,6 +6,8 @@
 mod story;
 mod update;
 
+use std::fs;
+
 use meadow_rack::cluster::NodeRow;
 use meadow_rack::progress::Progress;
 use meadow_rack::seed::SeedConfig;
