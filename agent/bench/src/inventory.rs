@@ -58,6 +58,12 @@ pub fn disks(udev_timeout: Duration) -> Vec<Disk> {
     disks::read(Path::new("/"), &UdevDatabase)
 }
 
+/// Whether Secure Boot is on; `None` on a computer without it.
+#[must_use]
+pub fn secure_boot() -> Option<bool> {
+    firmware::secure_boot(Path::new("/"))
+}
+
 /// The inventory of the tree at `root`.
 #[must_use]
 pub fn read(root: &Path, udev: &dyn UdevSource, permanent_macs: &BTreeMap<String, MacAddress>) -> Hardware {

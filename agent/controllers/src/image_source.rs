@@ -15,8 +15,17 @@ const MANIFEST: &str = "manifest.json";
 const SIGNATURE: &str = "manifest.json.sig";
 const LARGEST_MANIFEST: u64 = 1 << 20;
 /// What an installed system consists of.
-pub const SYSTEM: [&str; 7] =
-    ["vmlinuz", "initrd", "uki.efi", "root.img", "grub/boot.img", "grub/core.img", "grub/bootx64.efi"];
+pub const SYSTEM: [&str; 9] = [
+    "vmlinuz",
+    "initrd",
+    "uki.efi",
+    "uki.efi.sig",
+    "root.img",
+    "grub/boot.img",
+    "grub/core.img",
+    "grub/bootx64.efi",
+    "secureboot.cer",
+];
 
 /// The boot servers that may have the image, and the key that must have signed it.
 #[derive(Clone, Debug)]

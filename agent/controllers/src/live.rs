@@ -79,6 +79,7 @@ impl LiveReports {
                 status.version = Some(report.version.clone());
                 if let (Some(hardware), Some(known)) = (&mut status.hardware, &report.disks) {
                     hardware.disks.clone_from(&known.disks);
+                    known.firmware.into_iter().for_each(|now| hardware.set_firmware_state(now));
                 }
             }
             status.last_handshake = live.handshakes.get(&node.spec.wireguard).map(|time| wall(*time));

@@ -122,6 +122,10 @@ impl NodeTasks {
                 let (existing, new) = (self.unsealed(&existing)?, self.unsealed(&new)?);
                 (DiskRequest::AddPassphrase { existing, new, label }, None)
             }
+            KeyTask::AddTpm { existing, pin, label } => {
+                let pin = pin.as_ref().map(|pin| self.unsealed(pin)).transpose()?;
+                (DiskRequest::AddTpm { existing: self.unsealed(&existing)?, pin, label }, None)
+            }
             KeyTask::NewRecoveryKey { existing, reply_to } => {
                 (DiskRequest::NewRecoveryKey { existing: self.unsealed(&existing)? }, Some(reply_to))
             }

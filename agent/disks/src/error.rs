@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use meadow_luks::LuksError;
 use meadow_plan::Refusal;
+use meadow_tpm::TpmError;
 
 /// Why a request was not carried out, with the next step.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,9 @@ pub enum DiskError {
     /// The encrypted volume.
     #[error(transparent)]
     Luks(#[from] LuksError),
+    /// The TPM.
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
     /// The request is not carried out, for the reason given with the next step.
     #[error("{0}")]
     Refused(String),

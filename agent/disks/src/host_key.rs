@@ -12,11 +12,27 @@ use crate::DiskError;
 const KIND: &[u8] = b"ssh-ed25519";
 const SEED_BYTES: usize = 32;
 
+/// A new key.
+pub(crate) struct NewHostKey {
+    /// The file in Dropbear's own form.
+    pub(crate) file: Zeroizing<Vec<u8>>,
+    /// `SHA256:…` of the public half, as ssh(1) shows it.
+    pub(crate) fingerprint: String,
+}
+
+impl NewHostKey {
+    /// As it lies on a disk where there is no TPM.
+    pub(crate) fn plain(&self) -> HostKey {
+        let key = Secret::new(data_encoding::BASE64.encode(&self.file));
+        HostKey::Plain { key, fingerprint: self.fingerprint.clone() }
+    }
+}
+
 /// Makes an Ed25519 key in Dropbear's own form: the kind as a text, the length 64, seed and public key.
 ///
 /// # Errors
 /// [`DiskError`] where there are no random numbers.
-pub(crate) fn generate() -> Result<HostKey, DiskError> {
+pub(crate) fn generate() -> Result<NewHostKey, DiskError> {
     let failed = |_| DiskError::Refused("no random numbers for the host key; try again".to_owned());
     let mut seed = Zeroizing::new([0; SEED_BYTES]);
     aws_lc_rs::rand::SecureRandom::fill(&SystemRandom::new(), seed.as_mut_slice()).map_err(failed)?;
@@ -28,7 +44,7 @@ pub(crate) fn generate() -> Result<HostKey, DiskError> {
     file.extend_from_slice(&64_u32.to_be_bytes());
     file.extend_from_slice(seed.as_slice());
     file.extend_from_slice(public);
-    Ok(HostKey::Plain { key: Secret::new(data_encoding::BASE64.encode(&file)), fingerprint: fingerprint(public) })
+    Ok(NewHostKey { file, fingerprint: fingerprint(public) })
 }
 
 /// `SHA256:…` as ssh(1) shows it.

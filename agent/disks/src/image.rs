@@ -21,9 +21,12 @@ const MANIFEST_LIMIT: u64 = 4 << 20;
 /// The root, at the start of its partition.
 pub(crate) const ROOT: &str = "root.img";
 /// What a slot's folder on the ESP holds of the artifacts.
-pub(crate) const SLOT_FILES: [&str; 3] = ["vmlinuz", "initrd", "uki.efi"];
+/// (Under Secure Boot GRUB loads no `uki.efi` without the signature beside it.)
+pub(crate) const SLOT_FILES: [&str; 4] = ["vmlinuz", "initrd", "uki.efi", "uki.efi.sig"];
 /// What the boot loader is made of.
-pub(crate) const LOADER_FILES: [&str; 3] = ["grub/boot.img", "grub/core.img", "grub/bootx64.efi"];
+pub(crate) const LOADER_FILES: [&str; 4] = ["grub/boot.img", "grub/core.img", "grub/bootx64.efi", CERTIFICATE];
+/// What a person enrols in the firmware's setup for Secure Boot; on the ESP, where the setup finds it.
+pub(crate) const CERTIFICATE: &str = "secureboot.cer";
 
 #[derive(Deserialize)]
 struct Manifest {

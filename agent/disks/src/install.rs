@@ -97,7 +97,7 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
         installed: plan.mode == InstallMode::System,
         authorized_keys: work.authorized_keys.clone(),
         network: work.network.clone(),
-        host_key,
+        host_key: host_key.plain(),
     };
     let path = place(layout::PREBOOT)?;
     let area = Area::open(&path)?;

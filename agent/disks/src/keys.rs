@@ -4,7 +4,7 @@ use meadow_luks::{Key, NewSlot};
 use meadow_model::Secret;
 
 use crate::machine::Machine;
-use crate::{DiskError, own_disk};
+use crate::{DiskError, own_disk, tpm_slot};
 
 /// Adds a passphrase.
 pub(crate) fn add_passphrase(
@@ -30,5 +30,8 @@ pub(crate) fn renew_recovery(machine: &dyn Machine, existing: &Secret<String>) -
 
 /// Removes a key slot.
 pub(crate) fn remove(machine: &dyn Machine, slot: u32) -> Result<(), DiskError> {
-    Ok(own_disk::require(machine)?.volume(machine)?.remove(slot)?)
+    let own = own_disk::require(machine)?;
+    let mut volume = own.volume(machine)?;
+    volume.remove(slot)?;
+    tpm_slot::release_host_key(machine, &own, &mut volume)
 }

@@ -24,13 +24,14 @@ mod serve;
 mod slot;
 mod table;
 mod this_computer;
+mod tpm_slot;
 mod update;
 
 pub use area::Area;
 pub use error::DiskError;
 pub use grubenv::{BadGrubEnv, GrubEnv};
 pub use install::{Installed, install};
-pub use machine::Machine;
+pub use machine::{Machine, Measured};
 pub use progress::Progress;
 pub use serve::serve;
 pub use this_computer::ThisComputer;

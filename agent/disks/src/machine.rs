@@ -7,9 +7,21 @@ use meadow_model::Timestamp;
 use meadow_model::boot::BootReport;
 use meadow_model::hardware::Disk;
 use meadow_model::install::Partition;
+use meadow_tpm::{Tpm, TpmError};
 
 use crate::DiskError;
 use crate::area::Area;
+
+/// What the start of this computer left for its TPM: an image that measured itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// The public half of the key that signs images, in PEM.
+    pub image_key: Vec<u8>,
+    /// The running image's signatures, as systemd-measure(1) writes them.
+    pub signatures: Vec<u8>,
+    /// Whether Secure Boot is on.
+    pub secure_boot: bool,
+}
 
 /// The computer.
 pub trait Machine {
@@ -51,6 +63,15 @@ pub trait Machine {
 
     /// Wall-clock time.
     fn now(&self) -> Timestamp;
+
+    /// What this start measured; `None` where it did not, as by a BIOS or over the network.
+    fn measured(&self) -> Option<Measured>;
+
+    /// Its TPM.
+    ///
+    /// # Errors
+    /// [`TpmError::NoTpm`] where it has none.
+    fn tpm(&self) -> Result<Tpm, TpmError>;
 
     /// Begins a restart in order.
     ///

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::machine::Machine;
 use crate::progress::Progress;
-use crate::{DiskError, install, keys, own_disk, update};
+use crate::{DiskError, install, keys, own_disk, tpm_slot, update};
 
 /// Longest request: a plan, public keys, two passphrases.
 const LONGEST: usize = 256 << 10;
@@ -83,6 +83,7 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
         }
         DiskRequest::Look => {}
         DiskRequest::AddPassphrase { existing, new, label } => keys::add_passphrase(machine, existing, new, label)?,
+        DiskRequest::AddTpm { existing, pin, label } => tpm_slot::add(machine, existing, pin.as_ref(), label)?,
         DiskRequest::NewRecoveryKey { existing } => recovery_key = Some(keys::renew_recovery(machine, existing)?),
         DiskRequest::RemoveKey { slot } => keys::remove(machine, *slot)?,
         DiskRequest::WriteImage { folder } => update::write_image(machine, Path::new(folder), progress)?,

@@ -12,12 +12,13 @@ use meadow_model::Timestamp;
 use meadow_model::boot::BootReport;
 use meadow_model::hardware::Disk;
 use meadow_model::install::Partition;
+use meadow_tpm::{Tpm, TpmError};
 use rustix::io::Errno;
 use rustix::ioctl::{NoArg, ioctl};
 
 use crate::DiskError;
 use crate::area::{Area, read_file};
-use crate::machine::Machine;
+use crate::machine::{Machine, Measured};
 use crate::program;
 
 /// Name of the new state while it is filled; the node's present state may be open under its own.
@@ -26,6 +27,8 @@ const UDEV_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a probing udev may keep a partition open, and how long its device may take to appear.
 const REREAD_TRIES: u32 = 200;
 const REREAD_PAUSE: Duration = Duration::from_millis(50);
+/// A key and a file of signatures have some KiB.
+const SMALL: u64 = 64 << 10;
 /// `_IO(0x12, 95)` of `linux/fs.h`.
 const BLKRRPART: u32 = 0x125f;
 
@@ -110,6 +113,19 @@ impl Machine for ThisComputer {
 
     fn now(&self) -> Timestamp {
         SystemClock.wall()
+    }
+
+    fn measured(&self) -> Option<Measured> {
+        let read = |name: &str| read_file(&Path::new("/run/meadow").join(name), SMALL).ok();
+        Some(Measured {
+            image_key: read("tpm2-pcr-public-key.pem")?,
+            signatures: read("tpm2-pcr-signature.json")?,
+            secure_boot: inventory::secure_boot() == Some(true),
+        })
+    }
+
+    fn tpm(&self) -> Result<Tpm, TpmError> {
+        Tpm::open()
     }
 
     fn restart(&self) -> Result<(), DiskError> {

@@ -13,7 +13,7 @@ use crate::install::fits;
 use crate::machine::Machine;
 use crate::own_disk::{self, OwnDisk};
 use crate::progress::{Counter, Progress};
-use crate::{DiskError, slot};
+use crate::{DiskError, slot, tpm_slot};
 
 /// Writes an image into the slot that does not run; the boot loader is told nothing yet.
 pub(crate) fn write_image(machine: &dyn Machine, folder: &Path, progress: &mut Progress<'_>) -> Result<(), DiskError> {
@@ -35,6 +35,7 @@ pub(crate) fn write_image(machine: &dyn Machine, folder: &Path, progress: &mut P
     fits(&image, &SLOT_FILES, Area::open(&esp_node)?.size()? / 3)?;
     let names: Vec<&str> = [ROOT].into_iter().chain(SLOT_FILES).collect();
     image.check(&names, progress)?;
+    tpm_slot::expect_signed(machine, &own, &image)?;
 
     let _lock = lock(machine, &own)?;
     let esp = Esp::open(&esp_node)?;

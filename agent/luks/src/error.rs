@@ -45,6 +45,17 @@ pub enum LuksError {
         /// UUID that was expected.
         expected: String,
     },
+    /// It is not encrypted as ours are.
+    #[error(
+        "the volume on {device} or a key slot of it is encrypted as {found}, and Meadow's own never is; somebody exchanged \
+         its header, no key is given to it"
+    )]
+    AnotherCipher {
+        /// The device.
+        device: PathBuf,
+        /// The cipher in its header.
+        found: String,
+    },
     /// No slot opens with this key.
     #[error("this key opens no slot; check the keyboard layout and caps lock, or use the recovery key")]
     WrongKey,

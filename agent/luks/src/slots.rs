@@ -73,13 +73,14 @@ impl Volume {
     /// Tries a key on the slots that it may open and gives the volume key. Nothing is opened by that.
     ///
     /// # Errors
-    /// [`LuksError::WrongKey`], [`LuksError::NoSlotOfKind`], [`LuksError::Library`]
+    /// [`LuksError::WrongKey`], [`LuksError::NoSlotOfKind`], [`LuksError::AnotherCipher`], [`LuksError::Library`]
     pub fn unlock(&mut self, key: &Key) -> Result<(u32, VolumeKey), LuksError> {
         let slots = self.slots_for(key.kind())?;
         if slots.is_empty() {
             return Err(LuksError::NoSlotOfKind(key::kind_name(key.kind())));
         }
         for slot in slots {
+            self.expect_cipher(slot)?;
             if let Some(volume_key) = self.try_slot(slot, key)? {
                 return Ok((slot, volume_key));
             }

@@ -119,6 +119,21 @@ impl Volume {
         })
     }
 
+    /// Makes sure that data and slot are encrypted as ours are: a header with a cipher that is none would open with any key.
+    pub(crate) fn expect_cipher(&mut self, slot: u32) -> Result<(), LuksError> {
+        let reading = || LuksError::library("read how the volume is encrypted");
+        let cipher = self.device.status_handle().get_cipher().map_err(reading())?;
+        let mode = self.device.status_handle().get_cipher_mode().map_err(reading())?;
+        let data = format!("{cipher}-{mode}");
+        let mut keyslots = self.device.keyslot_handle();
+        let (of_slot, _) = keyslots.get_encryption(Some(slot)).map_err(reading())?;
+        let expected = format!("{}-{}", CIPHER.0, CIPHER.1);
+        match [data, of_slot.to_owned()].into_iter().find(|found| *found != expected) {
+            Some(found) => Err(LuksError::AnotherCipher { device: self.path.clone(), found }),
+            None => Ok(()),
+        }
+    }
+
     /// The copy of the header that was damaged and was written again when the volume was opened. A disk that does that
     /// should be watched or replaced.
     #[must_use]

@@ -256,3 +256,29 @@ fn other_disks_are_no_volumes() {
     assert!(matches!(Volume::open(&disk.path()), Err(LuksError::NotLuks(_))));
     assert!(matches!(Volume::open(&disk.folder.path().join("none")), Err(LuksError::Io { .. })));
 }
+
+#[test]
+fn a_volume_with_another_cipher_gets_no_key() {
+    let disk = Disk::new(32 << 20);
+    let mut made = Command::new("cryptsetup")
+        .args([
+            "luksFormat",
+            "--batch-mode",
+            "--type",
+            "luks2",
+            "--cipher",
+            "aes-cbc-essiv:sha256",
+            "--key-size",
+            "256",
+        ])
+        .args(["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", "-"])
+        .arg(disk.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut made.stdin.take().unwrap(), PASSPHRASE.as_bytes()).unwrap();
+    assert!(made.wait().unwrap().success());
+    let mut volume = Volume::open(&disk.path()).unwrap();
+    let refused = volume.test(&passphrase(PASSPHRASE)).unwrap_err();
+    assert!(matches!(&refused, LuksError::AnotherCipher { found, .. } if found == "aes-cbc-essiv:sha256"), "{refused}");
+}

@@ -33,8 +33,9 @@ pub(crate) async fn run(paths: &Paths, helper: &DiskHelper, known: &watch::Sende
     let durable = is_durable(paths);
     loop {
         let pause = match look(paths, helper).await {
-            Ok((disks, installed)) => {
-                let newest = Some(NodeDisks { disks, installed, durable });
+            Ok((hardware, installed)) => {
+                let firmware = Some(hardware.firmware_state());
+                let newest = Some(NodeDisks { disks: hardware.disks, installed, durable, firmware });
                 known.send_if_modified(|known| {
                     let changed = *known != newest;
                     *known = newest;
@@ -51,14 +52,14 @@ pub(crate) async fn run(paths: &Paths, helper: &DiskHelper, known: &watch::Sende
     }
 }
 
-type Look = (Vec<meadow_model::hardware::Disk>, Option<InstalledDisk>);
+type Look = (meadow_model::hardware::Hardware, Option<InstalledDisk>);
 
 async fn look(paths: &Paths, helper: &DiskHelper) -> anyhow::Result<Look> {
-    let disks = crate::seed::inventory().await?.disks;
+    let hardware = crate::seed::inventory().await?;
     // An ordinary host has neither a report of an initramfs nor a helper, and needs none.
     let installed = match stored::load::<BootReport>(&paths.boot_report())? {
         Some(_) => helper.ask(&DiskRequest::Look, |_, _| {}).await?.disk,
         None => None,
     };
-    Ok((disks, installed))
+    Ok((hardware, installed))
 }

@@ -29,6 +29,30 @@ pub struct Hardware {
     pub nics: Vec<Nic>,
 }
 
+/// What a person may change in the firmware's setup between two starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FirmwareState {
+    /// How the firmware started the kernel.
+    pub firmware: FirmwareKind,
+    /// Whether UEFI Secure Boot is on; `None` where the firmware has none.
+    pub secure_boot: Option<bool>,
+    /// Whether there is a TPM.
+    pub tpm: bool,
+}
+
+impl Hardware {
+    /// What the firmware has of it.
+    #[must_use]
+    pub fn firmware_state(&self) -> FirmwareState {
+        FirmwareState { firmware: self.firmware, secure_boot: self.secure_boot, tpm: self.tpm }
+    }
+
+    /// Takes what the firmware has now.
+    pub fn set_firmware_state(&mut self, now: FirmwareState) {
+        FirmwareState { firmware: self.firmware, secure_boot: self.secure_boot, tpm: self.tpm } = now;
+    }
+}
+
 /// How the firmware started the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]

@@ -191,12 +191,22 @@ pub enum DiskRequest {
         /// For people.
         label: String,
     },
+    /// Lets this computer's TPM open the state, in place of TPM slots of before, and keep the SSH host key, which is made
+    /// new.
+    AddTpm {
+        /// A passphrase or recovery key that opens the volume.
+        existing: Secret<String>,
+        /// What has to be typed beside it, if anything: 4 to 7 characters.
+        pin: Option<Secret<String>>,
+        /// For people.
+        label: String,
+    },
     /// Makes a new recovery key, opened by an existing one; the old recovery key goes.
     NewRecoveryKey {
         /// A passphrase or recovery key that opens the volume.
         existing: Secret<String>,
     },
-    /// Removes a slot; the last one that a person can use is refused.
+    /// Removes a slot; the last one that a person can use is refused. With the last TPM slot goes the sealed host key.
     RemoveKey {
         /// Its number.
         slot: u32,

@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::hardware::{Disk, Hardware, Measures};
+use crate::hardware::{Disk, FirmwareState, Hardware, Measures};
 use crate::install::InstalledDisk;
 use crate::mesh::WireGuardKey;
 use crate::work::WorkReport;
@@ -122,6 +122,9 @@ pub struct NodeDisks {
     pub installed: Option<InstalledDisk>,
     /// Whether its state survives a restart.
     pub durable: bool,
+    /// What its firmware has now; `None` from an agent that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<FirmwareState>,
 }
 
 /// A peer and the age of its last handshake.

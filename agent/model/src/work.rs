@@ -95,6 +95,15 @@ pub enum KeyTask {
         /// For people.
         label: String,
     },
+    /// Lets the node's TPM open the state, in place of TPM slots of before.
+    AddTpm {
+        /// A passphrase or recovery key that opens the volume.
+        existing: Sealed,
+        /// A PIN that has to be typed beside it, if any.
+        pin: Option<Sealed>,
+        /// For people.
+        label: String,
+    },
     /// Makes a new recovery key in place of the old one.
     NewRecoveryKey {
         /// A passphrase or recovery key that opens the volume.

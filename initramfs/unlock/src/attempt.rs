@@ -6,12 +6,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use meadow_luks::{Key, LuksError, MAPPING, Volume};
+use meadow_tpm::Pin;
 use nix::sys::signal::{SigSet, Signal};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::news::{Event, News, is_mapped, opened};
 use crate::run_files::{Known, Opened, RunFiles, load, store, uptime};
 use crate::throttle::{Attempts, MANY};
+use crate::tpm::{self, NotOpened};
 
 /// Longer pauses are not waited for: come again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -48,7 +50,7 @@ impl Attempt<'_> {
     /// Tries what was typed. `tell` gets what a person should know while it takes its time.
     pub fn run(&self, typed: &str, tell: &mut dyn FnMut(&str)) -> Outcome {
         // A typing error in a recovery key, or nothing at all, is no guess and costs no pause.
-        let key = match Key::typed(typed) {
+        let key = match self.understand(typed) {
             Ok(key) => key,
             Err(error) => return Outcome::Wrong(error.to_string()),
         };
@@ -60,9 +62,17 @@ impl Attempt<'_> {
         }
     }
 
-    fn alone(&self, key: &Key, tell: &mut dyn FnMut(&str)) -> io::Result<Outcome> {
+    /// A PIN is shorter than any passphrase; without a TPM slot for it there is none.
+    fn understand(&self, typed: &str) -> Result<Typed, LuksError> {
+        match Pin::new(typed) {
+            Ok(pin) if self.known.pin => Ok(Typed::Pin(pin)),
+            _ => Key::typed(typed).map(Typed::Key),
+        }
+    }
+
+    fn alone(&self, key: &Typed, tell: &mut dyn FnMut(&str)) -> io::Result<Outcome> {
         loop {
-            let lock = self.lock(tell)?;
+            let lock = lock(self.files, tell)?;
             if let Some(opened) = opened(self.files) {
                 return Ok(Outcome::OpenedElsewhere(opened));
             }
@@ -82,17 +92,8 @@ impl Attempt<'_> {
         }
     }
 
-    fn lock(&self, tell: &mut dyn FnMut(&str)) -> io::Result<File> {
-        let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(self.files.lock())?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            tell("somebody else is trying at this moment; waiting for the turn");
-            flock(&file, FlockOperation::LockExclusive)?;
-        }
-        Ok(file)
-    }
-
     /// Counts it as wrong before it is tried, so that whoever hangs up in the middle gains nothing.
-    fn spend(&self, key: &Key, before: Attempts, tell: &mut dyn FnMut(&str)) -> io::Result<Outcome> {
+    fn spend(&self, key: &Typed, before: Attempts, tell: &mut dyn FnMut(&str)) -> io::Result<Outcome> {
         // From here to the end nobody who hangs up or presses Ctrl-C stops it half way.
         let stops = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGTSTP];
         let stops: SigSet = stops.into_iter().collect();
@@ -120,23 +121,57 @@ impl Attempt<'_> {
         Ok(outcome)
     }
 
-    fn open(&self, key: &Key, tell: &mut dyn FnMut(&str)) -> Result<Opened, LuksError> {
-        let mut volume = Volume::open(&self.known.device)?;
-        volume.expect_uuid(&self.known.luks_uuid)?;
-        if let Some(copy) = volume.repaired() {
-            tell(&format!("the {copy} copy of the LUKS2 header was damaged and is repaired; watch this disk"));
+    fn open(&self, key: &Typed, tell: &mut dyn FnMut(&str)) -> Result<Opened, NotOpened> {
+        match key {
+            Typed::Key(key) => Ok(open_volume(self.known, key, self.place, tell)?),
+            Typed::Pin(pin) => {
+                let opened = tpm::open(self.known, Some(pin), tell)?;
+                Ok(Opened { place: self.place.to_owned(), ..opened })
+            }
         }
-        let (slot, volume_key) = volume.unlock(key)?;
-        match volume.activate(MAPPING, &volume_key) {
-            // One who was killed between the opening and the news.
-            Err(LuksError::AlreadyOpen(_)) if is_mapped() => {}
-            other => other?,
-        }
-        Ok(Opened { kind: key.kind(), slot, place: self.place.to_owned() })
     }
 }
 
-fn wrong_text(wrong: Attempts, error: &LuksError) -> String {
+/// What a person typed.
+enum Typed {
+    /// A passphrase or a recovery key.
+    Key(Key),
+    /// The PIN of a TPM's slot.
+    Pin(Pin),
+}
+
+/// Waits for the turn; it lasts as long as the file is open.
+pub(crate) fn lock(files: &RunFiles, tell: &mut dyn FnMut(&str)) -> io::Result<File> {
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(files.lock())?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        tell("somebody else is trying at this moment; waiting for the turn");
+        flock(&file, FlockOperation::LockExclusive)?;
+    }
+    Ok(file)
+}
+
+/// Opens the very volume that the record names.
+pub(crate) fn open_volume(
+    known: &Known,
+    key: &Key,
+    place: &str,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Opened, LuksError> {
+    let mut volume = Volume::open(&known.device)?;
+    volume.expect_uuid(&known.luks_uuid)?;
+    if let Some(copy) = volume.repaired() {
+        tell(&format!("the {copy} copy of the LUKS2 header was damaged and is repaired; watch this disk"));
+    }
+    let (slot, volume_key) = volume.unlock(key)?;
+    match volume.activate(MAPPING, &volume_key) {
+        // One who was killed between the opening and the news.
+        Err(LuksError::AlreadyOpen(_)) if is_mapped() => {}
+        other => other?,
+    }
+    Ok(Opened { kind: key.kind(), slot, place: place.to_owned() })
+}
+
+fn wrong_text(wrong: Attempts, error: &NotOpened) -> String {
     let count = wrong.wrong;
     if count >= MANY {
         return format!("{error}; that was wrong {count} times, so there is one attempt every 15 minutes from now on");

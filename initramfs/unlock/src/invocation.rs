@@ -13,6 +13,10 @@ pub enum Invocation {
         /// `meadow-state`.
         state: PathBuf,
     },
+    /// PID 1 lets the TPM try before anybody is asked.
+    Tpm,
+    /// PID 1 ends: the TPM gives nothing back any more.
+    Close,
     /// The prompt on a terminal, by its name below `/dev`.
     Console(String),
     /// A login over SSH.
@@ -44,6 +48,8 @@ impl Invocation {
         let words: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
         match words.as_deref() {
             Some(["probe", preboot, state]) => Self::Probe { preboot: preboot.into(), state: state.into() },
+            Some(["tpm"]) => Self::Tpm,
+            Some(["close"]) => Self::Close,
             Some(["console", terminal]) if is_terminal(terminal) => Self::Console((*terminal).to_owned()),
             Some([] | ["-c", _]) => Self::Session(Request::parse(asked)),
             _ => Self::Unknown,
@@ -97,7 +103,10 @@ mod tests {
         let probe = Invocation::Probe { preboot: "/dev/vda5".into(), state: "/dev/vda6".into() };
         assert_eq!(parse(&["probe", "/dev/vda5", "/dev/vda6"], None), probe);
         assert_eq!(parse(&["console", "ttyS0"], None), Invocation::Console("ttyS0".to_owned()));
-        for wrong in [&["console", "../sda"][..], &["console", ""], &["probe", "x"], &["-c"], &["-c", "a", "b"]] {
+        assert_eq!((parse(&["tpm"], None), parse(&["close"], None)), (Invocation::Tpm, Invocation::Close));
+        for wrong in
+            [&["tpm", "x"][..], &["console", "../sda"], &["console", ""], &["probe", "x"], &["-c"], &["-c", "a", "b"]]
+        {
             assert_eq!(parse(wrong, None), Invocation::Unknown, "{wrong:?}");
         }
     }

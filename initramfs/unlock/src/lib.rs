@@ -16,3 +16,4 @@ pub mod session;
 pub mod status;
 pub mod terminal;
 pub mod throttle;
+pub mod tpm;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use meadow_unlock::invocation::{Invocation, Request};
-use meadow_unlock::{console, probe, restore, session, status};
+use meadow_unlock::{console, probe, restore, session, status, tpm};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -12,6 +12,8 @@ fn main() -> ExitCode {
     let asked = std::env::var_os("SSH_ORIGINAL_COMMAND");
     match Invocation::parse(&arguments, asked.as_deref()) {
         Invocation::Probe { preboot, state } => probe::print(&preboot, &state),
+        Invocation::Tpm => tpm::print(),
+        Invocation::Close => tpm::close(),
         Invocation::Console(terminal) => console::run(&terminal),
         Invocation::Session(Request::Unlock) => session::run(),
         Invocation::Session(Request::Status) => status::print(),
@@ -24,7 +26,7 @@ fn main() -> ExitCode {
         }
         Invocation::Unknown => {
             eprintln!(
-                "usage: unlock probe PREBOOT STATE | unlock console TERMINAL | (over SSH) unlock, status, restore-header"
+                "usage: unlock probe PREBOOT STATE | unlock tpm | unlock close | unlock console TERMINAL | (over SSH) unlock, status, restore-header"
             );
             ExitCode::from(session::USAGE)
         }

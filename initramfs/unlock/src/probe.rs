@@ -14,6 +14,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::run_files::{Known, RunFiles, store, store_bytes};
+use crate::tpm;
 
 /// No host key in Dropbear's form is longer.
 const LONGEST_HOST_KEY: usize = 8192;
@@ -66,7 +67,7 @@ pub struct Looked {
 #[must_use]
 pub fn print(preboot: &Path, state: &Path) -> ExitCode {
     let looked = match read_area(preboot) {
-        Ok(area) => answer(&area, preboot, state),
+        Ok(area) => answer(&area, preboot, state, &mut tpm::host_key),
         Err(error) => none(format!("the partition {} cannot be read ({error}): check the disk", preboot.display())),
     };
     match finish(looked, &RunFiles::here()).and_then(|json| io::stdout().write_all(&json)) {
@@ -95,9 +96,12 @@ fn finish(looked: Looked, files: &RunFiles) -> io::Result<Vec<u8>> {
     serde_json::to_vec(&answer).map_err(io::Error::other)
 }
 
-/// What follows from the records' bytes and the header on `state`, which is only read.
+/// Gives back a host key that a TPM sealed, or says why not.
+pub type Unseal<'a> = dyn FnMut(&str) -> Result<Zeroizing<Vec<u8>>, String> + 'a;
+
+/// What follows from the records' bytes and the header on `state`, which is only read. A sealed host key goes to `unseal`.
 #[must_use]
-pub fn answer(area: &[u8], preboot: &Path, state: &Path) -> Looked {
+pub fn answer(area: &[u8], preboot: &Path, state: &Path, unseal: &mut Unseal<'_>) -> Looked {
     let place = preboot.display();
     let Some(record) = record::newest(area) else {
         return none(format!(
@@ -119,7 +123,7 @@ pub fn answer(area: &[u8], preboot: &Path, state: &Path) -> Looked {
     };
     let mut warnings: Vec<String> =
         header_warning(header::inspect(state), state, &preboot.luks_uuid).into_iter().collect();
-    let host_key = match host_key(&preboot.host_key) {
+    let host_key = match host_key(&preboot.host_key, unseal) {
         Ok(key) => Some(key),
         Err(warning) => {
             warnings.push(warning);
@@ -131,6 +135,7 @@ pub fn answer(area: &[u8], preboot: &Path, state: &Path) -> Looked {
         luks_uuid: preboot.luks_uuid.clone(),
         node: preboot.node.clone(),
         cluster: preboot.cluster.clone(),
+        pin: false,
     };
     let answer = Answer::State(State {
         node: preboot.node.to_string(),
@@ -159,15 +164,17 @@ fn printable(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(128).collect()
 }
 
-fn host_key(kept: &HostKey) -> Result<Zeroizing<Vec<u8>>, String> {
-    const NEW_ONE: &str = "SSH shows a new host key in this boot: compare its fingerprint with the console's before you type a passphrase";
+fn host_key(kept: &HostKey, unseal: &mut Unseal<'_>) -> Result<Zeroizing<Vec<u8>>, String> {
+    const NEW_ONE: &str = "SSH shows a new host key in this boot: compare its fingerprint with the console's before you type a passphrase (`meadow unlock NODE --host-key FINGERPRINT` takes it)";
     match kept {
         HostKey::Plain { key, .. } => {
             let key = Zeroizing::new(BASE64.decode(key.expose().trim().as_bytes()).unwrap_or_default());
             let sound = !key.is_empty() && key.len() <= LONGEST_HOST_KEY;
             sound.then_some(key).ok_or_else(|| format!("the host key in the node's record is damaged; {NEW_ONE}"))
         }
-        HostKey::Sealed { .. } => Err(format!("the host key is sealed by a TPM that did not give it back; {NEW_ONE}")),
+        HostKey::Sealed { blob, .. } => {
+            unseal(blob).map_err(|why| format!("the TPM does not give the node's host key back: {why}; {NEW_ONE}"))
+        }
     }
 }
 

@@ -87,7 +87,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let device = folder.path().join("state");
         File::create(&device).unwrap().set_len(32 << 20).unwrap();
-        let known = Known { device, luks_uuid: String::new(), node: "node-1".parse().unwrap(), cluster: String::new() };
+        let node = "node-1".parse().unwrap();
+        let known = Known { device, luks_uuid: String::new(), node, cluster: String::new(), pin: false };
         assert_eq!(is_damaged(&known), Ok(()));
         drop(Volume::format(&known.device, None).unwrap());
         assert!(is_damaged(&known).unwrap_err().contains("whole"));

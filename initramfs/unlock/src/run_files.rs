@@ -28,6 +28,9 @@ pub struct Known {
     pub node: Name,
     /// Its cluster's name.
     pub cluster: String,
+    /// Whether a TPM opens it for a PIN.
+    #[serde(default)]
+    pub pin: bool,
 }
 
 /// How the state was opened; PID 1 waits for it.

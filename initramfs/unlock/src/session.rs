@@ -98,7 +98,8 @@ fn reason(error: &NoLine) -> String {
 /// What a person is asked.
 #[must_use]
 pub fn prompt(known: &Known) -> String {
-    format!("Passphrase or recovery key of {}: ", known.node)
+    let pin = if known.pin { "PIN, passphrase" } else { "Passphrase" };
+    format!("{pin} or recovery key of {}: ", known.node)
 }
 
 /// What a person is told.

@@ -55,6 +55,7 @@ mod tests {
                 luks_uuid: "secret-enough".to_owned(),
                 node: "node-1".parse().unwrap(),
                 cluster: "home".to_owned(),
+                pin: false,
             })
         };
         let now = Duration::from_secs(50);

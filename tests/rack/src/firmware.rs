@@ -1,7 +1,7 @@
 //! Firmware of a machine, and where its files are.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
@@ -49,6 +49,8 @@ pub struct Ovmf {
     pub code: PathBuf,
     /// An empty store of variables, to be copied for each machine.
     pub variables: PathBuf,
+    /// Whether the code knows Secure Boot.
+    pub secure_boot: bool,
 }
 
 impl Ovmf {
@@ -57,15 +59,24 @@ impl Ovmf {
     /// # Errors
     /// When there is none.
     pub fn find() -> Result<Self> {
-        [paths::tools(), PathBuf::from("/")]
-            .iter()
-            .map(|root| Self::below(&root.join("usr/share/OVMF")))
-            .find(|ovmf| ovmf.code.exists() && ovmf.variables.exists())
-            .context("there is no OVMF_CODE_4M.fd; `make packages` installs Debian's package ovmf")
+        Self::find_code("OVMF_CODE_4M.fd", false)
     }
 
-    fn below(folder: &Path) -> Self {
-        Self { code: folder.join("OVMF_CODE_4M.fd"), variables: folder.join("OVMF_VARS_4M.fd") }
+    /// As [`Ovmf::find`], with Secure Boot.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find_secure() -> Result<Self> {
+        Self::find_code("OVMF_CODE_4M.secboot.fd", true)
+    }
+
+    fn find_code(name: &str, secure_boot: bool) -> Result<Self> {
+        [paths::tools(), PathBuf::from("/")]
+            .iter()
+            .map(|root| root.join("usr/share/OVMF"))
+            .map(|folder| Self { code: folder.join(name), variables: folder.join("OVMF_VARS_4M.fd"), secure_boot })
+            .find(|ovmf| ovmf.code.exists() && ovmf.variables.exists())
+            .with_context(|| format!("there is no {name}; `make packages` installs Debian's package ovmf"))
     }
 }
 

@@ -7,6 +7,7 @@ pub mod accelerator;
 pub mod boot_server;
 pub mod cgroup;
 pub mod cluster;
+pub mod efi_variables;
 pub mod firmware;
 pub mod forward;
 pub mod host;
@@ -28,6 +29,7 @@ pub mod seed;
 pub mod serial;
 pub mod site;
 pub mod subnet;
+pub mod tpm;
 pub mod wait;
 
 pub use firmware::Firmware;

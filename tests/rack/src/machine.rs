@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::accelerator::Accelerator;
+use crate::efi_variables;
 use crate::firmware::{Firmware, Ovmf};
 use crate::lan::Lan;
 use crate::process::Program;
@@ -14,6 +15,7 @@ use crate::qemu::Hardware;
 use crate::qmp;
 use crate::run_dir::RunDir;
 use crate::serial::SerialLog;
+use crate::tpm::Tpm;
 
 /// Size of a blank disk, in bytes; it takes no space until something is written.
 const DISK_BYTES: u64 = 4 << 30;
@@ -28,6 +30,8 @@ pub struct Machine {
     serial: SerialLog,
     log: PathBuf,
     program: Option<Program>,
+    tpm: Option<Tpm>,
+    tpm_program: Option<Program>,
     started: Option<Instant>,
     boot_offset: u64,
     restarts: u32,
@@ -81,6 +85,8 @@ impl Machine {
             control: run.file(format!("{name}.qmp")),
             serial: serial.clone(),
             name: name.clone(),
+            tpm: None,
+            command_line: None,
         };
         let log = run.file(format!("{name}.qemu.log"));
         Ok(Self {
@@ -88,6 +94,8 @@ impl Machine {
             serial: SerialLog::new(&serial),
             log,
             program: None,
+            tpm: None,
+            tpm_program: None,
             started: None,
             boot_offset: 0,
             restarts: 0,
@@ -109,6 +117,30 @@ impl Machine {
     /// From the next time that it is switched on, it tries its disk before the network.
     pub fn boot_from_disk(&mut self) {
         self.hardware.disk_first = true;
+    }
+
+    /// Switches Secure Boot on with this certificate (DER) as its only key. Its firmware forgets everything else.
+    ///
+    /// # Errors
+    /// When it has no UEFI, or the firmware is missing.
+    pub fn enrol(&mut self, certificate: &[u8]) -> Result<()> {
+        let ovmf = self.hardware.ovmf.as_mut().context("a BIOS has no Secure Boot")?;
+        let secure = Ovmf::find_secure()?;
+        fs::copy(&secure.variables, &ovmf.variables).context("cannot copy the firmware's variables")?;
+        efi_variables::enrol(&ovmf.variables, certificate)?;
+        *ovmf = Ovmf { variables: ovmf.variables.clone(), ..secure };
+        Ok(())
+    }
+
+    /// Plugs in a TPM, in place of the one that it has.
+    pub fn plug_in(&mut self, tpm: Tpm) {
+        self.hardware.tpm = Some(tpm.control());
+        self.tpm = Some(tpm);
+    }
+
+    /// From the next time that it is switched on, its SMBIOS adds this to the command line of a unified kernel image.
+    pub fn add_to_command_line(&mut self, text: &str) {
+        self.hardware.command_line = Some(text.to_owned());
     }
 
     /// Its serial line.
@@ -140,6 +172,9 @@ impl Machine {
         // QEMU begins a new log; the old one must not be taken for it until then.
         self.serial.forget()?;
         self.boot_offset = 0;
+        if let Some(tpm) = &self.tpm {
+            self.tpm_program = Some(tpm.start_for_machine(run, lan.namespace())?);
+        }
         let mut command = lan.namespace().command("qemu-system-x86_64");
         command.args(self.hardware.arguments());
         self.program = Some(lan.namespace().start(run, command, &self.log)?);
@@ -155,6 +190,8 @@ impl Machine {
         if let Some(mut program) = self.program.take() {
             program.kill().with_context(|| format!("cannot kill {}", self.hardware.name))?;
         }
+        // It ends by itself with the machine; where it hangs it is ended.
+        self.tpm_program = None;
         self.started = None;
         Ok(())
     }

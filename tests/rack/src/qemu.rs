@@ -35,6 +35,10 @@ pub struct Hardware {
     pub control: PathBuf,
     /// Its SMBIOS UUID.
     pub uuid: String,
+    /// The control socket of its TPM, where it has one.
+    pub tpm: Option<PathBuf>,
+    /// What its SMBIOS adds to the command line of a unified kernel image; systemd-stub(7) measures it into PCR 12.
+    pub command_line: Option<String>,
 }
 
 /// HTTP boot is tried first only where the rest is off: OVMF would spend 70 s on IPv6 and then take PXE.
@@ -59,6 +63,15 @@ impl Hardware {
         arguments.add("-device", format!("virtio-blk-pci,drive=d0,serial={},bootindex={turn}", self.name));
         // Without a source of randomness OVMF shows no PXE entry, and a guest waits for its first key.
         arguments.add("-device", "virtio-rng-pci");
+        if let Some(control) = &self.tpm {
+            arguments.add("-chardev", format!("socket,id=tpm,path={}", control.display()));
+            arguments.add("-tpmdev", "emulator,id=tpm0,chardev=tpm").add("-device", "tpm-crb,tpmdev=tpm0");
+        }
+        if let Some(text) = &self.command_line {
+            // A comma begins the next option of QEMU's.
+            let text = text.replace(',', ",,");
+            arguments.add("-smbios", format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={text}"));
+        }
         arguments.0
     }
 
@@ -67,7 +80,12 @@ impl Hardware {
             // With `graphics=off` SeaBIOS writes to the serial line, so a machine that hangs early can be told.
             None => drop(arguments.add("-machine", "pc,graphics=off")),
             Some(ovmf) => {
-                arguments.add("-machine", "q35");
+                // The code with Secure Boot keeps its variables from everybody but the firmware itself.
+                let smm = if ovmf.secure_boot { "on" } else { "off" };
+                arguments.add("-machine", format!("q35,smm={smm}"));
+                if ovmf.secure_boot {
+                    arguments.add("-global", "driver=cfi.pflash01,property=secure,value=on");
+                }
                 arguments
                     .add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", ovmf.code.display()));
                 arguments.add("-drive", format!("if=pflash,format=raw,unit=1,file={}", ovmf.variables.display()));
@@ -108,8 +126,11 @@ mod tests {
     use super::*;
 
     fn line(firmware: Firmware) -> String {
-        let ovmf =
-            (firmware != Firmware::BiosPxe).then(|| Ovmf { code: "/code.fd".into(), variables: "/vars.fd".into() });
+        let ovmf = (firmware != Firmware::BiosPxe).then(|| Ovmf {
+            code: "/code.fd".into(),
+            variables: "/vars.fd".into(),
+            secure_boot: false,
+        });
         let hardware = Hardware {
             name: "node-1".to_owned(),
             firmware,
@@ -124,6 +145,8 @@ mod tests {
             serial: "/s.log".into(),
             control: "/c.sock".into(),
             uuid: "00000000-0000-4000-8000-000000000001".to_owned(),
+            tpm: None,
+            command_line: None,
         };
         hardware.arguments().iter().map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }

@@ -1,8 +1,11 @@
 //! What the machine tests share: how long things may take, and an admin with an SSH key.
 
 pub mod disk;
+pub mod esp;
+pub mod forged;
 pub mod installed_host;
 pub mod node_disk;
+pub mod sealer;
 
 use std::fs;
 use std::net::IpAddr;

@@ -12,9 +12,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use data_encoding::BASE64;
 use meadow_luks::{Key, NewSlot, Volume};
+use meadow_model::install::KeyKind;
 use meadow_model::preboot::{HostKey, Preboot, StaticNetwork, VERSION};
 use meadow_model::{Fingerprint, Name, Secret, record};
 use meadow_rack::paths;
+
+use crate::sealer::Sealer;
 
 const MIB: u64 = 1 << 20;
 const PREBOOT_MIB: u64 = 16;
@@ -55,15 +58,15 @@ pub struct Made {
 /// # Errors
 /// When a tool is missing, or there is no image.
 pub fn write(disk: &Path, folder: &Path, wanted: &Wanted) -> Result<Made> {
-    let stick = paths::image().join("stick.img");
-    // Sparse as it is; the rack's disk is larger than the stick.
-    run(Command::new("dd")
-        .args(["bs=1M", "conv=notrunc,sparse", "status=none"])
-        .args([arg("if", &stick), arg("of", disk)]))
-    .with_context(|| format!("{} cannot be copied; `make image` makes it", stick.display()))?;
-    run(Command::new("sfdisk")
-        .args(["--quiet", "--no-reread", "--no-tell-kernel", "--relocate", "gpt-bak-std"])
-        .arg(disk))?;
+    write_with(disk, folder, wanted, None)
+}
+
+/// As [`write()`], with a key slot and a host key that a TPM keeps.
+///
+/// # Errors
+/// As of [`write()`]; when the TPM does not seal.
+pub fn write_with(disk: &Path, folder: &Path, wanted: &Wanted, mut tpm: Option<&mut Sealer>) -> Result<Made> {
+    copy_stick(disk)?;
     let table = format!(
         "size={}, type={}, name=meadow-preboot\nsize={}, type={}, name=meadow-state\n",
         PREBOOT_MIB * 2048,
@@ -73,27 +76,48 @@ pub fn write(disk: &Path, folder: &Path, wanted: &Wanted) -> Result<Made> {
     );
     let append = ["--quiet", "--append", "--no-reread", "--no-tell-kernel"];
     feed(Command::new("sfdisk").args(append).arg(disk), table.as_bytes())?;
-    let starts = starts(disk)?;
-    let start = |name: &str| starts.iter().find(|(found, _)| found == name).map(|(_, start)| *start);
+    let partitions = partitions(disk)?;
+    let start = |name: &str| partitions.iter().find(|(found, ..)| found == name).map(|(_, start, _)| *start);
     let [root, preboot, state] = ["meadow-root-a", "meadow-preboot", "meadow-state"].map(start);
     let (root, preboot, state) = root.zip(preboot).zip(state).map(|((a, b), c)| (a, b, c)).context("no partitions")?;
 
     let target = File::options().write(true).open(disk)?;
-    let (host_key, fingerprint) = host_key(folder)?;
+    let (host_key, fingerprint) = host_key(folder, tpm.as_deref_mut())?;
     target.write_all_at(&record_of(wanted, host_key)?, preboot)?;
-    let (volume, recovery_key) = volume(folder, &wanted.passphrase)?;
+    let (volume, recovery_key) = volume(folder, &wanted.passphrase, tpm)?;
     let mut bytes = Vec::new();
     File::open(volume)?.read_to_end(&mut bytes)?;
     target.write_all_at(&bytes, state)?;
     Ok(Made { fingerprint, recovery_key, root, state })
 }
 
-/// Names and first bytes of the partitions.
-fn starts(disk: &Path) -> Result<Vec<(String, u64)>> {
+/// Writes the stick's image over the start of `disk`, and its second table where that ends.
+///
+/// # Errors
+/// When a tool is missing, or there is no image.
+pub fn copy_stick(disk: &Path) -> Result<()> {
+    let stick = paths::image().join("stick.img");
+    // Sparse as it is; the rack's disk is larger than the stick.
+    run(Command::new("dd")
+        .args(["bs=1M", "conv=notrunc,sparse", "status=none"])
+        .args([arg("if", &stick), arg("of", disk)]))
+    .with_context(|| format!("{} cannot be copied; `make image` makes it", stick.display()))?;
+    run(Command::new("sfdisk")
+        .args(["--quiet", "--no-reread", "--no-tell-kernel", "--relocate", "gpt-bak-std"])
+        .arg(disk))
+}
+
+/// Names, first bytes and sizes of the partitions.
+///
+/// # Errors
+/// When the disk has no table.
+pub fn partitions(disk: &Path) -> Result<Vec<(String, u64, u64)>> {
     let output = Command::new("sfdisk").arg("--json").arg(disk).output()?;
     let table: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     let partitions = table["partitiontable"]["partitions"].as_array().context("no partitions")?;
-    let read = |part: &serde_json::Value| Some((part["name"].as_str()?.to_owned(), part["start"].as_u64()? * 512));
+    let read = |part: &serde_json::Value| {
+        Some((part["name"].as_str()?.to_owned(), part["start"].as_u64()? * 512, part["size"].as_u64()? * 512))
+    };
     Ok(partitions.iter().filter_map(read).collect())
 }
 
@@ -115,22 +139,36 @@ fn record_of(wanted: &Wanted, host_key: HostKey) -> Result<Vec<u8>> {
 }
 
 /// By Dropbear's own tool, which nobody here wrote.
-fn host_key(folder: &Path) -> Result<(HostKey, String)> {
+fn host_key(folder: &Path, tpm: Option<&mut Sealer>) -> Result<(HostKey, String)> {
     let file = folder.join("host-key");
     let made = Command::new("dropbearkey").args(["-t", "ed25519", "-f"]).arg(&file).output();
     let told = String::from_utf8(made.context("cannot run dropbearkey; see tests/packages/test.list")?.stdout)?;
     let fingerprint = told.split_whitespace().find(|word| word.starts_with("SHA256:")).context("no fingerprint")?;
-    let key = Secret::new(BASE64.encode(&fs::read(file)?));
-    Ok((HostKey::Plain { key, fingerprint: fingerprint.to_owned() }, fingerprint.to_owned()))
+    let (bytes, fingerprint) = (fs::read(file)?, fingerprint.to_owned());
+    let kept = match tpm {
+        Some(tpm) => {
+            let blob = BASE64.encode(&serde_json::to_vec(&tpm.seal_host_key(&bytes)?)?);
+            HostKey::Sealed { blob, fingerprint: fingerprint.clone() }
+        }
+        None => HostKey::Plain { key: Secret::new(BASE64.encode(&bytes)), fingerprint: fingerprint.clone() },
+    };
+    Ok((kept, fingerprint))
 }
 
 /// A LUKS2 volume with an ext4 in it, as a file; and its recovery key.
-fn volume(folder: &Path, passphrase: &str) -> Result<(PathBuf, String)> {
+fn volume(folder: &Path, passphrase: &str, tpm: Option<&mut Sealer>) -> Result<(PathBuf, String)> {
     let (file, plain) = (folder.join("state"), folder.join("ext4"));
     File::create(&file)?.set_len(STATE_MIB * MIB)?;
     let (mut volume, key) = Volume::format(&file, Some(UUID.parse()?))?;
     volume.add(&key, &Key::new_passphrase(passphrase)?, NewSlot { label: "first", ..NewSlot::default() })?;
     let recovery = volume.renew_recovery(&key, None)?.text().to_string();
+    if let Some(tpm) = tpm {
+        let secret = b"32 bytes, as random as they seem".to_vec();
+        let sealed = serde_json::to_value(tpm.seal_key(&secret)?)?;
+        let extra = [("tpm2".to_owned(), sealed)].into_iter().collect();
+        let machine = Key::of_machine(KeyKind::Tpm2, secret.into());
+        volume.add(&key, &machine, NewSlot { label: "TPM", extra, ..NewSlot::default() })?;
+    }
     drop(volume);
 
     File::create(&plain)?.set_len((STATE_MIB - HEADER_MIB) * MIB)?;

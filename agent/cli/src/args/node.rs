@@ -78,16 +78,18 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Add a passphrase.
+    /// Add a passphrase, or let the node's TPM open its state.
     Add {
         /// For people, such as whose it is.
-        #[arg(long, default_value = "passphrase")]
-        label: String,
+        #[arg(long)]
+        label: Option<String>,
         #[command(flatten)]
         change: KeyChangeArgs,
         /// File whose first line is the new passphrase; asked for where absent.
         #[arg(long, value_name = "FILE")]
         new_passphrase_file: Option<PathBuf>,
+        #[command(flatten)]
+        tpm: TpmArgs,
     },
     /// Make a new recovery key in place of the old one, and show it once.
     Recovery {
@@ -107,6 +109,19 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TpmArgs {
+    /// Let the node's TPM open its state by itself, for images of this build; in place of a TPM slot of before.
+    #[arg(long, conflicts_with = "new_passphrase_file")]
+    pub(crate) tpm: bool,
+    /// With a PIN of 4 to 7 characters that somebody has to type at each start; asked for.
+    #[arg(long, requires = "tpm")]
+    pub(crate) pin: bool,
+    /// File whose first line is that PIN.
+    #[arg(long, value_name = "FILE", requires = "tpm")]
+    pub(crate) pin_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -142,6 +157,9 @@ pub(crate) struct UnlockArgs {
     /// File whose first line is the passphrase or recovery key; asked for where absent.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// What the node's console shows as its host key, `SHA256:…`, where its TPM did not give the known one back.
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub(crate) host_key: Option<String>,
     /// Where the node is on the LAN; else where it was last seen.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) address: Option<IpAddr>,

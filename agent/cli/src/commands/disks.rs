@@ -68,11 +68,24 @@ pub(super) async fn keys(context: &Context, command: KeysCommand) -> anyhow::Res
             let disk = node.status.installed.ok_or_else(|| stateless(&name))?;
             print_one(&output.output, &disk)
         }
-        KeysCommand::Add { label, change, new_passphrase_file } => {
+        KeysCommand::Add { label, change, new_passphrase_file, tpm } => {
             let node = reference::node(&client, &change.name).await?;
             let existing = sealed_to(&node, &opened_by(context, &change)?)?;
-            let text = passphrase::new(context.prompt, new_passphrase_file.as_deref(), "--new-passphrase-file")?;
-            let task = KeyTask::AddPassphrase { existing, new: sealed_to(&node, &text)?, label };
+            let task = if tpm.tpm {
+                let pin = if tpm.pin || tpm.pin_file.is_some() {
+                    let pin = passphrase::pin(context.prompt, tpm.pin_file.as_deref())?;
+                    Some(sealed_to(&node, &pin)?)
+                } else {
+                    None
+                };
+                warn_of_tpm(&node, pin.is_some());
+                let default = if pin.is_some() { "with PIN" } else { "by itself" };
+                KeyTask::AddTpm { existing, pin, label: label.unwrap_or_else(|| default.to_owned()) }
+            } else {
+                let text = passphrase::new(context.prompt, new_passphrase_file.as_deref(), "--new-passphrase-file")?;
+                let label = label.unwrap_or_else(|| "passphrase".to_owned());
+                KeyTask::AddPassphrase { existing, new: sealed_to(&node, &text)?, label }
+            };
             changed(&client, &node, &task, &change.wait, &change.output).await
         }
         KeysCommand::Recovery { change } => recovery(context, &client, &change).await,
@@ -128,6 +141,20 @@ async fn changed(
     match end(client, operation, wait, output).await? {
         Some(ended) => print_changed(&output.output, &ended),
         None => Ok(()),
+    }
+}
+
+/// What a person should know who trusts a TPM.
+fn warn_of_tpm(node: &Node, with_pin: bool) {
+    let secure_boot = node.status.hardware.as_ref().and_then(|hardware| hardware.secure_boot);
+    if secure_boot != Some(true) {
+        say(
+            "Secure Boot is off: the TPM slot protects a disk that leaves this machine, not from who starts another system on it.",
+        );
+    } else if !with_pin {
+        say(
+            "The state opens by itself on this machine; who steals the whole machine has one that runs. --pin asks for more.",
+        );
     }
 }
 

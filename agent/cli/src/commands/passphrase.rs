@@ -12,6 +12,8 @@ use crate::prompt::Prompt;
 const SHORTEST: usize = 8;
 /// cryptsetup takes no longer one when it is typed.
 const LONGEST: usize = 512;
+/// Characters of a PIN: fewer than of any passphrase, so that a prompt can take either.
+const PIN: std::ops::RangeInclusive<usize> = 4..=7;
 const LARGEST_FILE: u64 = 4096;
 
 /// The passphrase in the first line of `file`, or what the person types once.
@@ -46,6 +48,27 @@ pub(super) fn new(prompt: Prompt, file: Option<&Path>, option: &str) -> anyhow::
         }
     };
     check(text.expose())?;
+    Ok(text)
+}
+
+/// A PIN for a TPM, as [`new`]; the node refuses one that is none.
+///
+/// # Errors
+/// Where there is none, or the second one differs.
+pub(super) fn pin(prompt: Prompt, file: Option<&Path>) -> anyhow::Result<Secret<String>> {
+    let text = match file {
+        Some(file) => first_line(file)?,
+        None => {
+            let text = prompt.ask_secret("New PIN:", "use --pin-file FILE")?;
+            if prompt.ask_secret("The same again:", "use --pin-file FILE")? != text {
+                return Err(Failure::usage("the two PINs differ; nothing was done").into());
+            }
+            text
+        }
+    };
+    if !PIN.contains(&text.expose().chars().count()) {
+        return Err(Failure::usage("a PIN has 4 to 7 characters; the TPM counts wrong ones").into());
+    }
     Ok(text)
 }
 

@@ -21,8 +21,8 @@ const PORT: &str = "2222";
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(context: &Context, args: &UnlockArgs) -> anyhow::Result<()> {
-    if args.address.is_some() && args.names.len() > 1 {
-        return Err(Failure::usage("--address goes with one node").into());
+    if (args.address.is_some() || args.host_key.is_some()) && args.names.len() > 1 {
+        return Err(Failure::usage("--address and --host-key go with one node").into());
     }
     let client = context.connect()?;
     let mut nodes = Vec::new();
@@ -55,7 +55,9 @@ async fn unlock(node: &Node, args: &UnlockArgs, text: &Secret<String>) -> anyhow
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let known_hosts = folder.path().join("known_hosts");
     let line = shown_key(&node.metadata.name, address, args.timeout).await?;
-    let line = pinned(&line, address, &installed.host_key)?;
+    // From the console, which is read by who stands there.
+    let expected = args.host_key.as_deref().unwrap_or(&installed.host_key);
+    let line = pinned(&line, address, expected)?;
     meadow_host::files::replace(&known_hosts, line.as_bytes(), meadow_host::files::Access::Private)?;
 
     let mut ssh = program("ssh");
@@ -118,7 +120,7 @@ fn pinned(line: &str, address: IpAddr, fingerprint: &str) -> anyhow::Result<Stri
         return Ok(format!("{line}\n"));
     }
     let message = format!(
-        "SOMEBODY ELSE ANSWERS on {address}: the host key is {shown}, and the cluster knows {fingerprint}; the passphrase was not sent. Look at the cables, compare with the node's console"
+        "SOMEBODY ELSE ANSWERS on {address}: the host key is {shown}, and {fingerprint} is expected; the passphrase was not sent. Look at the cables, compare with the node's console: --host-key takes what it shows, after its TPM gave the old one not back"
     );
     Err(Failure::new(Exit::Conflict, message).into())
 }

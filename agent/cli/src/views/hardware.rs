@@ -23,6 +23,7 @@ pub(super) fn lines(hardware: Option<&Hardware>, measures: Option<&Measures>) ->
         let product = [hardware.vendor.as_deref(), hardware.product.as_deref()];
         lines.push(("Product", product.into_iter().flatten().collect::<Vec<_>>().join(" ")));
         lines.push(("Firmware", firmware(hardware)));
+        lines.push(("Secure Boot", secure_boot(hardware).to_owned()));
         lines.push(("CPU", format!("{}, {} cores, {} threads", cpu.model, cpu.cores, cpu.threads)));
         lines.push(("Memory", binary_bytes(hardware.memory_bytes)));
         lines.extend(hardware.disks.iter().map(|one| ("Disk", disk(one))));
@@ -46,12 +47,18 @@ fn firmware(hardware: &Hardware) -> String {
         FirmwareKind::Uefi => "UEFI",
         FirmwareKind::Unknown => "unknown",
     };
-    let secure = match hardware.secure_boot {
-        Some(true) => ", Secure Boot on",
-        Some(false) => ", Secure Boot off",
-        None => "",
-    };
-    format!("{kind}{secure}, {}", if hardware.tpm { "TPM" } else { "no TPM" })
+    format!("{kind}, {}", if hardware.tpm { "TPM" } else { "no TPM" })
+}
+
+/// Everything works without it; this says what is weaker then.
+fn secure_boot(hardware: &Hardware) -> &'static str {
+    match hardware.secure_boot {
+        Some(true) => "on",
+        Some(false) => {
+            "off: who changes the boot loader on the disk is not noticed; enrol secureboot.cer, see the guide"
+        }
+        None => "unsupported: who changes the boot loader on the disk is not noticed",
+    }
 }
 
 fn disk(disk: &Disk) -> String {

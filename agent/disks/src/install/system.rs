@@ -9,7 +9,7 @@ use meadow_plan::layout;
 use crate::area::{Area, read_file};
 use crate::esp::Esp;
 use crate::grubenv::GrubEnv;
-use crate::image::{Image, ROOT};
+use crate::image::{CERTIFICATE, Image, ROOT};
 use crate::progress::{Counter, Progress};
 use crate::{DiskError, bios, slot, table};
 
@@ -31,6 +31,7 @@ pub(super) fn write(
     let volume_id = u32::from_str_radix(plan.hash.get(..8).unwrap_or_default(), 16).unwrap_or(0);
     let esp = Esp::format(&place(layout::ESP)?, volume_id, &FOLDERS)?;
     slot::write_files(&esp, image, BootSlot::A, progress)?;
+    esp.write_bytes(CERTIFICATE, &read_file(&image.path(CERTIFICATE), IMAGE_LIMIT)?)?;
     esp.write_bytes(slot::GRUBENV, &GrubEnv::blessing(BootSlot::A).bytes())?;
     // Everything that it starts is there before a firmware can find it.
     esp.sync()?;

@@ -16,8 +16,17 @@ use sha2::{Digest, Sha256};
 
 use crate::machine::MadeUp;
 
-const ARTIFACTS: [&str; 7] =
-    ["vmlinuz", "initrd", "uki.efi", "root.img", "grub/boot.img", "grub/core.img", "grub/bootx64.efi"];
+const ARTIFACTS: [&str; 9] = [
+    "vmlinuz",
+    "initrd",
+    "uki.efi",
+    "uki.efi.sig",
+    "root.img",
+    "grub/boot.img",
+    "grub/core.img",
+    "grub/bootx64.efi",
+    "secureboot.cer",
+];
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 
 /// Bytes that look like a file of that name in an image of that version.

@@ -82,10 +82,11 @@ fn assert_system(machine: &MadeUp, esp: &Partition) {
         std::io::Read::read_to_end(&mut system.root_dir().open_file(name).unwrap(), &mut bytes).unwrap();
         bytes
     };
-    for name in ["vmlinuz", "initrd", "uki.efi"] {
+    for name in ["vmlinuz", "initrd", "uki.efi", "uki.efi.sig"] {
         assert_eq!(read(&format!("meadow/a/{name}")), image::artifact(name, 1));
     }
     assert_eq!(read("EFI/BOOT/BOOTX64.EFI"), image::artifact("grub/bootx64.efi", 1));
+    assert_eq!(read("secureboot.cer"), image::artifact("secureboot.cer", 1));
     assert!(read("meadow/grubenv").starts_with(b"# GRUB Environment Block\nblessed=a\ntry=\nattempted=\n##"));
     let root: serde_json::Value = serde_json::from_slice(&read("meadow/a/root.json")).unwrap();
     assert_eq!((root["size"].as_u64(), root["hash_offset"].as_u64()), (Some((3 << 20) + 4096), Some(3 << 20)));
@@ -208,7 +209,7 @@ fn bad_requests_change_nothing() {
     );
     let folder = image::make(&machine, 2);
     let damaged = InstallWork { image: Some(folder.to_str().unwrap().to_owned()), ..work };
-    for name in ["root.img", "uki.efi", "grub/core.img"] {
+    for name in ["root.img", "uki.efi", "uki.efi.sig", "grub/core.img"] {
         let old = fs::read(folder.join(name)).unwrap();
         let mut flipped = old.clone();
         flipped[1000 % old.len()] ^= 1;

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use meadow_disks::{Area, DiskError, GrubEnv, Machine};
+use meadow_disks::{Area, DiskError, GrubEnv, Machine, Measured};
 use meadow_luks::{Volume, VolumeKey};
 use meadow_model::Name;
 use meadow_model::Timestamp;
@@ -16,7 +16,9 @@ use meadow_model::boot::BootReport;
 use meadow_model::hardware::{Disk, DiskPartition, Hardware};
 use meadow_model::install::{BootSlot, InstallMode, Partition};
 use meadow_plan::install;
+use meadow_tpm::{Tpm, TpmError};
 
+use crate::chip::Chip;
 use crate::stock;
 
 /// Where the data of a LUKS2 volume begins.
@@ -52,6 +54,8 @@ pub(crate) struct MadeUp {
     state: RefCell<Option<Loop>>,
     running: RefCell<Option<(String, BootSlot)>>,
     restarts: Cell<u32>,
+    pub(crate) tpm: RefCell<Option<Chip>>,
+    pub(crate) measured: RefCell<Option<Measured>>,
 }
 
 impl MadeUp {
@@ -64,6 +68,8 @@ impl MadeUp {
             state: RefCell::default(),
             running: RefCell::default(),
             restarts: Cell::default(),
+            tpm: RefCell::default(),
+            measured: RefCell::default(),
         };
         made.plug_in("sda", "S1", bytes);
         made
@@ -201,6 +207,14 @@ impl Machine for MadeUp {
 
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(1_800_000_000_000)
+    }
+
+    fn measured(&self) -> Option<Measured> {
+        self.measured.borrow().clone()
+    }
+
+    fn tpm(&self) -> Result<Tpm, TpmError> {
+        self.tpm.borrow().as_ref().map(Chip::connect).ok_or(TpmError::NoTpm)
     }
 
     fn restart(&self) -> Result<(), DiskError> {

@@ -1,10 +1,12 @@
 //! The disk helper on computers made of files: everything but dm-crypt, which the kernels of build machines lack.
 
+mod chip;
 mod image;
 mod install;
 mod keys;
 mod machine;
 mod power_cut;
+mod tpm_slot;
 mod update;
 
 use std::process::Command;

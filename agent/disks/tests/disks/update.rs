@@ -56,7 +56,7 @@ fn a_new_image_is_written_tried_and_blessed() {
     assert!(why(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B })).contains("holds no whole image"));
     done(ask(&machine, &write(&image::make(&machine, 2))));
     assert_eq!(environment(&machine), GrubEnv::blessing(BootSlot::A));
-    for name in ["vmlinuz", "initrd", "uki.efi"] {
+    for name in ["vmlinuz", "initrd", "uki.efi", "uki.efi.sig"] {
         assert_eq!(file(&machine, &format!("meadow/a/{name}")).unwrap(), image::artifact(name, 1));
         assert_eq!(file(&machine, &format!("meadow/b/{name}")).unwrap(), image::artifact(name, 2));
     }

@@ -82,7 +82,8 @@ fn a_node_that_boots_from_its_disk_is_left_to_it() {
 fn what_a_node_says_of_its_disk_is_bounded() {
     let (mut cluster, _) = with_node();
     cluster.ok(set_disk("attic", Some(installed(InstallMode::System)), true));
-    let said = NodeDisks { disks: Vec::new(), installed: Some(installed(InstallMode::System)), durable: true };
+    let installed = Some(installed(InstallMode::System));
+    let said = NodeDisks { installed, durable: true, ..NodeDisks::default() };
     assert!(!cluster.state.is_disk_news_of(cluster.node("attic"), &said), "said again it is no news");
     let gone = NodeDisks { installed: None, ..said };
     assert!(cluster.state.is_disk_news_of(cluster.node("attic"), &gone));

@@ -51,9 +51,14 @@ impl Boot {
             found.warnings.iter().for_each(|warning| self.log.say(warning));
             self.use_network_of(&found);
             self.admit(&found);
-            // A TPM's slots are tried here, before anybody is asked.
-            self.announce(&found);
-            let opened = state::ask(self.log.terminals(), &self.children, &self.log)?;
+            self.let_tpm_try();
+            let opened = match state::opened() {
+                Some(opened) => opened,
+                None => {
+                    self.announce(&found);
+                    state::ask(self.log.terminals(), &self.children, &self.log)?
+                }
+            };
             self.log.milestone("unlocked", &format!("{} slot {} by {}", opened.kind, opened.slot, opened.place));
         }
         state::mount(&self.children, &self.log)?;
@@ -81,6 +86,16 @@ impl Boot {
         let purpose = Purpose::Unlock { own_host_key: found.own_host_key };
         let allowed = self.dropbear.allow(&found.authorized_keys, purpose, &self.children, &self.log);
         self.complain(allowed.map_err(|error| error.context("SSH will not be there; the consoles ask too")));
+    }
+
+    /// Before anybody is asked; where it fails a person is told why.
+    fn let_tpm_try(&self) {
+        match state::try_tpm(&self.children) {
+            Ok(tried) => tried.why.iter().for_each(|why| {
+                self.log.say(&format!("the TPM does not open the state: {why}"));
+            }),
+            Err(error) => self.log.say(&format!("the TPM cannot be tried: {error:#}")),
+        }
     }
 
     fn announce(&self, found: &Found) {

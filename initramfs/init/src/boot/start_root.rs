@@ -1,6 +1,7 @@
 //! The last steps: mounts, the report, the switch.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,6 +16,7 @@ use crate::root::{self, BootReport, Download, RootFrom, RootSpec, StateReport};
 use crate::slot::Slot;
 use crate::state;
 
+const TPM: &str = "/dev/tpmrm0";
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A verified root.
@@ -48,6 +50,9 @@ impl Boot {
         }
         self.log.milestone("switch-root", "");
         root::write_handover(&self.report(spec, &root), self.log.terminals(), &self.network.fixed())?;
+        if Path::new(TPM).exists() {
+            self.complain(state::close_tpm(&self.children).context("the TPM does not let go of the state's key"));
+        }
         self.log.flush();
         self.children.end_all(GRACE);
         self.network.close();

@@ -14,6 +14,9 @@ use crate::system::{RUN_DIR, write_public};
 
 /// Public half of the key that this image was built with.
 const BUILD_KEY: &str = "/meadow/build-key.pem";
+/// What the stub of a unified kernel image leaves of it, for a TPM: the agent's helper seals by it.
+const MEASURED: &str = "/.extra";
+const FOR_TPM: [&str; 2] = ["tpm2-pcr-public-key.pem", "tpm2-pcr-signature.json"];
 const WANTS: &str = "/run/systemd/system/multi-user.target.wants";
 const NETWORKD: &str = "/run/systemd/network";
 const CONSOLE_UNIT: &str = "/usr/lib/systemd/system/meadow-console@.service";
@@ -86,6 +89,14 @@ pub fn write(report: &BootReport, terminals: &[String], fixed: &[FixedCard]) -> 
     // The agent checks the manifests of other images by it.
     let build_key = fs::read(BUILD_KEY).with_context(|| format!("cannot read {BUILD_KEY}"))?;
     write_public(&format!("{RUN_DIR}/build-key.pem"), &build_key)?;
+    for name in FOR_TPM {
+        match fs::read(Path::new(MEASURED).join(name)) {
+            Ok(bytes) => write_public(&format!("{RUN_DIR}/{name}"), &bytes)?,
+            // Not started as a unified kernel image.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
+        }
+    }
     if !fixed.is_empty() {
         fs::create_dir_all(NETWORKD).with_context(|| format!("cannot make {NETWORKD}"))?;
     }

@@ -68,13 +68,44 @@ impl Probe {
     }
 }
 
+/// What came of the TPM's attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TpmTried {
+    /// Whether the state is open.
+    pub opened: bool,
+    /// Why not, with the next step; `None` where the state has no slot for a TPM.
+    pub why: Option<String>,
+}
+
 /// Asks about these two partitions.
 ///
 /// # Errors
 /// If the program is missing or fails.
 pub fn probe(preboot: &str, state: &str, children: &Children) -> anyhow::Result<Probe> {
+    Probe::parse(&answer(&["probe", preboot, state], children)?)
+}
+
+/// Lets the TPM open the state that was probed, where it has a slot for it.
+///
+/// # Errors
+/// If the program is missing or fails.
+pub fn try_tpm(children: &Children) -> anyhow::Result<TpmTried> {
+    let json = answer(&["tpm"], children)?;
+    serde_json::from_slice(&json).context("the answer of /sbin/unlock cannot be read: build the initrd again")
+}
+
+/// Makes the TPM let go of what it gives to an initramfs.
+///
+/// # Errors
+/// If it does not.
+pub fn close_tpm(children: &Children) -> anyhow::Result<()> {
+    answer(&["close"], children).map(drop)
+}
+
+/// Runs the program to its end; what it printed.
+fn answer(arguments: &[&str], children: &Children) -> anyhow::Result<Vec<u8>> {
     let mut command = Command::new(PROGRAM);
-    command.args(["probe", preboot, state]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let (pid, mut child) = children.spawn(&mut command)?;
     let mut answer = Vec::new();
     if let Some(output) = child.stdout.take() {
@@ -83,9 +114,10 @@ pub fn probe(preboot: &str, state: &str, children: &Children) -> anyhow::Result<
     let status = children.wait(pid);
     ensure!(
         status.is_some_and(|status| status.exit_status() == Some(0)),
-        "/sbin/unlock could not look at the state ({status:?}): build the initrd again"
+        "/sbin/unlock {} failed ({status:?}): build the initrd again",
+        arguments.first().copied().unwrap_or_default()
     );
-    Probe::parse(&answer)
+    Ok(answer)
 }
 
 #[cfg(test)]

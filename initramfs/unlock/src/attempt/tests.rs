@@ -12,8 +12,8 @@ fn volume(folder: &Path) -> (Known, String) {
     File::create(&device).unwrap().set_len(32 << 20).unwrap();
     let (mut volume, key) = Volume::format(&device, Some(UUID.parse().unwrap())).unwrap();
     let recovery = volume.renew_recovery(&key, None).unwrap().text().to_string();
-    let known =
-        Known { device, luks_uuid: UUID.to_owned(), node: "node-1".parse().unwrap(), cluster: "home".to_owned() };
+    let node = "node-1".parse().unwrap();
+    let known = Known { device, luks_uuid: UUID.to_owned(), node, cluster: "home".to_owned(), pin: false };
     (known, recovery)
 }
 
@@ -89,4 +89,21 @@ fn who_comes_late_is_told() {
     let opened = Opened { kind: meadow_model::install::KeyKind::Passphrase, slot: 0, place: "tty1".to_owned() };
     store(&bench.files.opened(), &opened).unwrap();
     assert_eq!(bench.run(&wrong_recovery_key()), Outcome::OpenedElsewhere(opened));
+}
+
+#[test]
+fn what_is_short_is_a_pin_only_where_a_tpm_wants_one() {
+    let mut bench = Bench::new();
+    let attempt = |bench: &Bench, typed: &str| {
+        let attempt = Attempt { files: &bench.files, known: &bench.known, news: &bench.news, place: "ssh" };
+        attempt.understand(typed).map(|typed| matches!(typed, Typed::Pin(_)))
+    };
+    assert!(!attempt(&bench, "4711").unwrap());
+    bench.known.pin = true;
+    assert!(attempt(&bench, "4711\n").unwrap());
+    assert!(!attempt(&bench, "a passphrase").unwrap() && !attempt(&bench, &bench.recovery).unwrap());
+    assert!(attempt(&bench, "").is_err());
+    // The volume has no slot for it: nothing was guessed, and nothing is counted.
+    assert!(matches!(bench.run("4711"), Outcome::Impossible(_)));
+    assert_eq!(bench.attempts(), Attempts::default());
 }

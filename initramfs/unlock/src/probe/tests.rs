@@ -40,7 +40,7 @@ fn area(payload: &[u8]) -> Vec<u8> {
 
 /// No volume lies there: the header is not what these tests are about.
 fn looked(area: &[u8]) -> Looked {
-    answer(area, Path::new("/dev/vda5"), Path::new("/dev/null"))
+    answer(area, Path::new("/dev/vda5"), Path::new("/dev/null"), &mut |_| Err("it was cleared".to_owned()))
 }
 
 fn state(looked: &Looked) -> &State {
@@ -87,6 +87,21 @@ fn a_host_key_that_is_not_there_is_said_and_keeps_nobody_out() {
 }
 
 #[test]
+fn a_sealed_host_key_is_asked_of_the_tpm() {
+    let sealed = HostKey::Sealed { blob: "what it needs".to_owned(), fingerprint: "SHA256:y".to_owned() };
+    let record = area(&serde_json::to_vec(&preboot(sealed)).unwrap());
+    let mut give = |blob: &str| {
+        assert_eq!(blob, "what it needs");
+        Ok(Zeroizing::new(b"a host key".to_vec()))
+    };
+    let given = answer(&record, Path::new("/dev/vda5"), Path::new("/dev/null"), &mut give);
+    assert_eq!(given.host_key.as_ref().unwrap().as_slice(), b"a host key");
+    assert_eq!(state(&given).host_key_fingerprint, "SHA256:y");
+    let warnings = state(&looked(&record)).warnings.clone();
+    assert!(warnings.iter().any(|text| text.contains("it was cleared") && text.contains("--host-key")), "{warnings:?}");
+}
+
+#[test]
 fn records_that_say_nothing() {
     assert!(why(&looked(&[])).contains("nothing whole"));
     assert!(why(&looked(&vec![0; record::AREA_BYTES])).contains("/dev/vda5"));
@@ -105,7 +120,8 @@ fn a_missing_damaged_or_exchanged_volume_is_told_before_anybody_types() {
     std::fs::File::create(&device).unwrap().set_len(32 << 20).unwrap();
     let volume = meadow_luks::Volume::format(&device, Some(UUID.parse().unwrap())).unwrap();
     drop(volume);
-    let warnings = |area: &[u8]| state(&answer(area, Path::new("/dev/vda5"), &device)).warnings.clone();
+    let look = |area: &[u8]| answer(area, Path::new("/dev/vda5"), &device, &mut |_| Err(String::new()));
+    let warnings = |area: &[u8]| state(&look(area)).warnings.clone();
     assert_eq!(warnings(&area(&whole)), Vec::<String>::new());
     let other = Preboot { luks_uuid: UUID.replace('0', "1"), ..preboot(plain("c2VjcmV0")) };
     assert!(warnings(&area(&serde_json::to_vec(&other).unwrap()))[0].contains("somebody exchanged"));

@@ -6,10 +6,13 @@
 mod story;
 mod update;
 
+use std::fs;
+
 use meadow_rack::cluster::NodeRow;
 use meadow_rack::progress::Progress;
 use meadow_rack::seed::SeedConfig;
-use meadow_rack::{Firmware, RackConfig, Site};
+use meadow_rack::tpm::Tpm;
+use meadow_rack::{Firmware, RackConfig, Site, paths};
 use meadow_tests_vm::{Admin, BOOT, disk};
 
 use crate::story::{PASSPHRASE, Story};
@@ -46,7 +49,9 @@ fn nodes_install_themselves_are_unlocked_over_ssh_updated_and_survive_a_broken_u
     let recovery = story.install("node-2");
     assert!(!recovery.is_empty(), "a recovery key is shown");
 
-    story.progress.line("both restart from their disks and wait for their passphrase");
+    story.progress.line("both restart from their disks and wait for their passphrase, one with Secure Boot and a TPM");
+    let certificate = fs::read(paths::image().join("secureboot.cer")).expect("a certificate");
+    let chip = Tpm::in_folder(&story.site.rack().run().file("node-2.tpm")).expect("a TPM");
     // One asks the network first and is left to its disk; the other one's boot order is changed by a person, since OVMF
     // waits for minutes for four kinds of network boot that nobody answers.
     story.site.rack_mut().machine(1).expect("there").expect_restart();
@@ -54,6 +59,8 @@ fn nodes_install_themselves_are_unlocked_over_ssh_updated_and_survive_a_broken_u
     let second = story.site.rack_mut().machine(2).expect("there");
     second.power_off().expect("off");
     second.boot_from_disk();
+    second.enrol(&certificate).expect("enrolled");
+    second.plug_in(chip);
     story.site.rack_mut().power_on(2).expect("power");
     story.wait_stage(&[1, 2], "dropbear");
     let wrong = story.unlock("node-1", "a wrong passphrase");
@@ -69,12 +76,25 @@ fn nodes_install_themselves_are_unlocked_over_ssh_updated_and_survive_a_broken_u
     };
     assert_eq!(who(&after), who(&before), "the same nodes");
 
-    story.progress.line("a power cut: it comes back once more, without a new enrolment");
+    story.progress.line("the TPM is given a key; a BIOS has nothing that it could trust");
+    story.wait_shown("node-2", "Secure Boot on");
+    let refused = story.add_tpm("node-1", PASSPHRASE);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("started by a BIOS"), "{refused:?}");
+    let added = story.add_tpm("node-2", &recovery);
+    assert!(added.status.success(), "{added:?}");
+    story.wait_shown("node-2", "kept by the TPM");
+    assert!(story.shown("node-2").contains("Key 2: TPM by itself"));
+
+    story.progress.line("a power cut and a restart: both come back, the TPM's without anybody");
+    story.site.rack_mut().machine(2).expect("there").expect_restart();
+    story.ok(&["node", "reboot", "node-2", "--yes", "--accept-risk=reboot"]);
     story.site.rack_mut().machine(1).expect("there").power_off().expect("off");
     story.site.rack_mut().power_on(1).expect("power");
     story.wait_stage(&[1], "dropbear");
     let opened = story.unlock("node-1", PASSPHRASE);
     assert!(opened.status.success(), "{opened:?}");
+    story.wait_stage(&[2], "unlocked tpm2 slot 2 by the TPM");
     story.site.wait_ready(BOOT, &mut story.progress).expect("ready once more");
     assert_eq!(who(&story.nodes()), who(&before));
 

@@ -67,6 +67,26 @@ impl Story {
         self.meadow(&["unlock", node, "--passphrase-file", &file, "--identity", &key])
     }
 
+    pub(crate) fn add_tpm(&self, node: &str, secret: &str) -> Output {
+        let file = self.file(&format!("{node}.secret"), secret).display().to_string();
+        self.meadow(&["node", "keys", "add", node, "--tpm", "--passphrase-file", &file])
+    }
+
+    /// What `meadow node show` says, with one space between words.
+    pub(crate) fn shown(&self, node: &str) -> String {
+        self.ok(&["node", "show", node]).split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Waits until it says `text`: a node tells of itself every few seconds.
+    pub(crate) fn wait_shown(&mut self, node: &str, text: &str) {
+        let shown = self.site.until(text, BOOT, |site| {
+            let output = site.seed().meadow()?.args(["node", "show", node]).output()?;
+            let words = String::from_utf8(output.stdout)?;
+            Ok(words.split_whitespace().collect::<Vec<_>>().join(" ").contains(text).then_some(()))
+        });
+        shown.unwrap_or_else(|error| panic!("{error:#}; {}", self.shown(node)));
+    }
+
     pub(crate) fn install(&self, node: &str) -> String {
         let file = self.file("passphrase", PASSPHRASE).display().to_string();
         let consent = ["--yes", "--accept-risk=wipe-disk", "--passphrase-file", &file, "--no-reboot"];
