@@ -172,10 +172,7 @@ mod tests {
             ),
             (changed(|target| target.kind = TargetKind::Fixed), FlashRefusal::Fixed(path())),
             (changed(|target| target.disk.read_only = true), FlashRefusal::ReadOnly(path())),
-            (
-                changed(|target| target.disk.signature = Some("unreadable".to_owned())),
-                FlashRefusal::Unreadable(path()),
-            ),
+            (changed(|target| target.disk.signature = Some("unreadable".to_owned())), FlashRefusal::Unreadable(path())),
             (changed(|target| target.sector = 4096), FlashRefusal::Sectors { path: path(), sector: 4096 }),
             (
                 changed(|target| target.disk.size_bytes = IMAGE - 1),

@@ -152,12 +152,7 @@ impl Flash<'_> {
         Ok(written)
     }
 
-    fn compare_body(
-        &self,
-        target: &Open<'_>,
-        written: &[u64],
-        progress: &mut Progress<'_>,
-    ) -> Result<(), StickError> {
+    fn compare_body(&self, target: &Open<'_>, written: &[u64], progress: &mut Progress<'_>) -> Result<(), StickError> {
         forget(&target.file);
         let (mut source, mut there) = (vec![0; CHUNK], vec![0; CHUNK]);
         for (offset, length) in self.chunks().filter(|(offset, _)| written.binary_search(offset).is_ok()) {

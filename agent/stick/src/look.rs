@@ -110,7 +110,9 @@ fn has_blank_edges(file: &File, size: u64) -> bool {
 fn loops_over(path: &Path) -> Vec<String> {
     let Ok(path) = fs::canonicalize(path) else { return Vec::new() };
     let Ok(devices) = fs::read_dir("/sys/block") else { return Vec::new() };
-    let backs = |place: &Path| fs::read_to_string(place.join("loop/backing_file")).is_ok_and(|of| Path::new(of.trim_end()) == path);
+    let backs = |place: &Path| {
+        fs::read_to_string(place.join("loop/backing_file")).is_ok_and(|of| Path::new(of.trim_end()) == path)
+    };
     let mut found: Vec<String> = devices
         .flatten()
         .filter(|device| backs(&device.path()))

@@ -74,7 +74,8 @@ fn show(target: &Target, plan: &FlashPlan, image: &StickImage) {
         TargetKind::File => format!("{}: a file of {size}", target.path),
         TargetKind::Portable | TargetKind::Fixed => {
             let (model, serial) = (disk.model.as_deref().unwrap_or("a disk"), disk.serial.as_deref());
-            let serial = serial.map_or_else(|| "without a serial number".to_owned(), |serial| format!("serial {serial}"));
+            let serial =
+                serial.map_or_else(|| "without a serial number".to_owned(), |serial| format!("serial {serial}"));
             let way = disk.transport.as_deref().map(|way| format!(", {way}")).unwrap_or_default();
             format!("{}: {model} of {size}, {serial}{way}", target.path)
         }
@@ -116,7 +117,9 @@ async fn write(image: StickImage, target: Target, seed: Option<Seed>) -> anyhow:
         shown.tell(&step, percent);
     }
     shown.end();
-    end.await.map_err(|_| anyhow::anyhow!("the writer crashed; the stick is not complete, write it again"))?.map_err(failure)
+    end.await
+        .map_err(|_| anyhow::anyhow!("the writer crashed; the stick is not complete, write it again"))?
+        .map_err(failure)
 }
 
 fn failure(error: StickError) -> anyhow::Error {

@@ -31,7 +31,8 @@ pub(super) async fn run(context: &Context, args: &SeedArgs) -> anyhow::Result<()
     }
     if silent && !args.clear {
         let Some(seed) = SeedArea::open_to_read(&args.stick)?.read()? else {
-            let message = format!("{} has no seed; give it one with `meadow image seed`, see --help", args.stick.display());
+            let message =
+                format!("{} has no seed; give it one with `meadow image seed`, see --help", args.stick.display());
             return Err(Failure::new(Exit::NotFound, message).into());
         };
         return print_one(&args.output.output, &ShownSeed::of(&seed));
@@ -72,7 +73,8 @@ impl<'a> SeedWish<'a> {
         }
         let api = if options.api.is_empty() { &file.api } else { &options.api };
         if !api.is_empty() {
-            seed.api = api.iter().map(|text| Ok(text.parse::<Endpoint>()?.to_string())).collect::<anyhow::Result<_>>()?;
+            seed.api =
+                api.iter().map(|text| Ok(text.parse::<Endpoint>()?.to_string())).collect::<anyhow::Result<_>>()?;
         }
         let network = if options.network.is_empty() { &file.network } else { &options.network };
         if !network.is_empty() {
@@ -80,7 +82,8 @@ impl<'a> SeedWish<'a> {
         }
         let keys = if options.ssh_keys.is_empty() { &file.ssh_keys } else { &options.ssh_keys };
         if !keys.is_empty() {
-            seed.authorized_keys = keys.iter().map(|path| read_keys(path)).collect::<anyhow::Result<Vec<_>>>()?.concat();
+            seed.authorized_keys =
+                keys.iter().map(|path| read_keys(path)).collect::<anyhow::Result<Vec<_>>>()?.concat();
         }
         seed.name = options.name.clone().or(file.name).or(seed.name);
         let disk = options.disk.clone().or(file.disk);
@@ -128,11 +131,7 @@ impl<'a> SeedWish<'a> {
     }
 }
 
-fn action(
-    kind: Option<ActionKind>,
-    disk: Option<String>,
-    before: &SeedAction,
-) -> anyhow::Result<Option<SeedAction>> {
+fn action(kind: Option<ActionKind>, disk: Option<String>, before: &SeedAction) -> anyhow::Result<Option<SeedAction>> {
     let installs = matches!(before, SeedAction::Install { .. });
     match (kind, disk) {
         (None, None) => Ok(None),
@@ -141,7 +140,8 @@ fn action(
         (Some(ActionKind::Install), Some(serial)) => Ok(Some(SeedAction::Install { serial })),
         (None, Some(serial)) if installs => Ok(Some(SeedAction::Install { serial })),
         (Some(ActionKind::Install), None) => {
-            Err(Failure::usage("--action install needs the disk that is meant; give its serial number with --disk").into())
+            Err(Failure::usage("--action install needs the disk that is meant; give its serial number with --disk")
+                .into())
         }
         (_, Some(_)) => Err(Failure::usage("--disk goes with --action install").into()),
     }
@@ -178,7 +178,9 @@ mod tests {
         assert_eq!(action(None, None, &live).expect("sound"), None);
         assert_eq!(action(Some(ActionKind::Install), disk("S1"), &live).expect("sound"), Some(install("S1")));
         assert_eq!(action(None, disk("S2"), &install("S1")).expect("sound"), Some(install("S2")));
-        for (kind, serial) in [(None, disk("S1")), (Some(ActionKind::Live), disk("S1")), (Some(ActionKind::Install), None)] {
+        for (kind, serial) in
+            [(None, disk("S1")), (Some(ActionKind::Live), disk("S1")), (Some(ActionKind::Install), None)]
+        {
             assert!(action(kind, serial, &live).is_err());
         }
     }

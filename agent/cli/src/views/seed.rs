@@ -81,7 +81,8 @@ impl View for ShownSeed {
     }
 
     fn describe(&self) -> Vec<(&'static str, String)> {
-        let mut lines = vec![("Does", self.action_in_words()), ("API", self.api.join(", ")), ("Token", self.token_in_words())];
+        let mut lines =
+            vec![("Does", self.action_in_words()), ("API", self.api.join(", ")), ("Token", self.token_in_words())];
         lines.extend(self.name.iter().map(|name| ("Name", name.to_string())));
         lines.extend(self.network.iter().map(|network| ("Network", network.clone())));
         lines.extend(self.authorized_keys.iter().map(|key| ("SSH key", key.clone())));

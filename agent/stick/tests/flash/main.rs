@@ -92,7 +92,9 @@ fn a_device_is_written_and_refused_while_it_is_mounted() {
     support::stock("mke2fs", &["-q", "-F", device.path().to_str().unwrap()]);
     let mounted = device.mount(folder.path());
     let target = look(device.path()).unwrap();
-    assert!(matches!(flash::plan(&target, bytes, true), Err(FlashRefusal::InUse { by, .. }) if by.contains(&mounted.to_string())));
+    assert!(
+        matches!(flash::plan(&target, bytes, true), Err(FlashRefusal::InUse { by, .. }) if by.contains(&mounted.to_string()))
+    );
     // Whoever looked a moment before is refused by the kernel.
     let before = fs::read(&disk).unwrap();
     assert!(matches!(flash(&source, device.path(), None), Err(StickError::Io { .. })));
@@ -111,10 +113,7 @@ fn what_is_no_target_is_refused() {
     let bytes = StickImage::open(&source).unwrap().size();
     assert!(matches!(flash::plan(&look(&disk).unwrap(), bytes, false), Err(FlashRefusal::TooSmall { .. })));
     let read_only = Loop::over(&disk, true);
-    assert!(matches!(
-        flash::plan(&look(read_only.path()).unwrap(), bytes, true),
-        Err(FlashRefusal::ReadOnly(_))
-    ));
+    assert!(matches!(flash::plan(&look(read_only.path()).unwrap(), bytes, true), Err(FlashRefusal::ReadOnly(_))));
     assert!(matches!(look(folder.path()), Err(StickError::NoTarget(_))));
     assert!(matches!(look(Path::new("/dev/null")), Err(StickError::NoTarget(_))));
     assert!(matches!(look(Path::new("/dev/no-such-stick")), Err(StickError::Io { .. })));

@@ -60,8 +60,7 @@ pub(crate) struct Loop(PathBuf);
 impl Loop {
     pub(crate) fn over(file: &Path, read_only: bool) -> Self {
         let only = if read_only { &["--read-only"][..] } else { &[] };
-        let arguments: Vec<&str> =
-            ["--find", "--show"].iter().chain(only).copied().chain(file.to_str()).collect();
+        let arguments: Vec<&str> = ["--find", "--show"].iter().chain(only).copied().chain(file.to_str()).collect();
         Self(PathBuf::from(stock("losetup", &arguments).trim()))
     }
 
