@@ -199,6 +199,10 @@ impl Machine for MadeUp {
         self.folder.path().join("mounted")
     }
 
+    fn stick_folder(&self) -> PathBuf {
+        self.folder.path().join("stick-image")
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(1_800_000_000_000)
     }
