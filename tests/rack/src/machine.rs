@@ -78,6 +78,7 @@ impl Machine {
             tap: lan.tap(usize::from(wanted.number))?,
             disk,
             disk_first: false,
+            stick: None,
             control: run.file(format!("{name}.qmp")),
             serial: serial.clone(),
             name: name.clone(),
@@ -109,6 +110,16 @@ impl Machine {
     /// From the next time that it is switched on, it tries its disk before the network.
     pub fn boot_from_disk(&mut self) {
         self.hardware.disk_first = true;
+    }
+
+    /// From the next time that it is switched on, this stick is plugged in, and tried first.
+    pub fn plug_in(&mut self, stick: PathBuf) {
+        self.hardware.stick = Some(stick);
+    }
+
+    /// From the next time that it is switched on, no stick is plugged in.
+    pub fn pull_stick(&mut self) {
+        self.hardware.stick = None;
     }
 
     /// Its serial line.

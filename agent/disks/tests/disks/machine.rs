@@ -52,6 +52,7 @@ pub(crate) struct MadeUp {
     state: RefCell<Option<Loop>>,
     running: RefCell<Option<(String, BootSlot)>>,
     restarts: Cell<u32>,
+    stick: RefCell<bool>,
 }
 
 impl MadeUp {
@@ -64,6 +65,7 @@ impl MadeUp {
             state: RefCell::default(),
             running: RefCell::default(),
             restarts: Cell::default(),
+            stick: RefCell::default(),
         };
         made.plug_in("sda", "S1", bytes);
         made
@@ -111,6 +113,12 @@ impl MadeUp {
         environment.tried = None;
         file.seek(SeekFrom::Start(0)).unwrap();
         file.write_all(&environment.bytes()).unwrap();
+    }
+
+    /// The next start comes from the stick with that serial number.
+    pub(crate) fn boots_stick(&self, serial: &str) {
+        self.boots(serial, BootSlot::A);
+        *self.stick.borrow_mut() = true;
     }
 
     pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut Disk)) {
@@ -173,7 +181,8 @@ impl Machine for MadeUp {
 
     fn boot_report(&self) -> Option<BootReport> {
         let (disk, slot) = self.running.borrow().clone()?;
-        Some(BootReport { disk: Some(disk), slot: Some(slot), ..BootReport::default() })
+        let stick = *self.stick.borrow();
+        Some(BootReport { disk: Some(disk), slot: Some(slot), stick, ..BootReport::default() })
     }
 
     fn state_disk(&self) -> Option<String> {

@@ -5,6 +5,7 @@ mod install;
 mod keys;
 mod machine;
 mod power_cut;
+mod stick;
 mod update;
 
 use std::process::Command;
