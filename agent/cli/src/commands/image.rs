@@ -13,7 +13,9 @@ use meadow_model::image::{IncomingArtifact, IncomingImage, OfferedImage, Rollout
 use meadow_model::operation::Operation;
 
 use super::{Context, confirm_risk, disks, flash, seed};
-use crate::args::{AddArgs, CourseArgs, ImageCommand, LsArgs, RemoveImageArgs, RollbackArgs, RolloutArgs, StickCommand};
+use crate::args::{
+    AddArgs, CourseArgs, ImageCommand, LsArgs, RemoveImageArgs, RollbackArgs, RolloutArgs, StickCommand,
+};
 use crate::output::{print_changed, print_list, print_one, say};
 use crate::reference;
 

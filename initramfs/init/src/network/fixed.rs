@@ -14,18 +14,14 @@ const LONGEST_PREFIX: (u8, u8) = (32, 128);
 /// A network that a card is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedNetwork {
-    card: CardChoice,
+    /// The card with this hardware address; `None`: any, unless a name is given.
+    pub mac: Option<Mac>,
+    /// The card with this name.
+    pub name: Option<String>,
     /// VLAN identifier, where the port is tagged.
     pub vlan: Option<u16>,
     /// The address; `None`: DHCP.
     pub address: Option<FixedAddress>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum CardChoice {
-    Any,
-    Mac(Mac),
-    Name(String),
 }
 
 /// An address of a card.
@@ -70,12 +66,9 @@ impl FixedNetwork {
     /// # Errors
     /// What is wrong, in words.
     pub fn parse(network: &state::Network) -> Result<Self, String> {
-        let card = match &network.mac {
-            Some(text) => CardChoice::of_mac(text)?,
-            None => CardChoice::Any,
-        };
-        let address = FixedAddress::parse(&network.address, network.gateway)?;
-        Self::checked(card, network.vlan, Some(address))
+        let mac = network.mac.as_deref().map(parse_mac).transpose()?;
+        let address = Some(FixedAddress::parse(&network.address, network.gateway)?);
+        Self { mac, name: None, vlan: network.vlan, address }.checked()
     }
 
     /// Checks what a stick's seed says.
@@ -83,32 +76,34 @@ impl FixedNetwork {
     /// # Errors
     /// What is wrong, in words.
     pub fn of_seed(network: &seed::Network) -> Result<Self, String> {
-        let card = match &network.card {
-            seed::Card::Any => CardChoice::Any,
-            seed::Card::Mac(text) => CardChoice::of_mac(text)?,
-            seed::Card::Name(name) => CardChoice::Name(name.clone()),
+        let (mac, name) = match &network.card {
+            seed::Card::Any => (None, None),
+            seed::Card::Mac(text) => (Some(parse_mac(text)?), None),
+            seed::Card::Name(name) => (None, Some(name.clone())),
         };
         let address = network.address.as_deref().map(|text| FixedAddress::parse(text, network.gateway)).transpose()?;
-        Self::checked(card, network.vlan, address)
+        Self { mac, name, vlan: network.vlan, address }.checked()
     }
 
-    fn checked(card: CardChoice, vlan: Option<u16>, address: Option<FixedAddress>) -> Result<Self, String> {
-        if let Some(vlan) = vlan
+    fn checked(self) -> Result<Self, String> {
+        if let Some(vlan) = self.vlan
             && !VLANS.contains(&vlan)
         {
             return Err(format!("{vlan} is no VLAN; they are numbered 1 to 4094"));
         }
-        Ok(Self { card, vlan, address })
+        Ok(self)
     }
 
     /// Whether it is for this card.
     #[must_use]
     pub fn is_for(&self, name: &str, mac: Mac) -> bool {
-        match &self.card {
-            CardChoice::Any => true,
-            CardChoice::Mac(wanted) => *wanted == mac,
-            CardChoice::Name(wanted) => wanted == name,
-        }
+        self.mac.is_none_or(|wanted| wanted == mac) && self.name.as_deref().is_none_or(|wanted| wanted == name)
+    }
+
+    /// Address and prefix length, or that it asks DHCP.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.address.map_or_else(|| "dhcp".to_owned(), |address| address.text())
     }
 
     /// Whether the card itself goes on asking DHCP.
@@ -118,10 +113,8 @@ impl FixedNetwork {
     }
 }
 
-impl CardChoice {
-    fn of_mac(text: &str) -> Result<Self, String> {
-        super::facts::parse_mac(text).map(Self::Mac).ok_or_else(|| format!("\"{text}\" is no MAC address"))
-    }
+fn parse_mac(text: &str) -> Result<Mac, String> {
+    super::facts::parse_mac(text).ok_or_else(|| format!("\"{text}\" is no MAC address"))
 }
 
 /// Name of the kernel's interface for a VLAN on a card.
