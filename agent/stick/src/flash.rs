@@ -10,7 +10,7 @@ use std::path::Path;
 use meadow_model::seed::Seed;
 use meadow_plan::flash::{Target, TargetKind};
 use meadow_plan::layout;
-use rustix::fs::{Advice, OFlags, fadvise};
+use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, flock};
 use rustix::ioctl::{NoArg, ioctl};
 
 use crate::{SeedArea, StickError, StickImage, look, table};
@@ -83,6 +83,8 @@ impl Flash<'_> {
             .custom_flags(exclusive.cast_signed())
             .open(path)
             .map_err(StickError::io("open", path))?;
+        // udev leaves a locked disk alone, and would else look at half-written partitions and keep them busy.
+        flock(&file, FlockOperation::LockExclusive).map_err(|error| StickError::io("lock", path)(error.into()))?;
         let facts = file.metadata().map_err(StickError::io("look at", path))?;
         let image = self.image.file.metadata().map_err(StickError::io("look at", self.image.path()))?;
         if facts.is_file() && (facts.dev(), facts.ino()) == (image.dev(), image.ino()) {

@@ -215,6 +215,10 @@ fn a_new_token_goes_onto_the_stick_and_is_not_shown() -> Result<()> {
     assert_eq!(known["spec"]["uses"], 3);
     // By the agent's own socket the addresses are asked for.
     let socket = lab.socket().display().to_string();
+    lab.meadow(["image", "seed", &stick, "--clear"])?.ok()?;
+    lab.meadow(["--socket", &socket, "image", "seed", &stick, "--token", "new"])?.ok()?;
+    let shown = lab.meadow(["image", "seed", &stick, "-o", "json"])?.ok()?.json()?;
+    assert_eq!(shown["api"][0], "https://127.0.0.1:7443");
     let again = ["--socket", &socket, "image", "seed", &stick, "--token", "new", "--api", "192.0.2.2"];
     lab.meadow(again)?.ok()?;
     let shown = lab.meadow(["image", "seed", &stick, "-o", "json"])?.ok()?.json()?;

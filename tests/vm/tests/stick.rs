@@ -1,24 +1,26 @@
-//! Machines boot from USB sticks that `meadow image flash` wrote, join by the tokens on them, and one installs itself from
-//! its stick. Nobody here serves PXE or an image.
+//! Machines boot from USB sticks that `meadow image flash` wrote.
 //!
-//! One test, one rack: each step needs the one before, and each boot costs time.
+//! Few tests: each boot costs time.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
 use meadow_rack::cluster::NodeRow;
+use meadow_rack::process::Program;
 use meadow_rack::progress::Progress;
 use meadow_rack::qemu::stick_serial;
 use meadow_rack::seed::SeedConfig;
 use meadow_rack::{Firmware, RackConfig, Site, paths};
-use meadow_tests_vm::{Admin, BOOT, disk, milestone};
+use meadow_tests_vm::{Admin, BOOT, address, disk, milestone};
 
 /// The first one gets a fixed address and is installed; the second one asks DHCP.
 const FIRMWARE: [Firmware; 2] = [Firmware::BiosPxe, Firmware::UefiPxe];
 const PASSPHRASE: &str = "correct horse battery";
 /// Last number of the fixed address, which the router gives to nobody.
 const FIXED: u8 = 21;
+/// The tagged network, in which only the router serves.
+const TAGGED: &str = "10.88.7";
 
 struct Story {
     site: Site,
@@ -42,14 +44,11 @@ impl Story {
         self.site.rack().run().file(format!("{node}.stick"))
     }
 
-    /// A stick with a token of its own, which wants the machine to be this node.
-    fn write_stick(&mut self, number: usize, more: &[&str]) {
-        let node = format!("node-{number}");
-        let (stick, image) = (self.stick(&node), paths::image().join("stick.img"));
+    /// Plugs in a stick with these options.
+    fn write_stick(&mut self, number: usize, options: &[&str]) {
+        let (stick, image) = (self.stick(&format!("node-{number}")), paths::image().join("stick.img"));
         let (to, image) = (stick.display().to_string(), image.display().to_string());
-        let mut arguments = vec!["image", "flash", "--to", &to, "--image", &image, "--token", "new", "--name", &node];
-        arguments.extend(more);
-        self.ok(&arguments);
+        self.ok(&[&["image", "flash", "--to", &to, "--image", &image], options].concat());
         self.site.rack_mut().machine(number).expect("there").plug_in(stick);
     }
 
@@ -82,6 +81,7 @@ impl Story {
     }
 }
 
+/// Nobody here serves PXE or an image.
 #[test]
 fn machines_join_from_sticks_and_one_installs_itself_from_its_stick() {
     let mut progress = Progress::default();
@@ -96,8 +96,10 @@ fn machines_join_from_sticks_and_one_installs_itself_from_its_stick() {
     let subnet = story.site.rack().lan().subnet();
     let mac = story.site.rack().machines()[0].hardware().mac.clone();
     let fixed = format!("{mac}={}/24,{}", subnet.host(FIXED), subnet.host(1));
-    story.write_stick(1, &["--network", &fixed, "--action", "install", "--disk", "node-1"]);
-    story.write_stick(2, &[]);
+    let joins = |name| ["--token", "new", "--name", name];
+    let installs = ["--network", &fixed, "--action", "install", "--disk", "node-1"];
+    story.write_stick(1, &[&joins("node-1")[..], &installs].concat());
+    story.write_stick(2, &joins("node-2"));
     let shown = story.ok(&["image", "seed", &story.stick("node-1").display().to_string(), "--show", "-o", "json"]);
     assert!(shown.contains(&fixed) && shown.contains("ssh-ed25519") && !shown.contains("meadow-join"), "{shown}");
     let written = disk::digest(&story.stick("node-1")).expect("a digest");
@@ -140,4 +142,52 @@ fn machines_join_from_sticks_and_one_installs_itself_from_its_stick() {
     assert_eq!((after.fingerprint, after.address), (before.fingerprint, before.address), "the same node");
     let network = story.wait_stage(1, "network");
     assert!(network.contains(&subnet.host(FIXED).to_string()), "{network}");
+}
+
+/// Another dnsmasq on the router, in VLAN 7 only.
+fn serve_tagged(story: &mut Story) -> Program {
+    let router = story.site.rack().router().namespace().clone();
+    router.ip(&["link", "add", "link", "eth0", "name", "eth0.7", "type", "vlan", "id", "7"]).expect("a VLAN");
+    router.ip(&["addr", "add", &format!("{TAGGED}.1/24"), "dev", "eth0.7"]).expect("an address");
+    router.ip(&["link", "set", "eth0.7", "up"]).expect("up");
+    let mut command = router.command("dnsmasq");
+    let run = story.site.rack().run();
+    command
+        .args(["--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--log-facility=-", "--port=0"])
+        .args(["--interface=eth0.7", "--bind-interfaces", "--no-ping"])
+        .arg(format!("--dhcp-range={TAGGED}.50,{TAGGED}.99,1h"))
+        .arg(format!("--dhcp-leasefile={}", run.file("tagged.leases").display()));
+    let log = run.file("tagged.log");
+    router.start(story.site.rack_mut().parts().0, command, &log).expect("dnsmasq")
+}
+
+/// One finds its cluster by the boot server on its LAN; the other one takes its root from there, and is in a VLAN too.
+#[test]
+fn a_stick_without_a_seed_asks_the_lan_and_another_one_takes_its_root_from_there() {
+    let mut progress = Progress::default();
+    let folder = tempfile::tempdir().expect("a folder");
+    let admin = Admin::create(folder.path()).expect("a key");
+    let site = Site::build(&RackConfig::cycled(2, &[Firmware::BiosPxe]), &SeedConfig::default(), &mut progress);
+    let mut story = Story { site: site.expect("a site"), admin, progress };
+    let mut tagged = serve_tagged(&mut story);
+    story.write_stick(1, &[]);
+    let networks = ["--network", "*=dhcp", "--network", "eth0.7=dhcp"];
+    story.write_stick(2, &[&["--token", "new", "--name", "node-2", "--action", "network"][..], &networks].concat());
+    let mac = story.site.rack().machines()[0].hardware().mac.clone();
+    story.site.cluster().arm(&mac, "node-1").expect("armed");
+
+    story.site.rack_mut().power_on_all().expect("power");
+    let lease = story.wait_stage(2, &format!("network eth0.7 {TAGGED}."));
+    story.wait_ready();
+    let root = |story: &Story, number: usize| {
+        let milestones = story.site.rack().machines()[number - 1].milestones().expect("a log");
+        milestones.iter().any(|milestone| milestone.starts_with("root-download"))
+    };
+    assert!(!root(&story, 1) && root(&story, 2), "only one root came over the network");
+    // The booted system goes on with the VLAN.
+    let address = address(&lease).expect("an address").to_string();
+    let mut ping = story.site.rack().router().namespace().command("ping");
+    let answered = ping.args(["-n", "-c", "1", "-W", "10", &address]).output().expect("ping");
+    assert!(answered.status.success(), "{answered:?}");
+    assert!(tagged.exited().expect("a look").is_none());
 }

@@ -75,6 +75,30 @@ fn old_data_between_the_new_is_gone_and_the_backup_is_at_the_end() {
 }
 
 #[test]
+fn a_stick_that_is_cut_off_boots_nowhere_and_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, disk) = (folder.path().join("stick.img"), folder.path().join("disk"));
+    image(&source);
+    random(&disk, 24 * MIB);
+    flash(&source, &disk, Some(&seed())).unwrap();
+    let steps = flash(&source, &disk, Some(&seed())).unwrap().len();
+    for cut in [0, 1, steps / 2, steps - 1] {
+        let (source, target) = (StickImage::open(&source).unwrap(), look(&disk).unwrap());
+        let mut left = cut;
+        // Whatever ends the program ends it between two writes.
+        let cut_off = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let progress = &mut |_: &str, _: u8| left = left.checked_sub(1).expect("cut off");
+            Flash { image: &source, target: &target, seed: None }.run(progress)
+        }));
+        assert!(cut_off.is_err());
+        let bytes = fs::read(&disk).unwrap();
+        assert!(bytes[..MIB].iter().chain(&bytes[23 * MIB..]).all(|byte| *byte == 0), "neither table nor boot code");
+    }
+    flash(&source, &disk, None).unwrap();
+    assert_same_body(&source, &disk);
+}
+
+#[test]
 fn a_device_is_written_and_refused_while_it_is_mounted() {
     let folder = tempfile::tempdir().unwrap();
     let (source, disk) = (folder.path().join("stick.img"), folder.path().join("disk"));
