@@ -72,8 +72,14 @@ pub struct DeviceLook {
 #[must_use]
 pub fn device(name: &str, udev_timeout: Duration) -> Option<DeviceLook> {
     udev_db::wait_until_initialized(udev_timeout);
-    let disk = disks::describe(Path::new("/"), name, &UdevDatabase)?;
-    Some(DeviceLook { disk, portable: disks::is_portable(Path::new("/"), name) })
+    device_within(Path::new("/"), name, &UdevDatabase)
+}
+
+/// The block device with this kernel name in the tree at `root`.
+#[must_use]
+pub fn device_within(root: &Path, name: &str, udev: &dyn UdevSource) -> Option<DeviceLook> {
+    let disk = disks::describe(root, name, udev)?;
+    Some(DeviceLook { disk, portable: disks::is_portable(root, name) })
 }
 
 /// The inventory of the tree at `root`.

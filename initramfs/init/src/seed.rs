@@ -25,6 +25,8 @@ pub struct Seed {
     pub network: Vec<FixedNetwork>,
     /// Whether the root is to come from a boot server where one has it.
     pub from_network: bool,
+    /// Serial number of the disk that this computer is to be installed onto.
+    pub installs_onto: Option<String>,
     /// What of it cannot be used, with the reason.
     pub warnings: Vec<String>,
 }
@@ -71,6 +73,7 @@ pub enum Card {
 struct Action {
     #[serde(default, rename = "do")]
     kind: String,
+    serial: Option<String>,
 }
 
 impl Seed {
@@ -113,6 +116,7 @@ impl Seed {
             authorized_keys: form.authorized_keys,
             network,
             from_network: form.action.kind == "network",
+            installs_onto: form.action.serial.filter(|_| form.action.kind == "install"),
             warnings,
         })
     }
@@ -147,13 +151,16 @@ mod tests {
         let mut area = vec![0; meadow_model::record::AREA_BYTES];
         let path = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_owned();
         assert_eq!(Seed::read(&path(&file(&area))), Ok(None));
-        for seed in [Written::new(), written()] {
+        let installs = Written { action: SeedAction::Install { serial: "S1".to_owned() }, ..Written::new() };
+        for seed in [Written::new(), written(), installs] {
             let write = Written::replace(&area, Some(&seed)).unwrap();
             area[write.offset..write.offset + write.bytes.len()].copy_from_slice(&write.bytes);
             let found = Seed::read(&path(&file(&area))).unwrap().unwrap();
             assert_eq!(found.authorized_keys, seed.authorized_keys);
             assert_eq!(found.network.len(), seed.network.len());
             assert_eq!(found.from_network, seed.action == SeedAction::Network);
+            let installs = matches!(seed.action, SeedAction::Install { .. }).then(|| "S1".to_owned());
+            assert_eq!(found.installs_onto, installs);
             assert_eq!(serde_json::from_slice::<Written>(&found.json).unwrap(), seed);
         }
         let write = Written::replace(&area, None).unwrap();

@@ -116,9 +116,13 @@ fn machines_join_from_sticks_and_one_installs_itself_from_its_stick() {
     assert_eq!(refused.status.code(), Some(4), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is a Meadow stick"), "{refused:?}");
     let file = story.secret("passphrase");
-    let consent = ["--yes", "--accept-risk=wipe-disk", "--passphrase-file", &file, "--no-reboot"];
+    let consent = ["--yes", "--accept-risk=wipe-disk", "--passphrase-file", &file];
+    story.site.rack_mut().machine(1).expect("there").expect_restart();
     story.ok(&[&["node", "install", "node-1", "--disk", "node-1"][..], &consent].concat());
     assert_eq!(disk::digest(&story.stick("node-1")).expect("a digest"), written, "nobody writes to a stick");
+
+    story.progress.line("the stick that is left in boots the disk that it names");
+    story.wait_stage(1, "unlock waiting node-1");
 
     story.progress.line("node-1 boots from its disk without the stick; node-2 restarts with a token that is used up");
     let machine = story.site.rack_mut().machine(1).expect("there");

@@ -25,6 +25,7 @@ impl Boot {
         esp: Option<&str>,
     ) -> Result<Infallible, Setback> {
         let disks = self.wait_for_root_disks(esp);
+        let (disks, slot) = self.past_the_stick(disks, slot, esp);
         let check = self.check(&disks, spec, slot);
         let root = match disks.as_slice() {
             [first, others @ ..] if others.is_empty() || first.is_of(esp) => {

@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
+use super::find_disk::settled;
 use super::start_root::Root;
 use super::{Boot, Setback};
-use crate::disks::Layout;
+use crate::disks::{Layout, is_there, same_serial, serial};
 use crate::dropbear::Purpose;
 use crate::http;
 use crate::policy::{self, Action, Decision, Policy};
 use crate::root::RootSpec;
 use crate::seed::Seed;
-use crate::system::{RUN_DIR, write_private};
+use crate::slot::Slot;
+use crate::system::{RUN_DIR, uptime, write_private};
 
 /// For a driver that is late, or a cable that is plugged in by and by; the booted system goes on with it in any case.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);
+/// For a disk that the seed names and that shows itself later than the stick.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
 /// How long to look for a Meadow server on the LAN.
 const SERVER_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -25,6 +29,36 @@ pub(super) struct Stick {
 }
 
 impl Boot {
+    /// A stick that is there to install this computer has done its work once the disk that it names is installed: that disk
+    /// comes first then, as if the stick had been pulled. Which slot the stick's boot loader took says nothing of it.
+    pub(super) fn past_the_stick(
+        &self,
+        disks: Vec<Layout>,
+        slot: Option<Slot>,
+        esp: Option<&str>,
+    ) -> (Vec<Layout>, Option<Slot>) {
+        let stick = disks.first().filter(|layout| layout.is_stick()).and_then(|layout| layout.seed.as_ref());
+        // What is wrong with a seed is said when it is used.
+        let seed = stick.and_then(|partition| Seed::read(&partition.path()).ok().flatten());
+        let Some(wanted) = seed.and_then(|seed| seed.installs_onto) else { return (disks, slot) };
+        let (begin, end) = (uptime(), uptime() + DISK_PATIENCE);
+        while !is_there(&wanted) && uptime() < end {
+            let known = self.arrivals.count();
+            self.wait_for_arrival(known, begin, end, || {
+                format!("for the disk with the serial number {wanted}, which the stick's seed names")
+            });
+        }
+        let mut disks: Vec<Layout> = settled(esp).into_iter().filter(Layout::has_root).collect();
+        let is_wanted = |layout: &Layout| serial(&layout.disk).is_some_and(|found| same_serial(&found, &wanted));
+        let Some(place) = disks.iter().position(|layout| layout.has_state() && is_wanted(layout)) else {
+            return (disks, slot);
+        };
+        self.log.say(&format!("this computer is installed on the disk {wanted}, which is tried before the stick"));
+        let installed = disks.remove(place);
+        disks.insert(0, installed);
+        (disks, None)
+    }
+
     /// Does what the seed says before the root starts. Nothing that is wrong with it keeps the stick from booting.
     pub(super) fn use_stick(&mut self, layout: &Layout) {
         let Some(partition) = layout.seed.as_ref().filter(|_| layout.is_stick() && self.stick.is_none()) else {
