@@ -64,6 +64,30 @@ pub fn secure_boot() -> Option<bool> {
     firmware::secure_boot(Path::new("/"))
 }
 
+/// A look at one block device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceLook {
+    /// The device.
+    pub disk: Disk,
+    /// Whether it is made to be carried about: a stick, a card, anything on USB.
+    pub portable: bool,
+}
+
+/// Looks at the block device with this kernel name, which may be a virtual one; `None` where there is none, or it is a
+/// partition. Blocks up to `udev_timeout`.
+#[must_use]
+pub fn device(name: &str, udev_timeout: Duration) -> Option<DeviceLook> {
+    udev_db::wait_until_initialized(udev_timeout);
+    device_within(Path::new("/"), name, &UdevDatabase)
+}
+
+/// The block device with this kernel name in the tree at `root`.
+#[must_use]
+pub fn device_within(root: &Path, name: &str, udev: &dyn UdevSource) -> Option<DeviceLook> {
+    let disk = disks::describe(root, name, udev)?;
+    Some(DeviceLook { disk, portable: disks::is_portable(root, name) })
+}
+
 /// The inventory of the tree at `root`.
 #[must_use]
 pub fn read(root: &Path, udev: &dyn UdevSource, permanent_macs: &BTreeMap<String, MacAddress>) -> Hardware {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use meadow_bench::inventory::{UdevProperties, UdevSource, read};
+use meadow_bench::inventory::{UdevProperties, UdevSource, device_within, read};
 use meadow_model::MacAddress;
 
 #[derive(Default)]
@@ -84,6 +84,21 @@ fn a_small_pc_with_uefi() {
 #[test]
 fn a_virtual_machine_with_a_bios() {
     check("vm-bios");
+}
+
+#[test]
+fn what_is_made_to_be_carried_about() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/minipc-uefi.tree");
+    let machine = Machine::build(&fs::read_to_string(testdata).expect("description"), folder.path());
+    let look = |name| device_within(folder.path(), name, &machine);
+    let portable = |name| look(name).map(|found| found.portable);
+    assert_eq!(portable("sdb"), Some(true), "a USB stick, although it says that it is not removable");
+    for fixed in ["nvme0n1", "sda", "mmcblk0"] {
+        assert_eq!(portable(fixed), Some(false), "{fixed}");
+    }
+    assert_eq!(look("nvme0n1").map(|found| found.disk.in_use.len()), Some(3));
+    assert_eq!(look("sdz"), None);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod node;
 mod other;
 mod pxe;
 mod setup;
+mod stick;
 mod token;
 
 use clap::{Parser, Subcommand};
@@ -20,6 +21,7 @@ pub(crate) use node::{InstallArgs, KeyChangeArgs, KeysCommand, NodeCommand, Rebo
 pub(crate) use other::{CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
 pub(crate) use pxe::{PxeCommand, PxeEventsArgs};
 pub(crate) use setup::{InitArgs, JoinArgs};
+pub(crate) use stick::{ActionKind, FlashArgs, SeedArgs, SeedOptions, StickCommand};
 pub(crate) use token::{CreateTokenArgs, RevokeArgs, TokenCommand};
 
 /// Meadow turns unequal, cheap machines into one platform.
@@ -54,7 +56,7 @@ pub(crate) enum Command {
     Node(NodeCommand),
     /// Open the encrypted state of nodes that wait for it after a restart, over SSH.
     Unlock(UnlockArgs),
-    /// Images of the system, and updates of nodes that boot from their own disk.
+    /// Images of the system: sticks, and updates of nodes that boot from their own disk.
     #[command(subcommand, visible_alias = "images")]
     Image(ImageCommand),
     /// Join tokens.
@@ -89,7 +91,7 @@ mod tests {
     use crate::output::Format;
 
     /// Commands that give out no resources.
-    const WITHOUT_OUTPUT: &[&str] = &["init", "join", "unlock", "completion", "man"];
+    const WITHOUT_OUTPUT: &[&str] = &["init", "join", "unlock", "image flash", "completion", "man"];
 
     fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
         for sub in command.get_subcommands() {

@@ -3,6 +3,7 @@
 mod approve;
 mod cluster;
 mod disks;
+mod flash;
 mod image;
 mod init;
 mod join;
@@ -11,6 +12,8 @@ mod node;
 mod other;
 mod passphrase;
 mod pxe;
+mod seed;
+mod seed_file;
 mod token;
 mod unlock;
 mod wait;

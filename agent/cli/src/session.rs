@@ -18,8 +18,32 @@ pub(crate) fn contexts() -> PathBuf {
 /// # Errors
 /// Where there is none, or it cannot be used.
 pub(crate) fn connect(connection: &Connection) -> anyhow::Result<Client> {
+    Ok(match way(connection)? {
+        Way::Socket(path) => Client::unix(path),
+        Way::Context(context) => Client::of_context(&context)?,
+    })
+}
+
+/// Addresses of that cluster's API for other computers; none where it is reached through this computer's socket.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) fn addresses(connection: &Connection) -> anyhow::Result<Vec<String>> {
+    Ok(match way(connection)? {
+        Way::Socket(_) => Vec::new(),
+        Way::Context(context) => context.api,
+    })
+}
+
+/// How the cluster is reached.
+enum Way {
+    Socket(PathBuf),
+    Context(Box<Context>),
+}
+
+fn way(connection: &Connection) -> anyhow::Result<Way> {
     if let Some(socket) = &connection.socket {
-        return Ok(Client::unix(socket));
+        return Ok(Way::Socket(socket.clone()));
     }
     let folder = contexts();
     let named_in_environment = || std::env::var("MEADOW_CONTEXT").ok();
@@ -27,11 +51,13 @@ pub(crate) fn connect(connection: &Connection) -> anyhow::Result<Client> {
     let context = match name {
         Some(name) => named(&folder, &name)?,
         None => match Context::only(&folder) {
-            Err(ContextError::None(_)) if Path::new(LOCAL_SOCKET).exists() => return Ok(Client::unix(LOCAL_SOCKET)),
+            Err(ContextError::None(_)) if Path::new(LOCAL_SOCKET).exists() => {
+                return Ok(Way::Socket(PathBuf::from(LOCAL_SOCKET)));
+            }
             other => other.map_err(ClientError::from)?,
         },
     };
-    Ok(Client::of_context(&context)?)
+    Ok(Way::Context(Box::new(context)))
 }
 
 fn named(folder: &Path, name: &str) -> anyhow::Result<Context> {

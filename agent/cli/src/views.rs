@@ -10,12 +10,14 @@ mod machine;
 mod node;
 mod operation;
 mod problem;
+mod seed;
 mod token;
 
 use meadow_host::{Clock, SystemClock};
 use meadow_model::Timestamp;
 
 pub(crate) use problem::Explanation;
+pub(crate) use seed::ShownSeed;
 
 /// Now, by this computer's clock; ages are shown by it.
 pub(crate) fn now() -> Timestamp {

@@ -23,5 +23,6 @@ pub mod report;
 pub mod rollout;
 pub mod self_status;
 pub mod settings;
+pub mod stick_image;
 pub mod stored;
 pub mod work;

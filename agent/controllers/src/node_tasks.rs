@@ -9,6 +9,7 @@ use meadow_host::wireguard::PrivateKey;
 use meadow_model::install::{DiskRequest, InstallMode, InstallWork, Sealed};
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::NodeDisks;
+use meadow_model::preboot::StaticNetwork;
 use meadow_model::work::{ImageTask, InstallTask, KeyTask, NodeTask, WorkEnd, answer_purpose, passphrase_purpose};
 use meadow_model::{Name, Secret};
 use meadow_pki::sealed;
@@ -18,6 +19,7 @@ use tracing::warn;
 use crate::disk_helper::{DiskHelper, DiskWork};
 use crate::image_fetch::ImageFetcher;
 use crate::image_source::ImageSource;
+use crate::stick_image::StickImage;
 use crate::work::{Note, Worker};
 
 /// What the work of this node needs.
@@ -32,6 +34,10 @@ pub struct NodeTasks {
     pub images: ImageSource,
     /// Fetches the images that the cluster adopted.
     pub adopted: ImageFetcher,
+    /// The image of the stick that this node booted from.
+    pub stick: StickImage,
+    /// Fixed addresses of this boot, which an installation takes along.
+    pub network: Vec<StaticNetwork>,
     /// The agent's state, which an installation takes along.
     pub state_dir: PathBuf,
     /// The newest look at the disks, brought up to date by the work.
@@ -73,12 +79,7 @@ impl NodeTasks {
         let passphrase = self.unsealed(&task.passphrase)?;
         let image = match task.plan.mode {
             InstallMode::StateOnly => None,
-            InstallMode::System => {
-                let folder = self.images.fetch(|part, percent| {
-                    note.step(&format!("fetches the image: {part}"), Some(percent));
-                });
-                Some(folder.await?.display().to_string())
-            }
+            InstallMode::System => Some(self.image(note).await?.display().to_string()),
         };
         let work = InstallWork {
             plan: task.plan,
@@ -88,7 +89,7 @@ impl NodeTasks {
             authorized_keys: task.authorized_keys,
             cluster: task.cluster,
             ca_fingerprint: task.ca_fingerprint,
-            network: task.network,
+            network: if task.network.is_empty() { self.network.clone() } else { task.network },
         };
         let done = self.ask(&DiskRequest::Install(Box::new(work)), note).await;
         self.images.forget()?;
@@ -114,6 +115,22 @@ impl NodeTasks {
         }
         self.ask(&DiskRequest::TryOnce { slot }, note).await?;
         Ok(None)
+    }
+
+    /// The image of the boot server, or else that of the stick that this node runs from.
+    async fn image(&self, note: &Note) -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>> {
+        let fetch = self.images.fetch(|part, percent| note.step(&format!("fetches the image: {part}"), Some(percent)));
+        match fetch.await {
+            Ok(folder) => Ok(folder.to_owned()),
+            Err(error) if !self.stick.booted => Err(error.into()),
+            Err(no_server) => {
+                self.images.forget()?;
+                let gather = self.stick.gather(|step, percent| note.step(step, percent));
+                let folder =
+                    gather.await.map_err(|error| format!("{error} (and no boot server helps: {no_server})"))?;
+                Ok(folder.to_owned())
+            }
+        }
     }
 
     async fn change_keys(&self, task: KeyTask, note: &Note) -> Done {

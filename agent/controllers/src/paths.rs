@@ -55,6 +55,12 @@ impl Paths {
         self.run_dir().join("boot.json")
     }
 
+    /// What the seed of the stick says that this computer booted from.
+    #[must_use]
+    pub fn seed(&self) -> PathBuf {
+        self.run_dir().join("seed.json")
+    }
+
     /// How the initramfs booted.
     #[must_use]
     pub fn boot_report(&self) -> PathBuf {
@@ -83,6 +89,12 @@ impl Paths {
     #[must_use]
     pub fn images(&self) -> PathBuf {
         self.state_dir().join("images")
+    }
+
+    /// Where the disk helper puts the image of a stick.
+    #[must_use]
+    pub fn stick_image(&self) -> PathBuf {
+        self.at("run/meadow-disks/stick")
     }
 
     /// Made by the image once udev has looked at disks and network cards.

@@ -22,6 +22,7 @@ mod program;
 mod progress;
 mod serve;
 mod slot;
+mod stick;
 mod table;
 mod this_computer;
 mod tpm_slot;

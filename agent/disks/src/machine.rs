@@ -61,6 +61,9 @@ pub trait Machine {
     /// A folder of our own to mount the new state on.
     fn mount_point(&self) -> PathBuf;
 
+    /// A folder of our own for the image of a stick.
+    fn stick_folder(&self) -> PathBuf;
+
     /// Wall-clock time.
     fn now(&self) -> Timestamp;
 

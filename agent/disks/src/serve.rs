@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::machine::Machine;
 use crate::progress::Progress;
-use crate::{DiskError, install, keys, own_disk, tpm_slot, update};
+use crate::{DiskError, install, keys, own_disk, stick, tpm_slot, update};
 
 /// Longest request: a plan, public keys, two passphrases.
 const LONGEST: usize = 256 << 10;
@@ -78,7 +78,9 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
     let mut recovery_key = None;
     match request {
         DiskRequest::Install(work) => {
-            let installed = install::install(machine, work, progress)?;
+            let installed = install::install(machine, work, progress);
+            stick::forget(machine)?;
+            let installed = installed?;
             return Ok((Some(installed.disk), installed.recovery_key));
         }
         DiskRequest::Look => {}
@@ -95,6 +97,7 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
             }
             return Ok((None, None));
         }
+        DiskRequest::StickImage => stick::gather(machine, progress)?,
         DiskRequest::Reboot => {
             machine.restart()?;
             return Ok((None, None));

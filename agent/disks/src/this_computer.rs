@@ -111,6 +111,11 @@ impl Machine for ThisComputer {
         PathBuf::from("/run/meadow-disks/state")
     }
 
+    fn stick_folder(&self) -> PathBuf {
+        // The agent looks there too.
+        PathBuf::from("/run/meadow-disks/stick")
+    }
+
     fn now(&self) -> Timestamp {
         SystemClock.wall()
     }

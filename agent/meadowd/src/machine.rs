@@ -20,6 +20,7 @@ use meadow_controllers::paths::Paths;
 use meadow_controllers::report::Reporter;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::settings::Settings;
+use meadow_controllers::stick_image::StickImage;
 use meadow_controllers::stored;
 use meadow_controllers::work::Work;
 use meadow_enroll::JoinToken;
@@ -36,8 +37,10 @@ use tracing::{info, warn};
 
 use crate::listener::serve_local;
 use crate::local::Onlooker;
-use crate::{disk_watch, image_share};
+use crate::{disk_watch, image_share, stick};
 
+/// What a person does whose computer belongs nowhere.
+const ADVICE: &str = "this computer knows no cluster; run `meadow init` here, or `meadow join HOST --token-file FILE`";
 /// How often a computer that belongs nowhere looks for a wish to join.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -55,6 +58,8 @@ struct Invitation {
     /// What `meadow join` wrote, where that invites.
     request: Option<JoinRequest>,
     boot: Option<BootReport>,
+    /// The name that a seed asks for.
+    wanted_name: Option<Name>,
     /// A netbooted machine keeps nothing across a reboot.
     ephemeral: bool,
 }
@@ -88,8 +93,10 @@ async fn belong(paths: &Paths, status: &SelfStatus, measures: &mut Option<Measur
         }
         return Ok(membership);
     }
+    // A stick's token that the cluster takes no more: a person has to let this computer in.
+    let mut spent = false;
     loop {
-        let invitation = invitation(paths, status).await?;
+        let invitation = invitation(paths, status, spent).await?;
         let outcome = tokio::select! {
             outcome = accept(paths, status, &invitation, measures) => outcome,
             () = replaced(paths, &invitation) => {
@@ -102,7 +109,12 @@ async fn belong(paths: &Paths, status: &SelfStatus, measures: &mut Option<Measur
             Err(failure) => {
                 let why = format!("{failure:#}");
                 warn!("enrolment failed: {why}");
-                if let Some(request) = &invitation.request {
+                if invitation.request.is_none() && invitation.token.is_some() && stick::is_spent(&failure) {
+                    status.event(format!(
+                        "{why} (the stick's token); asking without it, so a person has to approve this machine"
+                    ));
+                    spent = true;
+                } else if let Some(request) = &invitation.request {
                     join::refuse(paths, request, why.clone())?;
                     status.set(SelfState::Unconfigured, why);
                 } else {
@@ -114,8 +126,9 @@ async fn belong(paths: &Paths, status: &SelfStatus, measures: &mut Option<Measur
     }
 }
 
-/// Waits for somebody who invites: the boot configuration of the initramfs, or `meadow join`.
-async fn invitation(paths: &Paths, status: &SelfStatus) -> anyhow::Result<Invitation> {
+/// Waits for somebody who invites: the boot configuration of the initramfs, `meadow join`, or a stick's seed, whose token
+/// may be `spent`.
+async fn invitation(paths: &Paths, status: &SelfStatus, spent: bool) -> anyhow::Result<Invitation> {
     loop {
         if let Some(config) = stored::load::<BootConfig>(&paths.boot_config())? {
             let boot = stored::load::<BootReport>(&paths.boot_report())?;
@@ -125,6 +138,7 @@ async fn invitation(paths: &Paths, status: &SelfStatus) -> anyhow::Result<Invita
                 token: None,
                 request: None,
                 boot,
+                wanted_name: None,
                 // A netbooted machine with a state partition keeps its keys like any other computer.
                 ephemeral: !disk_watch::is_durable(paths),
             });
@@ -135,12 +149,21 @@ async fn invitation(paths: &Paths, status: &SelfStatus) -> anyhow::Result<Invita
                 Err(e) => join::refuse(paths, &request, e.to_string())?,
             }
         }
+        if let Some(seed) = stick::invitation(paths) {
+            return Ok(Invitation {
+                cluster: seed.cluster,
+                ticket: None,
+                token: (!spent).then_some(seed.token),
+                request: None,
+                boot: stored::load::<BootReport>(&paths.boot_report())?,
+                wanted_name: seed.wanted_name,
+                ephemeral: !disk_watch::is_durable(paths),
+            });
+        }
         // Why an enrolment failed, or that the node was removed, stays to be read.
         if status.view().state == SelfState::Starting {
-            status.set(
-                SelfState::Unconfigured,
-                "this computer knows no cluster; run `meadow init` here, or `meadow join HOST --token-file FILE`",
-            );
+            let advice = if stick::booted(paths) { stick::advice(paths) } else { ADVICE };
+            status.set(SelfState::Unconfigured, advice);
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -149,7 +172,15 @@ async fn invitation(paths: &Paths, status: &SelfStatus) -> anyhow::Result<Invita
 fn invited_by_token(request: JoinRequest, token: JoinToken) -> Invitation {
     let api = request.api.clone();
     let cluster = BootCluster { name: String::new(), ca_fingerprint: token.ca_fingerprint, api };
-    Invitation { cluster, ticket: None, token: Some(token), request: Some(request), boot: None, ephemeral: false }
+    Invitation {
+        cluster,
+        ticket: None,
+        token: Some(token),
+        request: Some(request),
+        boot: None,
+        wanted_name: None,
+        ephemeral: false,
+    }
 }
 
 /// Waits until `meadow join` has left another wish than the one that is being fulfilled.
@@ -222,7 +253,7 @@ async fn accept(
     };
     // Kept before it is used: a computer that is a node for the cluster must know it after a crash.
     stored::save(&paths.state().membership(), &membership)?;
-    if invitation.token.is_some() {
+    if invitation.request.is_some() {
         join::conclude(paths, &joined(&membership))?;
     }
     info!(node = %membership.node, "enrolled");
@@ -242,10 +273,10 @@ async fn wait_for_coldplug(paths: &Paths, status: &SelfStatus) {
     }
 }
 
-/// An ordinary host has a name already; a netbooted machine gets one from the cluster.
+/// An ordinary host has a name already; a machine that booted our image gets one from the cluster, or has one from a seed.
 fn own_name(invitation: &Invitation) -> Option<Name> {
     if invitation.boot.is_some() {
-        return None;
+        return invitation.wanted_name.clone();
     }
     let hostname = files::read(Path::new("/proc/sys/kernel/hostname"), 256).ok()?;
     let text = String::from_utf8(hostname).ok()?.trim().to_ascii_lowercase();
@@ -277,6 +308,14 @@ async fn serve_as_node(
     let views = Arc::new(watch::Sender::new(Some(membership.mesh.clone())));
     let peers = watch::Sender::new(Peers::new());
     let helper = DiskHelper::at(paths.disk_helper());
+    let network = match stick::seed(paths) {
+        Some(seed) => {
+            let hardware = crate::seed::inventory().await?;
+            stick::announce(&seed, &membership.node, &hardware, status);
+            stick::own_network(&seed, &hardware)
+        }
+        None => Vec::new(),
+    };
     let disks = watch::Sender::new(None);
     let tasks = NodeTasks {
         node: membership.node.clone(),
@@ -292,6 +331,13 @@ async fn serve_as_node(
             build_key: paths.build_key(),
             release_key: membership.release_key.clone(),
         },
+        stick: StickImage {
+            booted: stick::booted(paths),
+            disks: helper.clone(),
+            build_key: paths.build_key(),
+            folder: paths.stick_image(),
+        },
+        network,
         state_dir: paths.state_dir(),
         known: disks.clone(),
         turn: tokio::sync::Mutex::default(),
@@ -370,6 +416,7 @@ async fn leave(paths: &Paths, settings: &Settings) -> anyhow::Result<()> {
     hosts::apply(&settings.hosts_file, &[])?;
     meadow_host::wireguard::open(meadow_model::mesh::MESH_INTERFACE).await?.remove().await?;
     files::remove(&paths.boot_config())?;
+    files::remove(&paths.seed())?;
     files::remove(&paths.state().membership())?;
     Ok(Keys::forget(&paths.state())?)
 }

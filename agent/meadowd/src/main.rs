@@ -13,6 +13,7 @@ mod patience;
 mod pxe;
 mod rollouts;
 mod seed;
+mod stick;
 mod tickets;
 mod voter_mesh;
 

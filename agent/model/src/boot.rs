@@ -81,6 +81,9 @@ pub struct BootReport {
     pub slot: Option<BootSlot>,
     /// Serial number of the disk that it was on; `None` for one from the network.
     pub disk: Option<String>,
+    /// Whether it came from a stick.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stick: bool,
     /// The state that was opened and is `/var` now; `None` where that is in RAM and gone after a restart.
     pub state: Option<BootState>,
     /// When each stage was reached.

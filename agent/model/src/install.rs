@@ -225,6 +225,8 @@ pub enum DiskRequest {
     Bless,
     /// Restarts the computer where it runs a slot that was not blessed: an image that was tried and was not found well.
     GiveUpTrial,
+    /// Gathers the image of the stick that this computer booted from in the helper's folder.
+    StickImage,
     /// Restarts the computer.
     Reboot,
 }

@@ -24,6 +24,7 @@ pub mod problem;
 pub mod record;
 pub mod resource;
 pub mod secret;
+pub mod seed;
 pub mod time;
 pub mod token;
 pub mod work;

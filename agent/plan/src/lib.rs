@@ -4,6 +4,7 @@
 //! same input always gives the same plan, and what a person consented to is what happens.
 
 mod contents;
+pub mod flash;
 pub mod install;
 pub mod layout;
 mod refusal;

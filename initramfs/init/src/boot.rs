@@ -8,6 +8,7 @@ mod installed;
 mod netboot;
 mod own_state;
 mod start_root;
+mod stick;
 mod trial;
 
 use std::convert::Infallible;
@@ -35,6 +36,7 @@ use crate::progress::Poster;
 use crate::root::{Download, RootSpec};
 use crate::system::{mount_kernel_file_systems, uptime};
 use own_state::OwnState;
+use stick::Stick;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -66,6 +68,7 @@ struct Boot {
     dropbear: Dropbear,
     download: Option<Download>,
     state: Option<OwnState>,
+    stick: Option<Stick>,
 }
 
 /// Boots. Does not return.
@@ -95,6 +98,7 @@ pub fn run() -> ! {
         dropbear: Dropbear::default(),
         download: None,
         state: None,
+        stick: None,
     };
     boot.start_services();
     boot.ask_firmware();

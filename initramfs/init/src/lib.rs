@@ -26,6 +26,7 @@ pub mod network;
 pub mod policy;
 pub mod progress;
 pub mod root;
+pub mod seed;
 pub mod slot;
 pub mod state;
 pub mod system;

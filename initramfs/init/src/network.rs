@@ -25,7 +25,7 @@ use crate::system::uptime;
 
 pub use boot_card::boot_card;
 pub use facts::wired_cards;
-pub use fixed::{FixedCard, FixedNetwork, networkd_files};
+pub use fixed::{FixedAddress, FixedCard, FixedNetwork, networkd_files};
 pub use status::{CardStatus, Choice, choose, describe_wait, lines};
 
 /// A card that crashed is tried again after this.
@@ -70,14 +70,18 @@ impl Network {
     /// Takes up every wired card that is not yet; to be called whenever one may have come.
     pub fn take_up(self: &Arc<Self>, log: &Arc<BootLog>) {
         for (name, index, mac) in wired_cards() {
-            let mut cards = lock(&self.cards);
-            if cards.contains_key(&name) {
-                continue;
-            }
-            cards.insert(name.clone(), CardStatus::new(mac));
-            drop(cards);
-            self.start_card(name, index, mac, Arc::clone(log));
+            self.take_up_one(name, index, mac, log);
         }
+    }
+
+    fn take_up_one(self: &Arc<Self>, name: String, index: u32, mac: Mac, log: &Arc<BootLog>) {
+        let mut cards = lock(&self.cards);
+        if cards.contains_key(&name) {
+            return;
+        }
+        cards.insert(name.clone(), CardStatus::new(mac));
+        drop(cards);
+        self.start_card(name, index, mac, Arc::clone(log));
     }
 
     fn start_card(self: &Arc<Self>, name: String, index: u32, mac: Mac, log: Arc<BootLog>) {
@@ -98,7 +102,7 @@ impl Network {
     }
 
     /// Runs a card, again after every failure, until it is gone.
-    fn serve_card(&self, name: &str, index: u32, mac: Mac, log: &BootLog) {
+    fn serve_card(self: &Arc<Self>, name: &str, index: u32, mac: Mac, log: &Arc<BootLog>) {
         let mut said = String::new();
         while !self.is_closed() && facts::exists(name, index) {
             let run = AssertUnwindSafe(|| card::run(name, index, mac, self, log));
@@ -142,21 +146,43 @@ impl Network {
         }
     }
 
-    /// From now on these addresses are used, and DHCP no more on their cards.
+    /// From now on these addresses are used, and DHCP no more on their cards, unless they ask for it too.
     pub fn fix(&self, networks: Vec<FixedNetwork>) {
         // The cards look at it by themselves.
         *lock(&self.fixed) = networks;
     }
 
-    fn fixed_for(&self, mac: Mac) -> Vec<FixedNetwork> {
-        lock(&self.fixed).iter().filter(|network| network.is_for(mac)).copied().collect()
+    /// Waits until every fixed address is in use on a card; `false` where one is not within this time.
+    pub fn wait_fixed(&self, limit: Duration) -> bool {
+        let wanted: Vec<FixedNetwork> = lock(&self.fixed).iter().filter(|n| n.address.is_some()).cloned().collect();
+        let end = uptime() + limit;
+        let mut cards = lock(&self.cards);
+        loop {
+            let in_use = |network: &FixedNetwork| {
+                let text = network.address.map(|address| address.text()).unwrap_or_default();
+                cards.iter().any(|(name, card)| network.is_for(name, card.mac) && card.fixed.contains(&text))
+            };
+            let left = end.saturating_sub(uptime());
+            if wanted.iter().all(in_use) || left.is_zero() {
+                return wanted.iter().all(in_use);
+            }
+            (cards, _) = self.changed.wait_timeout(cards, left).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+
+    fn fixed_for(&self, name: &str, mac: Mac) -> Vec<FixedNetwork> {
+        // A VLAN's interface is told by the card beneath it.
+        if name.contains('.') {
+            return Vec::new();
+        }
+        lock(&self.fixed).iter().filter(|network| network.is_for(name, mac)).cloned().collect()
     }
 
     /// Every card with fixed addresses.
     #[must_use]
     pub fn fixed(&self) -> Vec<FixedCard> {
         let cards = lock(&self.cards);
-        let all = cards.iter().map(|(name, status)| (name.clone(), status.mac, self.fixed_for(status.mac)));
+        let all = cards.iter().map(|(name, status)| (name.clone(), status.mac, self.fixed_for(name, status.mac)));
         all.filter(|(_, _, networks)| !networks.is_empty()).collect()
     }
 
@@ -164,19 +190,21 @@ impl Network {
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         let cards = lock(&self.cards);
-        cards.values().flat_map(|status| self.addresses_of(status)).collect()
+        cards.iter().flat_map(|(name, status)| self.addresses_of(name, status)).collect()
     }
 
     /// A lease counts no more as soon as fixed addresses are known.
-    fn addresses_of(&self, status: &CardStatus) -> Vec<String> {
-        if self.fixed_for(status.mac).is_empty() { status.addresses() } else { status.fixed.clone() }
+    fn addresses_of(&self, name: &str, status: &CardStatus) -> Vec<String> {
+        let asks_dhcp =
+            |networks: &[FixedNetwork]| networks.is_empty() || networks.iter().any(FixedNetwork::is_plain_dhcp);
+        if asks_dhcp(&self.fixed_for(name, status.mac)) { status.addresses() } else { status.fixed.clone() }
     }
 
     /// Waits for the first address, without its prefix length.
     pub fn wait_for_address(&self) -> String {
         let mut cards = lock(&self.cards);
         loop {
-            if let Some(address) = cards.values().flat_map(|status| self.addresses_of(status)).next() {
+            if let Some(address) = cards.iter().flat_map(|(name, status)| self.addresses_of(name, status)).next() {
                 return address.split('/').next().unwrap_or_default().to_owned();
             }
             cards = self.changed.wait(cards).unwrap_or_else(std::sync::PoisonError::into_inner);

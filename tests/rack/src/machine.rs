@@ -82,6 +82,7 @@ impl Machine {
             tap: lan.tap(usize::from(wanted.number))?,
             disk,
             disk_first: false,
+            stick: None,
             control: run.file(format!("{name}.qmp")),
             serial: serial.clone(),
             name: name.clone(),
@@ -133,7 +134,7 @@ impl Machine {
     }
 
     /// Plugs in a TPM, in place of the one that it has.
-    pub fn plug_in(&mut self, tpm: Tpm) {
+    pub fn plug_in_tpm(&mut self, tpm: Tpm) {
         self.hardware.tpm = Some(tpm.control());
         self.tpm = Some(tpm);
     }
@@ -141,6 +142,16 @@ impl Machine {
     /// From the next time that it is switched on, its SMBIOS adds this to the command line of a unified kernel image.
     pub fn add_to_command_line(&mut self, text: &str) {
         self.hardware.command_line = Some(text.to_owned());
+    }
+
+    /// From the next time that it is switched on, this stick is plugged in, and tried first.
+    pub fn plug_in(&mut self, stick: PathBuf) {
+        self.hardware.stick = Some(stick);
+    }
+
+    /// From the next time that it is switched on, no stick is plugged in.
+    pub fn pull_stick(&mut self) {
+        self.hardware.stick = None;
     }
 
     /// Its serial line.

@@ -29,6 +29,8 @@ pub struct Hardware {
     pub disk: PathBuf,
     /// Whether firmware tries the disk before the network.
     pub disk_first: bool,
+    /// A stick that is plugged in, a raw file; firmware tries it before all others.
+    pub stick: Option<PathBuf>,
     /// Where its serial line is written.
     pub serial: PathBuf,
     /// Socket of QEMU's control.
@@ -59,8 +61,15 @@ impl Hardware {
         arguments.add("-netdev", format!("tap,id=n0,ifname={},script=no,downscript=no", self.tap));
         arguments.add("-device", self.network_card());
         arguments.add("-drive", format!("if=none,id=d0,format=raw,discard=unmap,file={}", self.disk.display()));
-        let turn = if self.disk_first { 0 } else { 2 };
+        let turn = if self.disk_first { 1 } else { 3 };
         arguments.add("-device", format!("virtio-blk-pci,drive=d0,serial={},bootindex={turn}", self.name));
+        if let Some(stick) = &self.stick {
+            arguments.add("-device", "qemu-xhci,id=usb");
+            arguments.add("-drive", format!("if=none,id=s0,format=raw,file={}", stick.display()));
+            let serial = stick_serial(&self.name);
+            arguments
+                .add("-device", format!("usb-storage,bus=usb.0,drive=s0,removable=on,serial={serial},bootindex=0"));
+        }
         // Without a source of randomness OVMF shows no PXE entry, and a guest waits for its first key.
         arguments.add("-device", "virtio-rng-pci");
         if let Some(control) = &self.tpm {
@@ -101,8 +110,14 @@ impl Hardware {
     /// A BIOS machine boots by the iPXE in the card's ROM, which QEMU brings; OVMF has a driver of its own.
     fn network_card(&self) -> String {
         let rom = if self.firmware == Firmware::BiosPxe { "" } else { ",romfile=" };
-        format!("virtio-net-pci,netdev=n0,mac={},bootindex=1{rom}", self.mac)
+        format!("virtio-net-pci,netdev=n0,mac={},bootindex=2{rom}", self.mac)
     }
+}
+
+/// Serial number of the stick in a machine.
+#[must_use]
+pub fn stick_serial(machine: &str) -> String {
+    format!("stick-{machine}")
 }
 
 #[derive(Default)]
@@ -142,6 +157,7 @@ mod tests {
             tap: "tap1".to_owned(),
             disk: "/d.disk".into(),
             disk_first: false,
+            stick: None,
             serial: "/s.log".into(),
             control: "/c.sock".into(),
             uuid: "00000000-0000-4000-8000-000000000001".to_owned(),

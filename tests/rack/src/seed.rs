@@ -34,11 +34,13 @@ pub struct SeedConfig {
     pub image: PathBuf,
     /// The admins' public SSH keys.
     pub authorized_keys: Vec<String>,
+    /// Whether it serves PXE and the image.
+    pub pxe: bool,
 }
 
 impl Default for SeedConfig {
     fn default() -> Self {
-        Self { image: paths::image(), authorized_keys: Vec::new() }
+        Self { image: paths::image(), authorized_keys: Vec::new(), pxe: true }
     }
 }
 
@@ -210,11 +212,11 @@ fn preseed(files: &Files, address: Ipv4Addr, config: &SeedConfig) -> Result<Stri
         .with_context(|| format!("there is no image at {}; `make image` builds it", config.image.display()))?;
     let text = |value: &Path| Value::String(value.to_string_lossy().into_owned());
     let keys = config.authorized_keys.iter().cloned().map(Value::String).collect();
+    let pxe = config.pxe.then(|| ("pxe_interface", Value::String("eth0".to_owned())));
     let table: Table = [
         ("cluster", Value::String("rack".to_owned())),
         ("node", Value::String(NAME.to_owned())),
         ("admin", Value::String("admin".to_owned())),
-        ("pxe_interface", Value::String("eth0".to_owned())),
         ("api_listen", Value::String(format!("[::]:{API_PORT}"))),
         ("api_addresses", Value::Array(vec![Value::String(format!("{address}:{API_PORT}"))])),
         ("authorized_keys", Value::Array(keys)),
@@ -224,6 +226,7 @@ fn preseed(files: &Files, address: Ipv4Addr, config: &SeedConfig) -> Result<Stri
         ("context_dir", text(&files.contexts)),
     ]
     .into_iter()
+    .chain(pxe)
     .map(|(key, value)| (key.to_owned(), value))
     .collect();
     Ok(table.to_string())

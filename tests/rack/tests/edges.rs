@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Crates without effects, and what they must never reach.
 const PURE: [&str; 5] = ["meadow-model", "meadow-state", "meadow-enroll", "meadow-plan", "meadow-netboot"];
-const EFFECTS: [&str; 11] = [
+const EFFECTS: [&str; 12] = [
     "tokio",
     "meadow-host",
     "meadow-drivers",
@@ -15,6 +15,7 @@ const EFFECTS: [&str; 11] = [
     "meadow-controllers",
     "meadow-disks",
     "meadow-luks",
+    "meadow-stick",
     "meadow-tpm",
     "rustix",
     "nix",

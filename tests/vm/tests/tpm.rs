@@ -31,7 +31,7 @@ fn seal(rack: &mut Rack, number: usize, admin: &Admin, pin: Option<&str>) -> Mad
         passphrase: PASSPHRASE.to_owned(),
     };
     let machine = rack.machine(number).expect("there");
-    machine.plug_in(chip);
+    machine.plug_in_tpm(chip);
     machine.boot_from_disk();
     node_disk::write_with(&machine.hardware().disk, &folder, &wanted, Some(&mut sealer)).expect("a disk")
 }
@@ -63,7 +63,7 @@ fn the_tpm_opens_the_state_for_the_image_that_was_built_and_for_nobody_else() {
     let thief = Tpm::in_folder(&rack.run().file("thief.tpm")).expect("a TPM");
     let copied = rack.machines()[0].hardware().disk.clone();
     let machine = rack.machine(3).expect("there");
-    machine.plug_in(thief);
+    machine.plug_in_tpm(thief);
     machine.boot_from_disk();
     fs::copy(copied, &machine.hardware().disk).expect("copied");
     let person = rack.computer_at("person", 2).expect("a computer");

@@ -33,7 +33,6 @@ pub(super) fn read(root: &Path, udev: &dyn UdevSource) -> Vec<Disk> {
 }
 
 fn disk(root: &Path, name: &str, udev: &dyn UdevSource) -> Option<Disk> {
-    let properties = udev.block_device(name);
     let path = root.join("sys/block").join(name);
     // Boot and replay-protected areas of an eMMC chip are disks to the kernel only.
     let area = name.starts_with("mmcblk") && (name.contains("boot") || name.contains("rpmb"));
@@ -41,6 +40,13 @@ fn disk(root: &Path, name: &str, udev: &dyn UdevSource) -> Option<Disk> {
     if area || cd_rom || flag(&path.join("hidden")) || !files::exists(&path.join("device")) {
         return None;
     }
+    describe(root, name, udev)
+}
+
+/// Any block device that is no partition, virtual ones too.
+pub(super) fn describe(root: &Path, name: &str, udev: &dyn UdevSource) -> Option<Disk> {
+    let properties = udev.block_device(name);
+    let path = root.join("sys/block").join(name);
     let size_bytes = number(&path.join("size"))?.checked_mul(SECTOR).filter(|size| *size > 0)?;
     let known = properties.clone().unwrap_or_default();
     let property = |key: &str| known.get(key).and_then(|value| printable(value));
@@ -61,6 +67,14 @@ fn disk(root: &Path, name: &str, udev: &dyn UdevSource) -> Option<Disk> {
         partitions: partitions::read(&path, udev),
         in_use: usage::read(root, &path, name),
     })
+}
+
+/// Whether it is made to be carried about: a stick, a card, anything on USB.
+pub(super) fn is_portable(root: &Path, name: &str) -> bool {
+    let path = root.join("sys/block").join(name);
+    let card = attribute(&path.join("device/type")).is_some_and(|kind| kind == "SD");
+    let usb = transport(&path, name, None).is_some_and(|transport| transport == "usb");
+    flag(&path.join("removable")) || usb || card
 }
 
 /// The way to the disk: its place in sysfs tells, where its name does not.

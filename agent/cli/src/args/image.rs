@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use meadow_model::Name;
 
+use super::stick::StickCommand;
 use super::{LsArgs, OutputArgs, Risk, WaitArgs};
 
 #[derive(Debug, Subcommand)]
@@ -28,6 +29,8 @@ pub(crate) enum ImageCommand {
     Rollback(RollbackArgs),
     /// Forget an image; nodes that run it go on.
     Remove(RemoveImageArgs),
+    #[command(flatten)]
+    Stick(StickCommand),
 }
 
 #[derive(Args, Debug)]

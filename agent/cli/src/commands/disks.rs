@@ -56,6 +56,7 @@ pub(super) async fn install(context: &Context, args: &InstallArgs) -> anyhow::Re
     show_recovery_key(&client, &ended, name, &answer).await?;
     if !args.no_reboot {
         say(&format!("{name} restarts now. When its console asks, open its state with: meadow unlock {name}"));
+        say("If it ran from a stick whose seed does not say `install`, pull the stick now.");
     }
     print_changed(&args.output.output, &ended)
 }

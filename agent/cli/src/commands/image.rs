@@ -10,8 +10,10 @@ use meadow_model::ProblemCode;
 use meadow_model::image::{IncomingArtifact, IncomingImage, OfferedImage, RolloutRequest};
 use meadow_model::operation::Operation;
 
-use super::{Context, confirm_risk, disks};
-use crate::args::{AddArgs, CourseArgs, ImageCommand, LsArgs, RemoveImageArgs, RollbackArgs, RolloutArgs};
+use super::{Context, confirm_risk, disks, flash, seed};
+use crate::args::{
+    AddArgs, CourseArgs, ImageCommand, LsArgs, RemoveImageArgs, RollbackArgs, RolloutArgs, StickCommand,
+};
 use crate::output::{print_changed, print_list, print_one, say};
 use crate::reference;
 
@@ -29,6 +31,8 @@ pub(super) async fn run(context: &Context, command: ImageCommand) -> anyhow::Res
         ImageCommand::Rollout(args) => rollout(context, &args).await,
         ImageCommand::Rollback(args) => rollback(context, &args).await,
         ImageCommand::Remove(args) => remove(context, &args).await,
+        ImageCommand::Stick(StickCommand::Flash(args)) => flash::run(context, args).await,
+        ImageCommand::Stick(StickCommand::Seed(args)) => seed::run(context, &args).await,
     }
 }
 

@@ -58,7 +58,7 @@ async fn late(args: &JoinArgs) -> Failure {
     Failure::new(Exit::TimedOut, message)
 }
 
-fn read_token(path: &Path) -> anyhow::Result<Secret<String>> {
+pub(super) fn read_token(path: &Path) -> anyhow::Result<Secret<String>> {
     let text = if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().lock().take(MAX_TOKEN).read_to_string(&mut text)?;

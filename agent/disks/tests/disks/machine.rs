@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use meadow_disks::{Area, DiskError, GrubEnv, Machine, Measured};
 use meadow_luks::{Volume, VolumeKey};
@@ -47,6 +48,10 @@ impl Drop for Loop {
     }
 }
 
+/// One such computer at a time: for the moment between fork and exec, a program that another test starts holds what this
+/// one has open, and a file system cannot be unmounted then.
+static ALONE: Mutex<()> = Mutex::new(());
+
 pub(crate) struct MadeUp {
     folder: tempfile::TempDir,
     disks: RefCell<Vec<Disk>>,
@@ -56,6 +61,9 @@ pub(crate) struct MadeUp {
     restarts: Cell<u32>,
     pub(crate) tpm: RefCell<Option<Chip>>,
     pub(crate) measured: RefCell<Option<Measured>>,
+    stick: RefCell<bool>,
+    // Dropped last.
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl MadeUp {
@@ -70,6 +78,8 @@ impl MadeUp {
             restarts: Cell::default(),
             tpm: RefCell::default(),
             measured: RefCell::default(),
+            stick: RefCell::default(),
+            _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
         };
         made.plug_in("sda", "S1", bytes);
         made
@@ -117,6 +127,12 @@ impl MadeUp {
         environment.tried = None;
         file.seek(SeekFrom::Start(0)).unwrap();
         file.write_all(&environment.bytes()).unwrap();
+    }
+
+    /// The next start comes from the stick with that serial number.
+    pub(crate) fn boots_stick(&self, serial: &str) {
+        self.boots(serial, BootSlot::A);
+        *self.stick.borrow_mut() = true;
     }
 
     pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut Disk)) {
@@ -179,7 +195,8 @@ impl Machine for MadeUp {
 
     fn boot_report(&self) -> Option<BootReport> {
         let (disk, slot) = self.running.borrow().clone()?;
-        Some(BootReport { disk: Some(disk), slot: Some(slot), ..BootReport::default() })
+        let stick = *self.stick.borrow();
+        Some(BootReport { disk: Some(disk), slot: Some(slot), stick, ..BootReport::default() })
     }
 
     fn state_disk(&self) -> Option<String> {
@@ -203,6 +220,10 @@ impl Machine for MadeUp {
 
     fn mount_point(&self) -> PathBuf {
         self.folder.path().join("mounted")
+    }
+
+    fn stick_folder(&self) -> PathBuf {
+        self.folder.path().join("stick-image")
     }
 
     fn now(&self) -> Timestamp {

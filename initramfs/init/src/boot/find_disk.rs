@@ -81,7 +81,7 @@ impl Boot {
     }
 
     /// Until a disk comes or the time is over; says what is missing if it takes long.
-    fn wait_for_arrival(&self, known: u64, begin: Duration, end: Duration, what: impl Fn() -> String) {
+    pub(super) fn wait_for_arrival(&self, known: u64, begin: Duration, end: Duration, what: impl Fn() -> String) {
         let silent = (begin + SILENCE).min(end);
         if uptime() < silent && self.arrivals.wait(known, silent) {
             return;
@@ -93,7 +93,7 @@ impl Boot {
 
 /// What is there. The kernel adds partitions one after the other and keeps the disk locked meanwhile: opening it waits
 /// for the last one.
-fn settled(esp: Option<&str>) -> Vec<Layout> {
+pub(super) fn settled(esp: Option<&str>) -> Vec<Layout> {
     for layout in layouts(partitions(), esp) {
         // A disk that cannot be opened will fail where it is read.
         let _ = File::open(format!("/dev/{}", layout.disk));

@@ -25,12 +25,14 @@ impl Boot {
         esp: Option<&str>,
     ) -> Result<Infallible, Setback> {
         let disks = self.wait_for_root_disks(esp);
+        let (disks, slot) = self.past_the_stick(disks, slot, esp);
         let check = self.check(&disks, spec, slot);
         let root = match disks.as_slice() {
             [first, others @ ..] if others.is_empty() || first.is_of(esp) => {
                 // It is clear whose state to ask for, and the root is checked meanwhile.
                 let check = thread::Builder::new().name("root-check".to_owned()).spawn(move || check.run());
                 let check = check.context("cannot start a thread")?;
+                self.use_stick(first);
                 self.open_state(first)?;
                 check.join().map_err(|_| anyhow!("the check of the root crashed"))?
             }
@@ -39,6 +41,7 @@ impl Boot {
                 let disk = root.as_ref().map(|(_, partition)| partition.disk.as_str());
                 let with_root = disks.iter().find(|layout| Some(layout.disk.as_str()) == disk);
                 if let Some(layout) = with_root.or(disks.first()) {
+                    self.use_stick(layout);
                     self.open_state(layout)?;
                 }
                 root
@@ -47,7 +50,8 @@ impl Boot {
         match root {
             Some((slot, partition)) => {
                 self.log.milestone("root verified", &format!("slot {} on {}", slot.letter(), partition.device));
-                self.start_root(spec, Root::Partition { slot, partition })
+                let root = self.fetched_if_wanted(spec).unwrap_or(Root::Partition { slot, partition });
+                self.start_root(spec, root)
             }
             None => self.boot_fetched_root(spec, &disks),
         }

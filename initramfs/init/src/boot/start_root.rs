@@ -70,6 +70,7 @@ impl Boot {
             root_from: RootFrom::Disk,
             slot: None,
             disk: None,
+            stick: self.stick.is_some(),
             state: self.state.as_ref().map(|state| StateReport { serial: state.serial.clone() }),
             milestones: self.log.milestones(),
         };

@@ -19,6 +19,8 @@ pub struct Layout {
     pub preboot: Option<Partition>,
     /// The encrypted state.
     pub state: Option<Partition>,
+    /// What a stick brings along.
+    pub seed: Option<Partition>,
 }
 
 impl Layout {
@@ -40,6 +42,12 @@ impl Layout {
         self.preboot.is_some() && self.state.is_some()
     }
 
+    /// Whether it is a stick: a system that is nobody's yet, and room for a seed.
+    #[must_use]
+    pub fn is_stick(&self) -> bool {
+        self.has_root() && self.seed.is_some() && self.preboot.is_none() && self.state.is_none()
+    }
+
     /// The roots, the one of `first` before the other.
     #[must_use]
     pub fn roots_from(&self, first: Option<Slot>) -> Vec<(Slot, Partition)> {
@@ -55,6 +63,7 @@ impl Layout {
             "meadow-root-a" => self.take_root(Slot::A, partition),
             "meadow-root-b" => self.take_root(Slot::B, partition),
             "meadow-preboot" => _ = self.preboot.get_or_insert(partition),
+            "meadow-seed" => _ = self.seed.get_or_insert(partition),
             "meadow-state" => _ = self.state.get_or_insert(partition),
             _ => {}
         }
@@ -112,6 +121,7 @@ mod tests {
         let found = layouts(disks(), None);
         assert_eq!(found.iter().map(|layout| layout.disk.as_str()).collect::<Vec<_>>(), ["vda", "sdb"]);
         assert!(found[0].has_state() && !found[1].has_state());
+        assert!(!found[0].is_stick() && found[1].is_stick());
         let roots: Vec<_> = found[0].roots_from(Some(Slot::B)).into_iter().map(|(_, part)| part.device).collect();
         assert_eq!(roots, ["vda4", "vda3"]);
     }

@@ -21,6 +21,13 @@ pub fn serial(disk: &str) -> Option<String> {
         .or_else(|| unit_serial(&fs::read(place.join("device/vpd_pg80")).ok()?))
 }
 
+/// Whether a disk with this serial number is there.
+#[must_use]
+pub fn is_there(wanted: &str) -> bool {
+    let Ok(disks) = fs::read_dir("/sys/block") else { return false };
+    disks.flatten().any(|disk| serial(&disk.file_name().to_string_lossy()).is_some_and(|found| same(&found, wanted)))
+}
+
 /// Whether these are one serial number: udev writes runs of blanks as one underscore.
 #[must_use]
 pub fn same(one: &str, other: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Runs one card: switch on, wait for a cable, DHCP, keep the lease.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -29,20 +30,22 @@ struct Card<'a> {
     lease: Option<Lease>,
     carrier: bool,
     mac: Mac,
-    /// Fixed addresses are in use: no DHCP here.
+    /// It has done what it was told, if it was told anything.
+    told: bool,
+    /// Only what it was told is in use: no DHCP here.
     fixed: bool,
-    network: &'a Network,
-    log: &'a BootLog,
+    network: &'a Arc<Network>,
+    log: &'a Arc<BootLog>,
 }
 
 /// Serves a card until it is unplugged from the machine, or the booted system takes it over.
-pub(super) fn run(name: &str, index: u32, mac: Mac, network: &Network, log: &BootLog) -> anyhow::Result<()> {
+pub(super) fn run(name: &str, index: u32, mac: Mac, network: &Arc<Network>, log: &Arc<BootLog>) -> anyhow::Result<()> {
     let kernel = Rtnetlink::open()?;
     kernel.set_up(index)?;
     let socket = PacketSocket::open(index).context("cannot open a packet socket")?;
     let client = Client::new(mac, random_seed(), uptime());
-    let mut card =
-        Card { name, index, kernel, socket, client, lease: None, carrier: false, mac, fixed: false, network, log };
+    let (lease, carrier, told, fixed) = (None, false, false, false);
+    let mut card = Card { name, index, kernel, socket, client, lease, carrier, mac, told, fixed, network, log };
     while !network.is_closed() && facts::exists(name, index) {
         card.step()?;
     }
@@ -95,32 +98,52 @@ impl Card<'_> {
         });
     }
 
-    /// The node's record may have come, with fixed addresses for this card.
+    /// The node's record or a seed may have come, with addresses or VLANs for this card.
     fn follow_record(&mut self) -> anyhow::Result<()> {
-        let networks = self.network.fixed_for(self.mac);
-        if self.fixed || networks.is_empty() {
+        let networks = self.network.fixed_for(self.name, self.mac);
+        if self.told || networks.is_empty() {
             return Ok(());
         }
-        self.drop_lease();
+        let asks_dhcp = networks.iter().any(FixedNetwork::is_plain_dhcp);
+        if !asks_dhcp {
+            self.drop_lease();
+        }
         for network in &networks {
             self.fix(network)?;
-            self.log.fact("network", &format!("{} {} fixed", self.name, network.text()));
         }
-        self.fixed = true;
+        (self.told, self.fixed) = (true, !asks_dhcp);
         self.network.update(self.name, self.log, |status| {
-            status.lease = None;
-            status.fixed = networks.iter().map(FixedNetwork::text).collect();
+            if !asks_dhcp {
+                status.lease = None;
+            }
+            status.fixed = networks.iter().filter_map(|network| network.address).map(|a| a.text()).collect();
         });
         Ok(())
     }
 
     fn fix(&self, network: &FixedNetwork) -> anyhow::Result<()> {
-        let Some(vlan) = network.vlan else { return self.kernel.fix(self.index, network) };
+        let (name, index) = match network.vlan {
+            Some(vlan) => self.vlan(vlan)?,
+            None => (self.name.to_owned(), self.index),
+        };
+        match &network.address {
+            Some(address) => {
+                self.kernel.fix(index, address)?;
+                self.log.fact("network", &format!("{name} {} fixed", address.text()));
+            }
+            None if network.vlan.is_some() => self.network.take_up_one(name, index, self.mac, self.log),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The interface of a VLAN on this card.
+    fn vlan(&self, vlan: u16) -> anyhow::Result<(String, u32)> {
         let name = vlan_name(self.name, vlan);
         self.kernel.add_vlan(self.index, &name, vlan)?;
         let index = facts::index_of(&name).with_context(|| format!("the interface {name} is gone"))?;
         self.kernel.set_up(index)?;
-        self.kernel.fix(index, network)
+        Ok((name, index))
     }
 
     /// Nobody here listens to packets any more; carrier and the card's end are looked for.

@@ -1,21 +1,32 @@
-//! Fixed addresses, for networks without DHCP: from the node's record, for PID 1 and for the booted system.
+//! What cards are told: fixed addresses for networks without DHCP, and VLANs. From the node's record or a stick's seed,
+//! for PID 1 and for the booted system.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use crate::dhcp::{Mac, format_mac};
+use crate::seed;
 use crate::state;
 
 const VLANS: std::ops::RangeInclusive<u16> = 1..=4094;
 const LONGEST_PREFIX: (u8, u8) = (32, 128);
 
-/// An address of a card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A network that a card is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedNetwork {
-    /// The card; `None`: every wired one.
+    /// The card with this hardware address; `None`: any, unless a name is given.
     pub mac: Option<Mac>,
+    /// The card with this name.
+    pub name: Option<String>,
     /// VLAN identifier, where the port is tagged.
     pub vlan: Option<u16>,
+    /// The address; `None`: DHCP.
+    pub address: Option<FixedAddress>,
+}
+
+/// An address of a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedAddress {
     /// The address.
     pub address: IpAddr,
     /// Length of the network prefix in bits.
@@ -24,13 +35,8 @@ pub struct FixedNetwork {
     pub gateway: Option<IpAddr>,
 }
 
-impl FixedNetwork {
-    /// Checks what the record says.
-    ///
-    /// # Errors
-    /// What is wrong, in words.
-    pub fn parse(network: &state::Network) -> Result<Self, String> {
-        let text = &network.address;
+impl FixedAddress {
+    fn parse(text: &str, gateway: Option<IpAddr>) -> Result<Self, String> {
         let wrong = || format!("\"{text}\" is no address with a prefix length, such as 192.0.2.7/24");
         let (address, prefix_len) = text.split_once('/').ok_or_else(wrong)?;
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
@@ -39,27 +45,12 @@ impl FixedNetwork {
         if prefix_len == 0 || prefix_len > longest || address.is_unspecified() || address.is_multicast() {
             return Err(wrong());
         }
-        if let Some(gateway) = network.gateway
+        if let Some(gateway) = gateway
             && gateway.is_ipv4() != address.is_ipv4()
         {
             return Err(format!("the router {gateway} and the address {text} are of different kinds"));
         }
-        if let Some(vlan) = network.vlan
-            && !VLANS.contains(&vlan)
-        {
-            return Err(format!("{vlan} is no VLAN; they are numbered 1 to 4094"));
-        }
-        let mac = match &network.mac {
-            Some(text) => Some(super::facts::parse_mac(text).ok_or_else(|| format!("\"{text}\" is no MAC address"))?),
-            None => None,
-        };
-        Ok(Self { mac, vlan: network.vlan, address, prefix_len, gateway: network.gateway })
-    }
-
-    /// Whether it is for this card.
-    #[must_use]
-    pub fn is_for(&self, mac: Mac) -> bool {
-        self.mac.is_none_or(|wanted| wanted == mac)
+        Ok(Self { address, prefix_len, gateway })
     }
 
     /// Address and prefix length.
@@ -67,6 +58,63 @@ impl FixedNetwork {
     pub fn text(&self) -> String {
         format!("{}/{}", self.address, self.prefix_len)
     }
+}
+
+impl FixedNetwork {
+    /// Checks what a node's record says.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn parse(network: &state::Network) -> Result<Self, String> {
+        let mac = network.mac.as_deref().map(parse_mac).transpose()?;
+        let address = Some(FixedAddress::parse(&network.address, network.gateway)?);
+        Self { mac, name: None, vlan: network.vlan, address }.checked()
+    }
+
+    /// Checks what a stick's seed says.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn of_seed(network: &seed::Network) -> Result<Self, String> {
+        let (mac, name) = match &network.card {
+            seed::Card::Any => (None, None),
+            seed::Card::Mac(text) => (Some(parse_mac(text)?), None),
+            seed::Card::Name(name) => (None, Some(name.clone())),
+        };
+        let address = network.address.as_deref().map(|text| FixedAddress::parse(text, network.gateway)).transpose()?;
+        Self { mac, name, vlan: network.vlan, address }.checked()
+    }
+
+    fn checked(self) -> Result<Self, String> {
+        if let Some(vlan) = self.vlan
+            && !VLANS.contains(&vlan)
+        {
+            return Err(format!("{vlan} is no VLAN; they are numbered 1 to 4094"));
+        }
+        Ok(self)
+    }
+
+    /// Whether it is for this card.
+    #[must_use]
+    pub fn is_for(&self, name: &str, mac: Mac) -> bool {
+        self.mac.is_none_or(|wanted| wanted == mac) && self.name.as_deref().is_none_or(|wanted| wanted == name)
+    }
+
+    /// Address and prefix length, or that it asks DHCP.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.address.map_or_else(|| "dhcp".to_owned(), |address| address.text())
+    }
+
+    /// Whether the card itself goes on asking DHCP.
+    #[must_use]
+    pub fn is_plain_dhcp(&self) -> bool {
+        self.vlan.is_none() && self.address.is_none()
+    }
+}
+
+fn parse_mac(text: &str) -> Result<Mac, String> {
+    super::facts::parse_mac(text).ok_or_else(|| format!("\"{text}\" is no MAC address"))
 }
 
 /// Name of the kernel's interface for a VLAN on a card.
@@ -88,7 +136,7 @@ pub fn networkd_files(cards: &[FixedCard]) -> Vec<(String, String)> {
         for vlan in &vlans {
             let _ = writeln!(text, "VLAN={}", vlan_name(card, *vlan));
         }
-        text.push_str(&routes(networks, None));
+        text.push_str(&rest(networks, None));
         files.push((format!("05-meadow-{card}.network"), text));
         for vlan in vlans {
             let name = vlan_name(card, vlan);
@@ -96,27 +144,40 @@ pub fn networkd_files(cards: &[FixedCard]) -> Vec<(String, String)> {
                 format!("05-meadow-{name}.netdev"),
                 format!("[NetDev]\nName={name}\nKind=vlan\n\n[VLAN]\nId={vlan}\n"),
             ));
-            let body = section(networks, Some(vlan)) + &routes(networks, Some(vlan));
+            let body = section(networks, Some(vlan)) + &rest(networks, Some(vlan));
             files.push((format!("05-meadow-{name}.network"), format!("[Match]\nName={name}\n{body}")));
         }
     }
     files
 }
 
+fn asks_dhcp(networks: &[FixedNetwork], vlan: Option<u16>) -> bool {
+    networks.iter().any(|network| network.vlan == vlan && network.address.is_none())
+}
+
+fn addresses(networks: &[FixedNetwork], vlan: Option<u16>) -> impl Iterator<Item = FixedAddress> {
+    networks.iter().filter(move |network| network.vlan == vlan).filter_map(|network| network.address)
+}
+
 fn section(networks: &[FixedNetwork], vlan: Option<u16>) -> String {
-    let mut text = String::from(
-        "\n[Link]\nRequiredForOnline=no\n\n[Network]\nDHCP=no\nIPv6AcceptRA=yes\nLinkLocalAddressing=ipv6\nKeepConfiguration=yes\n",
+    let dhcp = if asks_dhcp(networks, vlan) { "ipv4" } else { "no" };
+    let mut text = format!(
+        "\n[Link]\nRequiredForOnline=no\n\n[Network]\nDHCP={dhcp}\nIPv6AcceptRA=yes\nLinkLocalAddressing=ipv6\nKeepConfiguration=yes\n",
     );
-    for network in networks.iter().filter(|network| network.vlan == vlan) {
-        let _ = writeln!(text, "Address={}", network.text());
+    for address in addresses(networks, vlan) {
+        let _ = writeln!(text, "Address={}", address.text());
     }
     text
 }
 
-fn routes(networks: &[FixedNetwork], vlan: Option<u16>) -> String {
+fn rest(networks: &[FixedNetwork], vlan: Option<u16>) -> String {
     let mut text = String::new();
-    for gateway in networks.iter().filter(|network| network.vlan == vlan).filter_map(|network| network.gateway) {
+    for gateway in addresses(networks, vlan).filter_map(|address| address.gateway) {
         let _ = write!(text, "\n[Route]\nGateway={gateway}\nGatewayOnLink=yes\n");
+    }
+    if asks_dhcp(networks, vlan) {
+        // As in the image's own file: the same identity as in firmware and initrd, so the same address.
+        text.push_str("\n[DHCPv4]\nClientIdentifier=mac\nUseHostname=no\nUseDomains=no\nSendHostname=no\n");
     }
     text
 }
@@ -137,8 +198,8 @@ mod tests {
     #[test]
     fn sound_and_odd_records() {
         let fixed = FixedNetwork::parse(&network("192.0.2.7/24", Some("192.0.2.1"), Some(7))).unwrap();
-        assert!(fixed.is_for(MAC) && !fixed.is_for([0; 6]));
-        assert_eq!((fixed.text().as_str(), fixed.vlan), ("192.0.2.7/24", Some(7)));
+        assert!(fixed.is_for("eth0", MAC) && !fixed.is_for("eth0", [0; 6]));
+        assert_eq!((fixed.address.unwrap().text().as_str(), fixed.vlan), ("192.0.2.7/24", Some(7)));
         assert!(FixedNetwork::parse(&network("2001:db8::7/64", Some("fe80::1"), None)).is_ok());
         for (address, gateway, vlan) in [
             ("192.0.2.7", None, None),
@@ -169,11 +230,27 @@ mod tests {
         assert!(!files[2].1.contains("Gateway="));
     }
 
+    #[test]
+    fn a_seed_names_cards_and_asks_dhcp_on_a_vlan() {
+        let network = |card, vlan, address: Option<&str>| {
+            let address = address.map(str::to_owned);
+            FixedNetwork::of_seed(&seed::Network { card, vlan, address, gateway: None }).unwrap()
+        };
+        let tagged = network(seed::Card::Name("eth0".to_owned()), Some(7), None);
+        assert!(tagged.is_for("eth0", MAC) && !tagged.is_for("eth1", MAC) && !tagged.is_plain_dhcp());
+        assert!(network(seed::Card::Any, None, None).is_plain_dhcp());
+        let files = networkd_files(&[("eth0".to_owned(), MAC, vec![tagged])]);
+        assert!(files[0].1.contains("DHCP=no\nIPv6") && files[0].1.contains("VLAN=eth0.7\n"), "{}", files[0].1);
+        assert!(files[2].1.contains("DHCP=ipv4\n") && files[2].1.contains("ClientIdentifier=mac\n"), "{}", files[2].1);
+        let odd = seed::Network { card: seed::Card::Mac("x".to_owned()), vlan: None, address: None, gateway: None };
+        assert!(FixedNetwork::of_seed(&odd).is_err());
+    }
+
     proptest! {
         #[test]
         fn any_text_is_an_address_or_not(text in "[0-9a-f.:/]{0,24}") {
             if let Ok(fixed) = FixedNetwork::parse(&network(&text, None, None)) {
-                prop_assert!(fixed.prefix_len > 0);
+                prop_assert!(fixed.address.unwrap().prefix_len > 0);
             }
         }
     }

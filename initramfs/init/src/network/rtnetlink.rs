@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 
-use super::FixedNetwork;
+use super::FixedAddress;
 use crate::dhcp::Lease;
 
 const HEADER: usize = 16;
@@ -83,7 +83,7 @@ impl Rtnetlink {
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub(super) fn fix(&self, index: u32, network: &FixedNetwork) -> anyhow::Result<()> {
+    pub(super) fn fix(&self, index: u32, network: &FixedAddress) -> anyhow::Result<()> {
         let own = Address { address: network.address, prefix_len: network.prefix_len, lifetime: None };
         self.request(&own.message(RTM_NEWADDR, index)).context("cannot set the fixed address")?;
         if let Some(gateway) = network.gateway {

@@ -49,6 +49,8 @@ pub struct BootReport {
     pub slot: Option<Slot>,
     /// Serial number of the disk that it was on; `None` for one from the network.
     pub disk: Option<String>,
+    /// Whether this boot came from a stick.
+    pub stick: bool,
     /// The node's own, mounted as `/var`; `None` where that is in RAM.
     pub state: Option<StateReport>,
     /// All steps so far.

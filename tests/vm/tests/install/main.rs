@@ -60,7 +60,7 @@ fn nodes_install_themselves_are_unlocked_over_ssh_updated_and_survive_a_broken_u
     second.power_off().expect("off");
     second.boot_from_disk();
     second.enrol(&certificate).expect("enrolled");
-    second.plug_in(chip);
+    second.plug_in_tpm(chip);
     story.site.rack_mut().power_on(2).expect("power");
     story.wait_stage(&[1, 2], "dropbear");
     let wrong = story.unlock("node-1", "a wrong passphrase");

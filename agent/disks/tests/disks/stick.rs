@@ -1,0 +1,127 @@
+//! A node that runs from a stick is installed from it, where no boot server has the image.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+
+use gptman::{GPT, GPTPartitionEntry};
+use meadow_disks::Machine;
+use meadow_model::install::{BootSlot, DiskReply, DiskRequest, InstallMode, Partition};
+
+use crate::image;
+use crate::install::{assert_complete, run};
+use crate::keys::{ask, why};
+use crate::machine::MadeUp;
+
+const MIB: u64 = 1 << 20;
+/// Name, first MiB and MiBs.
+const PARTITIONS: [(&str, u64, u64); 4] =
+    [("meadow-bios", 1, 1), ("meadow-esp", 2, 64), ("meadow-root-a", 66, 8), ("meadow-seed", 74, 4)];
+
+fn place((name, start, size): (&str, u64, u64), number: u32) -> Partition {
+    Partition { number, name: name.to_owned(), type_guid: String::new(), start: start * MIB, size: size * MIB }
+}
+
+/// Plugs in a stick with the image of version 1.
+fn plug_in_stick(machine: &MadeUp, name: &str, serial: &str) {
+    machine.plug_in(name, serial, 80 * MIB);
+    let disk = File::options().read(true).write(true).open(machine.disk_node(name)).unwrap();
+    let mut table = GPT::new_from(&mut &disk, 512, [7; 16]).unwrap();
+    for ((label, start, size), number) in PARTITIONS.into_iter().zip(1..) {
+        table[number] = GPTPartitionEntry {
+            partition_type_guid: [1; 16],
+            unique_partition_guid: [number as u8; 16],
+            starting_lba: start * 2048,
+            ending_lba: (start + size) * 2048 - 1,
+            attribute_bits: 0,
+            partition_name: label.into(),
+        };
+    }
+    table.write_into(&mut &disk).unwrap();
+    let folder = image::make(machine, 1);
+    fs::write(folder.join("manifest.json.sig"), "signed").unwrap();
+    let esp = File::options().read(true).write(true).open(machine.partition_node(name, &place(PARTITIONS[1], 2)));
+    let esp = esp.unwrap();
+    fatfs::format_volume(&esp, fatfs::FormatVolumeOptions::new()).unwrap();
+    let system = fatfs::FileSystem::new(&esp, fatfs::FsOptions::new()).unwrap();
+    for made in ["EFI", "EFI/BOOT", "meadow", "meadow/a", "meadow/grub"] {
+        system.root_dir().create_dir(made).unwrap();
+    }
+    for (from, to) in [
+        ("vmlinuz", "meadow/a/vmlinuz"),
+        ("initrd", "meadow/a/initrd"),
+        ("uki.efi", "meadow/a/uki.efi"),
+        ("manifest.json", "meadow/a/manifest.json"),
+        ("manifest.json.sig", "meadow/a/manifest.json.sig"),
+        ("grub/boot.img", "meadow/grub/boot.img"),
+        ("grub/core.img", "meadow/grub/core.img"),
+        ("grub/bootx64.efi", "EFI/BOOT/BOOTX64.EFI"),
+    ] {
+        system.root_dir().create_file(to).unwrap().write_all(&fs::read(folder.join(from)).unwrap()).unwrap();
+    }
+    system.unmount().unwrap();
+    let root = machine.partition_node(name, &place(PARTITIONS[2], 3));
+    fs::write(root, image::artifact("root.img", 1)).unwrap();
+}
+
+fn folder(machine: &MadeUp) -> PathBuf {
+    machine.stick_folder()
+}
+
+#[test]
+fn the_stick_gives_the_whole_image_and_is_only_read() {
+    let machine = MadeUp::new(4 << 30);
+    plug_in_stick(&machine, "sdb", "S2");
+    machine.boots_stick("S2");
+    let before = image::digest(&machine.disk_node("sdb"));
+    for _ in 0..2 {
+        assert!(matches!(ask(&machine, &DiskRequest::StickImage), DiskReply::Done { disk: None, .. }));
+    }
+    for name in ["manifest.json", "manifest.json.sig", "vmlinuz"] {
+        assert_eq!(
+            fs::read(folder(&machine).join(name)).unwrap(),
+            fs::read(machine.folder().join("image-1").join(name)).unwrap()
+        );
+    }
+    let mut work = image::work(&machine, InstallMode::System);
+    work.image = folder(&machine).to_str().map(str::to_owned);
+    let DiskReply::Done { recovery_key, .. } = ask(&machine, &DiskRequest::Install(Box::new(work.clone()))) else {
+        panic!("not installed")
+    };
+    assert!(!folder(&machine).exists(), "its memory is free again");
+    assert_eq!(image::digest(&machine.disk_node("sdb")), before);
+    assert_complete(&machine, &work, recovery_key.as_ref());
+}
+
+#[test]
+fn a_damaged_stick_installs_nothing() {
+    let machine = MadeUp::new(4 << 30);
+    plug_in_stick(&machine, "sdb", "S2");
+    machine.boots_stick("S2");
+    let root = machine.partition_node("sdb", &place(PARTITIONS[2], 3));
+    let mut bytes = image::artifact("root.img", 1);
+    bytes[70_000] ^= 1;
+    fs::write(root, bytes).unwrap();
+    ask(&machine, &DiskRequest::StickImage);
+    let mut work = image::work(&machine, InstallMode::System);
+    work.image = folder(&machine).to_str().map(str::to_owned);
+    let blank = image::digest(&machine.disk());
+    let refused = run(&machine, &work).unwrap_err();
+    assert!(refused.contains("root.img") && refused.contains("nothing was written"), "{refused}");
+    assert_eq!(image::digest(&machine.disk()), blank);
+}
+
+#[test]
+fn only_the_stick_that_booted_is_read() {
+    let machine = MadeUp::new(4 << 30);
+    assert!(why(ask(&machine, &DiskRequest::StickImage)).contains("did not boot from a stick"));
+    machine.boots("S1", BootSlot::A);
+    assert!(why(ask(&machine, &DiskRequest::StickImage)).contains("did not boot from a stick"));
+    machine.boots_stick("S2");
+    assert!(why(ask(&machine, &DiskRequest::StickImage)).contains("plug it in"));
+    plug_in_stick(&machine, "sdb", "S2");
+    plug_in_stick(&machine, "sdc", "S3");
+    assert!(matches!(ask(&machine, &DiskRequest::StickImage), DiskReply::Done { .. }));
+    machine.change("sdc", |disk| disk.serial = Some("S2".to_owned()));
+    assert!(why(ask(&machine, &DiskRequest::StickImage)).contains("several sticks"));
+}

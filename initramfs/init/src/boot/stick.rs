@@ -1,0 +1,138 @@
+//! A stick: what its seed says, or where there is none, what a server on the LAN says.
+
+use std::time::Duration;
+
+use super::find_disk::settled;
+use super::start_root::Root;
+use super::{Boot, Setback};
+use crate::disks::{Layout, is_there, same_serial, serial};
+use crate::dropbear::Purpose;
+use crate::http;
+use crate::policy::{self, Action, Decision, Policy};
+use crate::root::RootSpec;
+use crate::seed::Seed;
+use crate::slot::Slot;
+use crate::system::{RUN_DIR, uptime, write_private};
+
+/// For a driver that is late, or a cable that is plugged in by and by; the booted system goes on with it in any case.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);
+/// For a disk that the seed names and that shows itself later than the stick.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long to look for a Meadow server on the LAN.
+const SERVER_PATIENCE: Duration = Duration::from_secs(20);
+
+/// This boot came from a stick.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stick {
+    /// Whether the root is to come from a server where one has it.
+    from_network: bool,
+}
+
+impl Boot {
+    /// A stick that is there to install this computer has done its work once the disk that it names is installed: that disk
+    /// comes first then, as if the stick had been pulled. Which slot the stick's boot loader took says nothing of it.
+    pub(super) fn past_the_stick(
+        &self,
+        disks: Vec<Layout>,
+        slot: Option<Slot>,
+        esp: Option<&str>,
+    ) -> (Vec<Layout>, Option<Slot>) {
+        let stick = disks.first().filter(|layout| layout.is_stick()).and_then(|layout| layout.seed.as_ref());
+        // What is wrong with a seed is said when it is used.
+        let seed = stick.and_then(|partition| Seed::read(&partition.path()).ok().flatten());
+        let Some(wanted) = seed.and_then(|seed| seed.installs_onto) else { return (disks, slot) };
+        let (begin, end) = (uptime(), uptime() + DISK_PATIENCE);
+        while !is_there(&wanted) && uptime() < end {
+            let known = self.arrivals.count();
+            self.wait_for_arrival(known, begin, end, || {
+                format!("for the disk with the serial number {wanted}, which the stick's seed names")
+            });
+        }
+        let mut disks: Vec<Layout> = settled(esp).into_iter().filter(Layout::has_root).collect();
+        let is_wanted = |layout: &Layout| serial(&layout.disk).is_some_and(|found| same_serial(&found, &wanted));
+        let Some(place) = disks.iter().position(|layout| layout.has_state() && is_wanted(layout)) else {
+            return (disks, slot);
+        };
+        self.log.say(&format!("this computer is installed on the disk {wanted}, which is tried before the stick"));
+        let installed = disks.remove(place);
+        disks.insert(0, installed);
+        (disks, None)
+    }
+
+    /// Does what the seed says before the root starts. Nothing that is wrong with it keeps the stick from booting.
+    pub(super) fn use_stick(&mut self, layout: &Layout) {
+        let Some(partition) = layout.seed.as_ref().filter(|_| layout.is_stick() && self.stick.is_none()) else {
+            return;
+        };
+        let seed = Seed::read(&partition.path()).unwrap_or_else(|why| {
+            self.log.say(&why);
+            None
+        });
+        self.stick = Some(Stick { from_network: seed.as_ref().is_some_and(|seed| seed.from_network) });
+        match seed {
+            Some(seed) => self.use_seed(seed),
+            None => self.ask_the_lan(),
+        }
+    }
+
+    fn use_seed(&mut self, seed: Seed) {
+        self.log.milestone("seed", "");
+        seed.warnings.iter().for_each(|warning| self.log.say(warning));
+        self.complain(write_private(&format!("{RUN_DIR}/seed.json"), &seed.json));
+        let allowed = self.dropbear.allow(&seed.authorized_keys, Purpose::Look, &self.children, &self.log);
+        self.complain(allowed.map_err(|error| error.context("SSH will not be there")));
+        if seed.network.is_empty() {
+            return;
+        }
+        self.network.fix(seed.network);
+        if !self.network.wait_fixed(ADDRESS_PATIENCE) {
+            self.log.say(
+                "an address of the stick's seed is not in use, since its card is not there or has no driver: compare the seed's cards (`meadow image seed --show`) with the lines above",
+            );
+        }
+    }
+
+    /// A server on the LAN may know this machine, as if it had booted over the network.
+    fn ask_the_lan(&mut self) {
+        self.log
+            .say("this stick has no seed (`meadow image seed` writes one); looking for a Meadow server on this LAN");
+        let Some(uplink) = self.network.server_within(SERVER_PATIENCE, &self.log) else {
+            return self.log.say("no Meadow server answers on this LAN");
+        };
+        let answer = http::get(&uplink.route, &uplink.path("boot.json"), policy::LIMIT);
+        let decided = match &answer {
+            Ok((status, body)) => Policy::default().decide(Ok((*status, body.as_slice()))),
+            Err(error) => Policy::default().decide(Err(format!("{} does not answer: {error}", uplink.route.base))),
+        };
+        match (decided, answer) {
+            ((Decision::Boot, Some(config)), Ok((_, body))) if config.action == Action::Boot => {
+                self.log.say(&format!("{} tells where this machine enrols", uplink.route.base));
+                self.complain(write_private(&format!("{RUN_DIR}/boot.json"), &body));
+            }
+            ((Decision::Wait { why, .. }, _), _) => self.log.say(&why),
+            _ => {}
+        }
+    }
+
+    /// The root from a server, where the seed wants that and a server has the very same; else the stick's own is as good.
+    pub(super) fn fetched_if_wanted(&mut self, spec: &RootSpec) -> Option<Root> {
+        self.stick.filter(|stick| stick.from_network)?;
+        let Some(uplink) = self.network.server_within(SERVER_PATIENCE, &self.log) else {
+            self.log.say("no Meadow server answers; the stick's own root is taken");
+            return None;
+        };
+        match self.fetch_root(spec, &uplink) {
+            Ok(()) => Some(Root::Memory(uplink)),
+            Err(Setback::Retry(error)) => {
+                self.log.say(&format!(
+                    "{error:#}; the stick's own root is taken (write the stick anew where the server has another image)"
+                ));
+                None
+            }
+            Err(Setback::Stop(why)) => {
+                self.log.say(&format!("{why}; the stick's own root is taken"));
+                None
+            }
+        }
+    }
+}
