@@ -78,7 +78,7 @@ fix: prerequisites ## Format the code and apply what the linters propose
 	@cargo clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
 	@cargo fmt
 
-bench: image ## Measure what docs/specification.md publishes
+bench: image image-variants ## Measure what docs/specification.md publishes
 	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' tests/make/bench
 
 soak: image ## The long tests: cold caches, many boots, many cases (ROUNDS, CASES)

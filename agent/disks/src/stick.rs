@@ -17,18 +17,18 @@ use crate::progress::Progress;
 use crate::{DiskError, table};
 
 /// Where a file is on the stick's ESP (`image/README.md`), and in an image's folder.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 10] = [
     ("meadow/a/vmlinuz", "vmlinuz"),
     ("meadow/a/initrd", "initrd"),
     ("meadow/a/uki.efi", "uki.efi"),
+    ("meadow/a/uki.efi.sig", "uki.efi.sig"),
     ("meadow/a/manifest.json", "manifest.json"),
     ("meadow/a/manifest.json.sig", "manifest.json.sig"),
     ("meadow/grub/boot.img", "grub/boot.img"),
     ("meadow/grub/core.img", "grub/core.img"),
     ("EFI/BOOT/BOOTX64.EFI", "grub/bootx64.efi"),
+    ("secureboot.cer", "secureboot.cer"),
 ];
-/// For GRUB under Secure Boot.
-const SIGNATURE: (&str, &str) = ("meadow/a/uki.efi.sig", "uki.efi.sig");
 /// Larger than any of them.
 const LARGEST: u64 = 128 << 20;
 
@@ -51,9 +51,6 @@ pub(crate) fn gather(machine: &dyn Machine, progress: &mut Progress<'_>) -> Resu
     for (from, to) in FILES {
         let bytes = esp.read(from, LARGEST)?.ok_or_else(|| incomplete(from))?;
         write(&folder.join(to), &bytes)?;
-    }
-    if let Some(bytes) = esp.read(SIGNATURE.0, LARGEST)? {
-        write(&folder.join(SIGNATURE.1), &bytes)?;
     }
     let root = folder.join(ROOT);
     symlink(place(layout::ROOT_A)?, &root).map_err(DiskError::io("make", &root))

@@ -9,6 +9,7 @@ mod cpio;
 mod dhcp_wait;
 mod downloads;
 mod host;
+mod installed;
 mod measure;
 mod memory;
 mod payload;
@@ -52,6 +53,7 @@ struct Arguments {
 enum Subject {
     Payload,
     Boot,
+    Installed,
     Memory,
     Agent,
     BootServer,
@@ -63,6 +65,7 @@ impl Subject {
         match self {
             Self::Payload => "payload",
             Self::Boot => "boot",
+            Self::Installed => "installed",
             Self::Memory => "memory",
             Self::Agent => "agent",
             Self::BootServer => "boot-server",
@@ -74,6 +77,7 @@ impl Subject {
         match self {
             Self::Payload => "Payload",
             Self::Boot => "From power-on to a ready node",
+            Self::Installed => "An installed node",
             Self::Memory => "Memory of a netbooted node",
             Self::Agent => "The agent of a seed",
             Self::BootServer => "The boot server",
@@ -91,6 +95,11 @@ impl Subject {
                  on the same path. Image and peer take turns; ratios are taken round by round. The router is stock \
                  dnsmasq, which pings an address for 3 s before it first offers it: that wait is counted, and shown \
                  apart."
+            }
+            Self::Installed => {
+                "A netbooted BIOS machine with 1 GiB and a blank disk of 4 GiB is installed, switched on from its disk, \
+                 opened with `meadow unlock`, and updated to an image that differs in one program. The peer is what the \
+                 host takes to write the same files of the image."
             }
             Self::Memory => {
                 "BIOS PXE machines get less and less memory (QEMU's -m) until one does not become Ready within four \
@@ -116,6 +125,7 @@ impl Subject {
         match self {
             Self::Payload => payload::measure(&payload::manifest()?),
             Self::Boot => boot::measure(arguments.rounds, arguments.memory, progress),
+            Self::Installed => installed::measure(arguments.rounds, progress),
             Self::Memory => memory::measure(progress),
             Self::Agent => agent_usage::measure(progress),
             Self::BootServer => boot_server_usage::measure(arguments.rounds, progress),

@@ -51,6 +51,8 @@ fn plug_in_stick(machine: &MadeUp, name: &str, serial: &str) {
         ("vmlinuz", "meadow/a/vmlinuz"),
         ("initrd", "meadow/a/initrd"),
         ("uki.efi", "meadow/a/uki.efi"),
+        ("uki.efi.sig", "meadow/a/uki.efi.sig"),
+        ("secureboot.cer", "secureboot.cer"),
         ("manifest.json", "meadow/a/manifest.json"),
         ("manifest.json.sig", "meadow/a/manifest.json.sig"),
         ("grub/boot.img", "meadow/grub/boot.img"),
