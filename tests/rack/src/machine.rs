@@ -1,7 +1,8 @@
 //! One machine of the rack.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -81,6 +82,7 @@ impl Machine {
             uuid: format!("{}00-0000-4000-8000-{:012x}", run.id(), wanted.number),
             tap: lan.tap(usize::from(wanted.number))?,
             disk,
+            write_log: None,
             disk_first: false,
             stick: None,
             control: run.file(format!("{name}.qmp")),
@@ -152,6 +154,24 @@ impl Machine {
     /// From the next time that it is switched on, no stick is plugged in.
     pub fn pull_stick(&mut self) {
         self.hardware.stick = None;
+    }
+
+    /// From the next time that it is switched on, every write to its disk is recorded in `log`; what the disk holds before,
+    /// lies in `base`.
+    ///
+    /// # Errors
+    /// When the disk cannot be copied.
+    pub fn record_writes(&mut self, base: &Path, log: &Path) -> Result<()> {
+        let copied = Command::new("cp").arg("--sparse=always").args([self.hardware.disk.as_path(), base]).status();
+        anyhow::ensure!(copied.context("cannot run cp")?.success(), "cannot copy the disk of {}", self.name());
+        File::create(log).with_context(|| format!("cannot make {}", log.display()))?;
+        self.hardware.write_log = Some(log.to_owned());
+        Ok(())
+    }
+
+    /// From the next time that it is switched on, no write is recorded.
+    pub fn stop_recording(&mut self) {
+        self.hardware.write_log = None;
     }
 
     /// Its serial line.

@@ -27,6 +27,8 @@ pub struct Hardware {
     pub tap: String,
     /// Its disk, a raw file.
     pub disk: PathBuf,
+    /// Where every write to the disk is recorded; `None` where none is.
+    pub write_log: Option<PathBuf>,
     /// Whether firmware tries the disk before the network.
     pub disk_first: bool,
     /// A stick that is plugged in, a raw file; firmware tries it before all others.
@@ -60,7 +62,7 @@ impl Hardware {
         self.add_firmware(&mut arguments);
         arguments.add("-netdev", format!("tap,id=n0,ifname={},script=no,downscript=no", self.tap));
         arguments.add("-device", self.network_card());
-        arguments.add("-drive", format!("if=none,id=d0,format=raw,discard=unmap,file={}", self.disk.display()));
+        arguments.add("-drive", self.disk_drive());
         let turn = if self.disk_first { 1 } else { 3 };
         arguments.add("-device", format!("virtio-blk-pci,drive=d0,serial={},bootindex={turn}", self.name));
         if let Some(stick) = &self.stick {
@@ -104,6 +106,18 @@ impl Hardware {
                     }
                 }
             }
+        }
+    }
+
+    fn disk_drive(&self) -> String {
+        let disk = self.disk.display();
+        match &self.write_log {
+            None => format!("if=none,id=d0,format=raw,discard=unmap,file={disk}"),
+            Some(log) => format!(
+                "if=none,id=d0,driver=blklogwrites,discard=unmap,log-sector-size=512,file.driver=raw,file.discard=unmap,\
+                 file.file.driver=file,file.file.filename={disk},log.driver=file,log.filename={}",
+                log.display()
+            ),
         }
     }
 
@@ -156,6 +170,7 @@ mod tests {
             mac: "52:54:00:00:00:01".to_owned(),
             tap: "tap1".to_owned(),
             disk: "/d.disk".into(),
+            write_log: None,
             disk_first: false,
             stick: None,
             serial: "/s.log".into(),

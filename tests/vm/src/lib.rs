@@ -6,6 +6,7 @@ pub mod forged;
 pub mod installed_host;
 pub mod node_disk;
 pub mod sealer;
+pub mod write_log;
 
 use std::fs;
 use std::net::IpAddr;

@@ -66,6 +66,9 @@ pub(super) fn lines(disk: &InstalledDisk) -> Vec<(&'static str, String)> {
         ("Slots", format!("runs {}, blessed {}", slot(disk.running), slot(disk.blessed))),
         ("SSH key", format!("{} ({kept})", disk.host_key)),
     ];
+    if let Some(slot) = disk.went_back_from {
+        lines.push(("Went back", format!("from slot {}, whose image did not start or was not well", slot.letter())));
+    }
     lines.extend(disk.keys.iter().map(|slot| ("Key", key(slot))));
     lines
 }

@@ -55,7 +55,7 @@ fn secure_boot(hardware: &Hardware) -> &'static str {
     match hardware.secure_boot {
         Some(true) => "on",
         Some(false) => {
-            "off: who changes the boot loader on the disk is not noticed; enrol secureboot.cer, see the guide"
+            "off: who changes the boot loader is not noticed, and a TPM slot only protects a disk that leaves its machine; enrol secureboot.cer, see the guide"
         }
         None => "unsupported: who changes the boot loader on the disk is not noticed",
     }

@@ -3,6 +3,7 @@
 //!
 //! One test, one rack: each step needs the one before, and each boot costs time.
 
+mod power_cut;
 mod story;
 mod update;
 
@@ -90,6 +91,7 @@ fn nodes_install_themselves_are_unlocked_over_ssh_updated_and_survive_a_broken_u
     story.site.rack_mut().machine(2).expect("there").expect_restart();
     story.ok(&["node", "reboot", "node-2", "--yes", "--accept-risk=reboot"]);
     story.site.rack_mut().machine(1).expect("there").power_off().expect("off");
+    power_cut::record(&mut story);
     story.site.rack_mut().power_on(1).expect("power");
     story.wait_stage(&[1], "dropbear");
     let opened = story.unlock("node-1", PASSPHRASE);
@@ -101,4 +103,5 @@ fn nodes_install_themselves_are_unlocked_over_ssh_updated_and_survive_a_broken_u
     update::roll_out_a_good_image(&mut story);
     update::a_broken_image_goes_back_by_itself(&mut story);
     assert_eq!(who(&story.nodes()), who(&before));
+    power_cut::none_loses_the_node(&mut story);
 }

@@ -39,7 +39,7 @@ fn slots(story: &Story, node: &str) -> (String, String) {
 }
 
 /// Waits until a machine that restarts by itself asks for its passphrase, and opens it.
-fn open(story: &mut Story, number: usize) {
+pub(crate) fn open(story: &mut Story, number: usize) {
     story.wait_stage(&[number], "dropbear");
     let opened = story.unlock(&format!("node-{number}"), PASSPHRASE);
     assert!(opened.status.success(), "{opened:?}");

@@ -1,0 +1,176 @@
+//! The writes to a disk as QEMU's `blklogwrites` records them, and the disk as a power cut at one of them leaves it.
+//!
+//! A killed QEMU is no power cut: all that the guest wrote lies in the host's page cache then. Here, of what was written since
+//! the guest's last flush, only a part reaches the disk, and of the last write only a part of its sectors.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+const SECTOR: u64 = 512;
+/// First bytes of a log (the form is that of the kernel's dm-log-writes).
+const MAGIC: u64 = 0x006a_7366_7773_6872;
+const FLUSH: u64 = 1;
+const DISCARD: u64 = 4;
+
+/// The recorded writes.
+#[derive(Debug)]
+pub struct WriteLog {
+    log: File,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    /// Byte of the log at which its data begins.
+    data: u64,
+    sector: u64,
+    sectors: u64,
+    flags: u64,
+}
+
+impl WriteLog {
+    /// Reads the log of a machine that is off.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn open(path: &Path) -> Result<Self> {
+        let log = File::open(path).with_context(|| format!("no log of writes at {}", path.display()))?;
+        let word = |at: u64| -> Result<u64> {
+            let mut bytes = [0; 8];
+            log.read_exact_at(&mut bytes, at)?;
+            Ok(u64::from_le_bytes(bytes))
+        };
+        ensure!(word(0)? == MAGIC, "{} is no log of writes", path.display());
+        let (mut entries, mut at) = (Vec::new(), SECTOR);
+        for _ in 0..word(16)? {
+            let entry = Entry { data: at + SECTOR, sector: word(at)?, sectors: word(at + 8)?, flags: word(at + 16)? };
+            at = entry.data + if entry.flags & DISCARD == 0 { entry.sectors * SECTOR } else { 0 };
+            entries.push(entry);
+        }
+        Ok(Self { log, entries })
+    }
+
+    /// Makes the disk `to` out of `from`, the disk before the first write, as a power cut leaves it. Where it happens, and
+    /// what of the unflushed writes is lost, follows from the seed; what it did, for people.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn cut_power(&self, from: &Path, to: &Path, seed: u64) -> Result<String> {
+        let copied = Command::new("cp").args(["--sparse=always", "--"]).args([from, to]).status();
+        ensure!(copied.context("cannot run cp")?.success(), "cannot copy {}", from.display());
+        let disk = OpenOptions::new().write(true).open(to)?;
+        let mut random = Random(seed);
+        let end = self.moment(&mut random);
+        let flushed = self.entries[..end].iter().rposition(|entry| entry.flags & FLUSH != 0).map_or(0, |at| at + 1);
+        let mut lost = 0;
+        for (index, entry) in self.entries[..end].iter().enumerate() {
+            if index < flushed {
+                self.apply(&disk, *entry, entry.sectors)?;
+            } else if random.below(2) == 0 {
+                lost += 1;
+            } else {
+                let whole = index + 1 < end;
+                let sectors = if whole { entry.sectors } else { random.below(entry.sectors + 1) };
+                self.apply(&disk, *entry, sectors)?;
+            }
+        }
+        disk.sync_all()?;
+        let (all, open) = (self.entries.len(), end - flushed);
+        Ok(format!("seed {seed}: cut after {end} of {all} writes, {lost} of {open} unflushed ones are lost"))
+    }
+
+    /// Any moment, or one just behind a flush, where what depends on the order of writes is decided.
+    fn moment(&self, random: &mut Random) -> usize {
+        let count = self.entries.len();
+        let anywhere = random.index(count + 1);
+        let flushes: Vec<usize> = (0..count).filter(|index| self.entries[*index].flags & FLUSH != 0).collect();
+        if flushes.is_empty() || random.below(2) == 0 {
+            return anywhere;
+        }
+        (flushes[random.index(flushes.len())] + 1 + random.index(4)).min(count)
+    }
+
+    fn apply(&self, disk: &File, entry: Entry, sectors: u64) -> Result<()> {
+        // A discarded block may read as anything; as it was is the harder case for whoever takes it for zeros.
+        if entry.flags & DISCARD != 0 {
+            return Ok(());
+        }
+        let mut bytes = vec![0; usize::try_from(sectors * SECTOR)?];
+        self.log.read_exact_at(&mut bytes, entry.data)?;
+        Ok(disk.write_all_at(&bytes, entry.sector * SECTOR)?)
+    }
+}
+
+/// `SplitMix64` (Steele, Lea and Flood, 2014): the same seed gives the same cut.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    fn index(&mut self, end: usize) -> usize {
+        usize::try_from(self.below(end as u64)).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn entry(log: &mut Vec<u8>, sector: u64, sectors: u64, flags: u64, fill: u8) {
+        let begin = log.len();
+        for word in [sector, sectors, flags, sectors * SECTOR] {
+            log.extend_from_slice(&word.to_le_bytes());
+        }
+        log.resize(begin + 512, 0);
+        if flags & DISCARD == 0 {
+            log.resize(begin + 512 + usize::try_from(sectors * SECTOR).unwrap(), fill);
+        }
+    }
+
+    #[test]
+    fn what_was_flushed_is_there_whatever_the_seed_and_the_rest_may_be_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log_path, from, to) = (folder.path().join("log"), folder.path().join("from"), folder.path().join("to"));
+        let mut log = Vec::new();
+        for word in [MAGIC, 1, 5, SECTOR] {
+            log.extend_from_slice(&word.to_le_bytes());
+        }
+        log.resize(512, 0);
+        entry(&mut log, 1, 1, 0, b'a');
+        entry(&mut log, 0, 0, FLUSH, 0);
+        entry(&mut log, 1, 1, DISCARD, 0);
+        entry(&mut log, 2, 2, 0, b'b');
+        entry(&mut log, 1, 1, 0, b'c');
+        fs::write(&log_path, &log).unwrap();
+        fs::write(&from, vec![b'0'; 4096]).unwrap();
+        let log = WriteLog::open(&log_path).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            log.cut_power(&from, &to, seed).unwrap();
+            let disk = fs::read(&to).unwrap();
+            assert_eq!((disk.len(), disk[0]), (4096, b'0'));
+            seen.insert((disk[512], disk[1024], disk[1536]));
+        }
+        // Nothing, the flushed one, each of the unflushed ones alone and both, and half of the larger one.
+        for expected in [b"000", b"a00", b"c00", b"abb", b"cbb", b"ab0"] {
+            assert!(seen.contains(&(expected[0], expected[1], expected[2])), "{expected:?} of {seen:?}");
+        }
+        // `c` overwrites `a` in place, so without `a` there is nothing behind the flush.
+        assert!(!seen.iter().any(|disk| disk.0 == b'0' && disk.1 == b'b'), "{seen:?}");
+    }
+}
