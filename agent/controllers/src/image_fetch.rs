@@ -122,6 +122,7 @@ async fn small(source: &str, folder: &str, name: &str) -> Result<Vec<u8>, Artifa
     Ok(bytes)
 }
 
-fn percent(done: u64, whole: u64) -> u8 {
+/// How much of the whole is done.
+pub(crate) fn percent(done: u64, whole: u64) -> u8 {
     u8::try_from(done.saturating_mul(100) / whole.max(1)).unwrap_or(100).min(100)
 }

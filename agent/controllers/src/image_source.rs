@@ -1,6 +1,5 @@
 //! Fetches the image that the boot server has now: checked by the build key's signature and by each digest.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -8,12 +7,12 @@ use meadow_client::{ARTIFACTS, ArtifactError, fetch_artifact};
 use meadow_host::files::{self, Access, FileError};
 use meadow_host::incoming::IncomingFile;
 use meadow_pki::{PkiError, check_manifest};
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-const MANIFEST: &str = "manifest.json";
-const SIGNATURE: &str = "manifest.json.sig";
-const LARGEST_MANIFEST: u64 = 1 << 20;
+use crate::image_fetch::percent;
+use crate::image_manifest::{Artifact, ImageManifest, LARGEST_MANIFEST, ManifestError};
+use crate::image_store::{MANIFEST, SIGNATURE};
+
 /// What an installed system consists of.
 pub const SYSTEM: [&str; 9] = [
     "vmlinuz",
@@ -54,8 +53,8 @@ pub enum ImageError {
     #[error("{0}; build the image and this node's with one key, or boot the node from the new image once")]
     Signature(#[from] PkiError),
     /// The manifest is not of the form that this program knows.
-    #[error("the image's manifest cannot be read: {0}")]
-    Manifest(#[from] serde_json::Error),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     /// The image lacks a part.
     #[error("the image has no {0}; build it again with `make image`")]
     Missing(&'static str),
@@ -67,17 +66,6 @@ pub enum ImageError {
     /// It does not fit into memory.
     #[error("{0}; the image is put together in memory before it is written: is there at least 1 GiB?")]
     Memory(std::io::Error),
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    artifacts: BTreeMap<String, Artifact>,
-}
-
-#[derive(Deserialize)]
-struct Artifact {
-    size: u64,
-    sha256: String,
 }
 
 impl ImageSource {
@@ -109,14 +97,14 @@ impl ImageSource {
         files::remove_folder(&self.folder)
     }
 
-    async fn manifest(&self) -> Result<(String, Manifest), ImageError> {
+    async fn manifest(&self) -> Result<(String, ImageManifest), ImageError> {
         let key = files::read(&self.build_key, 16 * 1024)?;
         let mut last = ImageError::NoServer;
         for authority in &self.authorities {
             match signed_manifest(authority, &key).await {
                 Ok(bytes) => {
                     files::replace(&self.folder.join(MANIFEST), &bytes, Access::Public)?;
-                    return Ok((authority.clone(), serde_json::from_slice(&bytes)?));
+                    return Ok((authority.clone(), ImageManifest::parse(&bytes)?));
                 }
                 Err(error) => last = error,
             }
@@ -157,12 +145,8 @@ async fn signed_manifest(authority: &str, key: &[u8]) -> Result<Vec<u8>, ImageEr
             bytes.extend_from_slice(piece);
             Ok(())
         };
-        fetch_artifact(authority, ARTIFACTS, name, LARGEST_MANIFEST, keep).await?;
+        fetch_artifact(authority, ARTIFACTS, name, LARGEST_MANIFEST as u64, keep).await?;
     }
     check_manifest(key, &manifest, &signature)?;
     Ok(manifest)
-}
-
-fn percent(done: u64, whole: u64) -> u8 {
-    u8::try_from(done.saturating_mul(100) / whole.max(1)).unwrap_or(100).min(100)
 }

@@ -45,6 +45,8 @@ pub struct View<'a> {
     pub state: &'a State,
     /// The nodes with their status as of now.
     pub nodes: &'a [(Node, NodeStatus)],
+    /// The node that leads the voters.
+    pub leader: &'a Name,
     /// The rollout.
     pub rollout: &'a Rollout,
     /// TCP port on which nodes hand out images.
@@ -121,7 +123,7 @@ impl View<'_> {
         let own = || Some(self.rollout.digest.clone());
         Some(NodeImage {
             voter: node.spec.voter,
-            leader: false,
+            leader: node.metadata.name == *self.leader,
             installed: disk.is_some(),
             running: disk.map_or_else(own, |disk| image(disk.running?)),
             blessed: disk.map_or_else(own, |disk| image(disk.blessed?)),

@@ -7,8 +7,9 @@ use meadow_model::install::DiskRequest;
 use meadow_pki::{PkiError, check_manifest};
 
 use crate::disk_helper::{DiskError, DiskHelper};
+use crate::image_manifest::LARGEST_MANIFEST;
+use crate::image_store::{MANIFEST, SIGNATURE};
 
-const LARGEST_MANIFEST: u64 = 1 << 20;
 const LARGEST_SIGNATURE: u64 = 16 * 1024;
 
 /// Where the stick's image comes from.
@@ -47,8 +48,8 @@ impl StickImage {
     pub async fn gather(&self, mut progress: impl FnMut(&str, Option<u8>)) -> Result<&Path, StickImageError> {
         self.disks.ask(&DiskRequest::StickImage, |step, percent| progress(step, percent)).await?;
         let key = files::read(&self.build_key, LARGEST_SIGNATURE)?;
-        let manifest = files::read(&self.folder.join("manifest.json"), LARGEST_MANIFEST)?;
-        let signature = files::read(&self.folder.join("manifest.json.sig"), LARGEST_SIGNATURE)?;
+        let manifest = files::read(&self.folder.join(MANIFEST), LARGEST_MANIFEST as u64)?;
+        let signature = files::read(&self.folder.join(SIGNATURE), LARGEST_SIGNATURE)?;
         check_manifest(&key, &manifest, &signature)?;
         Ok(&self.folder)
     }

@@ -109,7 +109,7 @@ impl Played {
         };
         let nodes: Vec<_> = self.state.nodes().values().map(|node| (node.clone(), status(node))).collect();
         let rollout = self.state.rollout().expect("one runs");
-        View { state: &self.state, nodes: &nodes, rollout, port: 7480, now: now() }.next()
+        View { state: &self.state, nodes: &nodes, leader: &name("seed"), rollout, port: 7480, now: now() }.next()
     }
 
     /// What is given next, to whom; it is begun and then ends so.

@@ -35,7 +35,8 @@ async fn step(voter: &Voter) -> Result<(), Problem> {
     let Some(rollout) = state.rollout() else { return Ok(()) };
     let status = |node: &Node| (node.clone(), voter.live.status(node, &voter.me));
     let nodes: Vec<(Node, NodeStatus)> = state.nodes().values().map(status).collect();
-    let view = View { state: &state, nodes: &nodes, rollout, port: ARTIFACT_PORT, now: SystemClock.wall() };
+    let view =
+        View { state: &state, nodes: &nodes, leader: &voter.me, rollout, port: ARTIFACT_PORT, now: SystemClock.wall() };
     let operation = rollout.operation.clone();
     match view.next() {
         Action::Give { node, action, task } => give(voter, node, action, task).await,

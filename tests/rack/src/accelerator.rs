@@ -29,8 +29,8 @@ impl Accelerator {
 }
 
 impl Accelerator {
-    /// QEMU's `-accel`. With a thread for each processor, its emulation hangs in about one boot of a hundred, before the
-    /// firmware's first byte or in the kernel's first second (seen with 7.2); with one thread for all of them a boot
+    /// QEMU's `-accel`. With a thread for each processor, its emulation hangs now and then, before the firmware's
+    /// first byte or in the kernel's first second (seen with 7.2, not provoked); with one thread for all of them a boot
     /// takes as long (45 boots each, three at once on two cores: 22.4 and 23.2 s).
     #[must_use]
     pub fn argument(self) -> &'static str {
