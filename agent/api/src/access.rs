@@ -48,6 +48,7 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::PATCH, "/v1/machines/{name}", User(Operator)),
     (Method::POST, "/v1/machines/{name}/approve", User(Operator)),
     (Method::POST, "/v1/machines/{name}/reject", User(Operator)),
+    (Method::POST, "/v1/machines/{name}/install/plan", User(Operator)),
     (Method::POST, "/v1/machines/arm", User(Operator)),
     (Method::POST, "/v1/nodes/{name}/install/plan", User(Operator)),
     (Method::POST, "/v1/nodes/{name}/reboot", User(Operator)),

@@ -61,6 +61,7 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<dyn Backend>> {
         .routes(routes!(machines::approve))
         .routes(routes!(machines::reject))
         .routes(routes!(machines::arm))
+        .routes(routes!(disks::plan_machine))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::get, nodes::remove))
         .routes(routes!(nodes::report))

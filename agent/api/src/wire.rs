@@ -1,6 +1,7 @@
 //! Bodies of requests and answers that are no resources of the model.
 
 use meadow_model::boot::BootPolicy;
+use meadow_model::install::InstallMode;
 use meadow_model::{MacAddress, Name};
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,27 @@ pub struct ApproveRequest {
     /// The lost node whose name and address it takes over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces: Option<Name>,
+}
+
+/// Plans the installation of a machine that is no node yet: `POST /v1/machines/{name}/install/plan`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanMachineRequest {
+    /// Which disk.
+    pub disk: DiskChoice,
+    /// How much of a system.
+    #[serde(default)]
+    pub mode: InstallMode,
+}
+
+/// Which disk of a machine is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskChoice {
+    /// The one with this serial number.
+    Serial(String),
+    /// The smallest one on which nothing lies.
+    SmallestBlank,
 }
 
 /// Arms the next boot of a machine with a ticket: `POST /v1/machines/arm`.

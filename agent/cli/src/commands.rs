@@ -6,6 +6,7 @@ mod disks;
 mod flash;
 mod image;
 mod init;
+mod install;
 mod join;
 mod machine;
 mod node;

@@ -2,7 +2,9 @@
 
 use http::Method;
 use meadow_api::list::ListQuery;
-use meadow_api::wire::{ApproveRequest, ArmRequest, Health, MachinePatch, NewMachine, OpenPxeRequest};
+use meadow_api::wire::{
+    ApproveRequest, ArmRequest, Health, MachinePatch, NewMachine, OpenPxeRequest, PlanMachineRequest,
+};
 use meadow_model::boot::{BootEvent, PxeStatus};
 use meadow_model::cluster::Cluster;
 use meadow_model::console::SelfView;
@@ -151,6 +153,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn plan_install(&self, name: &Name, request: &InstallRequest) -> Result<InstallPlan, ClientError> {
         self.post(&format!("/v1/nodes/{name}/install/plan"), request, None).await
+    }
+
+    /// What an installation would do to a disk of a machine that is no node yet.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn plan_machine(&self, name: &Name, request: &PlanMachineRequest) -> Result<InstallPlan, ClientError> {
+        self.post(&format!("/v1/machines/{name}/install/plan"), request, None).await
     }
 
     /// Installs a node onto a disk, with consent for a plan.

@@ -31,6 +31,40 @@ pub fn plan(node: &Name, hardware: &Hardware, serial: &str, mode: InstallMode) -
     Ok(InstallPlan { hash: hash(&plan), ..plan })
 }
 
+/// The smallest disk of `node` on which nothing lies and that would be taken: larger ones stay for storage.
+///
+/// # Errors
+/// [`Refusal::NoBlankDisk`]
+pub fn smallest_blank<'a>(node: &Name, hardware: &'a Hardware, mode: InstallMode) -> Result<&'a Disk, Refusal> {
+    let may_be_taken = |disk: &&Disk| {
+        let serial = disk.serial.as_deref().unwrap_or_default();
+        let this_one = find(node, hardware, serial).is_ok();
+        this_one && loses(disk).is_empty() && refuse(node, disk, serial, mode).is_ok()
+    };
+    let blank = hardware.disks.iter().filter(may_be_taken).min_by(|a, b| {
+        let key = |disk: &Disk| (disk.size_bytes, disk.serial.clone());
+        key(a).cmp(&key(b))
+    });
+    blank.ok_or_else(|| Refusal::NoBlankDisk {
+        node: node.to_string(),
+        needs: layout::least_bytes(mode),
+        known: hardware.disks.iter().filter_map(|disk| disk.serial.clone()).collect(),
+    })
+}
+
+/// Whether what was consented to on one plan still holds for another one: the same disk with the same on it. The node may
+/// have got its name since, and the kernel may call the disk otherwise.
+#[must_use]
+pub fn same_consent(seen: &InstallPlan, now: &InstallPlan) -> bool {
+    let bare = |plan: &InstallPlan| InstallPlan {
+        node: seen.node.clone(),
+        disk: String::new(),
+        hash: String::new(),
+        ..plan.clone()
+    };
+    bare(seen) == bare(now)
+}
+
 /// What lies on a disk and would be lost, in words; empty where it is blank.
 #[must_use]
 pub fn loses(disk: &Disk) -> Vec<String> {

@@ -13,6 +13,19 @@ pub enum Refusal {
         /// Serial numbers that there are.
         known: Vec<String>,
     },
+    /// Every disk has something on it, is in use or too small.
+    #[error(
+        "{node} has no blank disk of {} or more; name the one to wipe by its serial number: it has {}",
+        binary(*.needs), list(.known)
+    )]
+    NoBlankDisk {
+        /// The node.
+        node: String,
+        /// Bytes that are needed.
+        needs: u64,
+        /// Serial numbers that there are.
+        known: Vec<String>,
+    },
     /// Several disks have that serial number.
     #[error(
         "the disks {} say that they have the same serial number {serial}, so nobody can say which one is meant; unplug all \

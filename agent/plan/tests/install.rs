@@ -70,6 +70,38 @@ fn state_alone_fits_a_smaller_disk() {
     assert_eq!(plan.partitions.len(), 2);
 }
 
+#[test]
+fn the_smallest_blank_disk_is_chosen_and_no_other() {
+    let sized = |name: &str, gib: u64| Disk { size_bytes: gib << 30, ..disk(name, name) };
+    let used = Disk { signature: Some("ext4".to_owned()), ..sized("sda", 8) };
+    let unread = Disk { signature: Some("unknown".to_owned()), ..sized("sdb", 8) };
+    let held = Disk { in_use: vec!["/".to_owned()], ..sized("sdc", 8) };
+    let nameless = Disk { serial: None, ..sized("sdd", 8) };
+    let small = sized("sde", 1);
+    let never = vec![used, unread, held, nameless, small];
+    let refusal = install::smallest_blank(&node(), &with(never.clone()), InstallMode::System).unwrap_err();
+    assert!(refusal.to_string().contains("no blank disk of 2.2 GiB or more"), "{refusal}");
+    let mut disks = never;
+    disks.extend([sized("sdf", 64), sized("sdg", 16), sized("sdh", 32)]);
+    let hardware = with(disks);
+    assert_eq!(install::smallest_blank(&node(), &hardware, InstallMode::System).unwrap().name, "sdg");
+    let twins = with(vec![sized("sda", 16), sized("sda", 16), sized("sdb", 32)]);
+    assert_eq!(install::smallest_blank(&node(), &twins, InstallMode::System).unwrap().name, "sdb");
+}
+
+#[test]
+fn consent_follows_the_disk_and_not_its_name_or_the_nodes() {
+    let plan = |node: &str, disk: Disk| {
+        let node = Name::new(node).unwrap();
+        install::plan(&node, &with(vec![disk]), "S1", InstallMode::System).unwrap()
+    };
+    let seen = plan("m-1", disk("sda", "S1"));
+    assert!(install::same_consent(&seen, &plan("node-7", disk("sdb", "S1"))));
+    let written = Disk { signature: Some("ext4".to_owned()), ..disk("sda", "S1") };
+    assert!(!install::same_consent(&seen, &plan("m-1", written)));
+    assert!(!install::same_consent(&seen, &plan("m-1", Disk { size_bytes: 63 << 30, ..disk("sda", "S1") })));
+}
+
 fn any_plan() -> impl Strategy<Value = InstallPlan> {
     let loses = prop::option::of("[a-z]{1,8}");
     (loses, (2400_u64 << 20)..(1 << 44), any::<bool>()).prop_map(|(signature, size_bytes, state_only)| {

@@ -8,14 +8,16 @@ use meadow_model::node::{Node, NodeState};
 use meadow_model::operation::{Operation, OperationSpec, OperationStatus};
 use meadow_model::work::{InstallTask, KeyTask, NodeTask, NodeWork};
 use meadow_model::{Kind, Name, Problem, ProblemCode, Resource};
+use meadow_plan::Refusal;
 use meadow_state::Outcome;
 use meadow_state::command::{Command, OperationEnd};
 
 use super::nodes::{find, judged};
-use super::{Context, Reply, author, change};
+use super::{Context, Reply, author, change, machines};
 use crate::backend::Backend;
 use crate::extract::{self, Caller, Subject};
 use crate::problem::Failure;
+use crate::wire::{DiskChoice, PlanMachineRequest};
 
 /// What an installation would do to a disk of a node; nothing is changed.
 #[utoipa::path(post, path = "/v1/nodes/{name}/install/plan", tag = "nodes", params(("name" = String, Path)),
@@ -26,6 +28,30 @@ pub(super) async fn plan(
     extract::Json(request): extract::Json<InstallRequest>,
 ) -> Reply<Json<InstallPlan>> {
     Ok(Json(planned(&ready(&*backend, &name)?, &request)?))
+}
+
+/// What an installation would do to a disk of a machine that is no node yet; nothing is changed.
+#[utoipa::path(post, path = "/v1/machines/{name}/install/plan", tag = "machines", params(("name" = String, Path)),
+    request_body = PlanMachineRequest, responses((status = 200, body = InstallPlan)))]
+pub(super) async fn plan_machine(
+    State(backend): Context,
+    Subject(name): Subject,
+    extract::Json(request): extract::Json<PlanMachineRequest>,
+) -> Reply<Json<InstallPlan>> {
+    let state = backend.state()?;
+    let machine = machines::find(&state, &name)?;
+    let unknown = || {
+        let detail = format!("{name} has not told its hardware: it has to boot and ask to enrol first");
+        Failure::new(ProblemCode::Conflict, detail)
+    };
+    let hardware = machine.status.hardware.as_ref().ok_or_else(unknown)?;
+    let serial = match request.disk {
+        DiskChoice::Serial(serial) => Ok(serial),
+        DiskChoice::SmallestBlank => meadow_plan::install::smallest_blank(&name, hardware, request.mode)
+            .map(|disk| disk.serial.clone().unwrap_or_default()),
+    };
+    let plan = serial.and_then(|serial| meadow_plan::install::plan(&name, hardware, &serial, request.mode));
+    plan.map(Json).map_err(refused)
 }
 
 /// Installs a node onto one of its disks. `consent` is the hash of the plan that the caller has seen.
@@ -116,7 +142,11 @@ fn planned(node: &Node, request: &InstallRequest) -> Reply<InstallPlan> {
     let unknown = || Failure::new(ProblemCode::Conflict, "the node has not told its hardware");
     let hardware = node.status.hardware.as_ref().ok_or_else(unknown)?;
     let plan = meadow_plan::install::plan(&node.metadata.name, hardware, &request.serial, request.mode);
-    plan.map_err(|refusal| Failure::new(ProblemCode::InstallRefused, refusal.to_string()))
+    plan.map_err(refused)
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    Failure::new(ProblemCode::InstallRefused, refusal.to_string())
 }
 
 async fn give(

@@ -175,7 +175,7 @@ fn reference(text: &str) -> Result<MachineRef, Failure> {
     })
 }
 
-fn find<'s>(state: &'s meadow_state::State, name: &Name) -> Reply<&'s Machine> {
+pub(super) fn find<'s>(state: &'s meadow_state::State, name: &Name) -> Reply<&'s Machine> {
     resource::find(state.machines(), "machine", name)
 }
 

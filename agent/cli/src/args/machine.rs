@@ -1,5 +1,7 @@
 //! `meadow machine`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 use meadow_model::Name;
 use meadow_model::boot::BootPolicy;
@@ -47,14 +49,47 @@ pub(crate) struct ApproveArgs {
     /// Do not ask; you have compared the fingerprint yourself.
     #[arg(long)]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) install: ApproveInstallArgs,
+    #[command(flatten)]
+    pub(crate) consent: ApproveConsentArgs,
     /// Do not wait until the node has joined; print the operation.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "ApproveInstallArgs")]
     pub(crate) no_wait: bool,
     /// How long to wait.
     #[arg(long, default_value = "10m", value_name = "TIME", value_parser = duration::parse)]
     pub(crate) timeout: u32,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// What happens to a disk of the machine once it is a node. What would be wiped is shown before the approval, and asked for.
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+pub(crate) struct ApproveInstallArgs {
+    /// Install it onto the disk with this serial number.
+    #[arg(long, value_name = "SERIAL")]
+    pub(crate) install: Option<String>,
+    /// Install it onto its smallest disk on which nothing lies; refused where there is none.
+    #[arg(long)]
+    pub(crate) install_blank: bool,
+    /// Keep only its state on the disk with this serial number; it goes on booting over the network.
+    #[arg(long, value_name = "SERIAL")]
+    pub(crate) state_disk: Option<String>,
+}
+
+/// How it is installed.
+#[derive(Args, Debug)]
+pub(crate) struct ApproveConsentArgs {
+    /// File whose first line is the passphrase of the state; asked for where absent.
+    #[arg(long, value_name = "FILE", requires = "ApproveInstallArgs")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// With --yes or --code: wipe the disk without asking; the code is `wipe-disk`.
+    #[arg(long, value_name = "CODE", requires = "ApproveInstallArgs")]
+    pub(crate) accept_risk: Option<String>,
+    /// Do not restart the node after it was installed.
+    #[arg(long, requires = "ApproveInstallArgs")]
+    pub(crate) no_reboot: bool,
 }
 
 #[derive(Args, Debug)]

@@ -45,12 +45,8 @@ pub(crate) struct RemoveArgs {
 pub(crate) struct InstallArgs {
     /// Name of the node.
     pub(crate) name: Name,
-    /// Serial number of the disk, as `meadow node show` lists it.
-    #[arg(long, value_name = "SERIAL")]
-    pub(crate) disk: String,
-    /// Only the node's state goes onto the disk; the node goes on booting over the network.
-    #[arg(long)]
-    pub(crate) state_only: bool,
+    #[command(flatten)]
+    pub(crate) target: InstallTarget,
     /// File whose first line is the passphrase of the state; asked for where absent.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
@@ -66,6 +62,18 @@ pub(crate) struct InstallArgs {
     pub(crate) wait: WaitArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// Serial numbers are as `meadow node show` and `meadow machine show` list them.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct InstallTarget {
+    /// Serial number of the disk that the node is to boot from.
+    #[arg(long, value_name = "SERIAL")]
+    pub(crate) disk: Option<String>,
+    /// Serial number of the disk that only keeps the node's state; the node goes on booting over the network.
+    #[arg(long, value_name = "SERIAL")]
+    pub(crate) state_disk: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,25 +1,33 @@
 //! `meadow machine approve`.
 
-use meadow_api::wire::ApproveRequest;
-use meadow_client::Client;
-use meadow_model::ProblemCode;
-use meadow_model::machine::{Machine, MachinePhase};
-use meadow_model::operation::Operation;
+use std::time::Duration;
 
+use meadow_api::wire::{ApproveRequest, DiskChoice, PlanMachineRequest};
+use meadow_client::Client;
+use meadow_model::install::InstallMode;
+use meadow_model::machine::{Decision, Machine, MachinePhase};
+use meadow_model::node::{Node, NodeState};
+use meadow_model::operation::Operation;
+use meadow_model::{Name, ProblemCode};
+
+use super::install::{self, Consented};
 use super::{Context, wait};
-use crate::args::ApproveArgs;
+use crate::args::{ApproveArgs, ApproveConsentArgs, ApproveInstallArgs, Risk, WaitArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{View, print_changed, print_one, say};
 use crate::reference;
 
 /// How often an approval is tried again while the machine keeps changing.
 const TRIES: usize = 5;
+/// How often a node that has joined is looked at.
+const POLL: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(context: &Context, args: &ApproveArgs) -> anyhow::Result<()> {
     let client = context.connect()?;
     let machine = reference::machine(&client, &args.machine).await?;
+    let consented = wanted_installation(context, &client, args, &machine).await?;
     agree(context, args, &machine)?;
-    let operation = approve(&client, args, machine).await?;
+    let operation = approve(&client, args, machine.clone()).await?;
     let name = &operation.metadata.name;
     if args.no_wait {
         say(&format!("Approved. Follow it with: meadow operation show {name}"));
@@ -27,8 +35,62 @@ pub(super) async fn run(context: &Context, args: &ApproveArgs) -> anyhow::Result
     }
     say(&format!("Approved. Waiting until the node has joined (Ctrl-C leaves operation {name} running)."));
     let ended = wait::until_done(&client, operation.clone(), args.timeout).await?;
-    say("The node has joined. See it with: meadow node ls");
-    print_changed(&args.output.output, &ended)
+    let Some(consented) = consented else {
+        say("The node has joined. See it with: meadow node ls");
+        return print_changed(&args.output.output, &ended);
+    };
+    let node = wait_ready(&client, &machine.metadata.name, args.timeout).await?;
+    let wait = WaitArgs { no_wait: false, timeout: args.timeout };
+    consented.carry_out(&client, &node, &wait, &args.output).await
+}
+
+/// What is to be installed once the machine is a node. A person sees what would be wiped before anything is decided.
+async fn wanted_installation(
+    context: &Context,
+    client: &Client,
+    args: &ApproveArgs,
+    machine: &Machine,
+) -> anyhow::Result<Option<Consented>> {
+    let Some(request) = plan_request(&args.install) else { return Ok(None) };
+    let plan = client.plan_machine(&machine.metadata.name, &request).await?;
+    install::show(&plan);
+    let ApproveConsentArgs { passphrase_file, accept_risk, no_reboot } = &args.consent;
+    let risk = Risk { yes: args.yes || args.code.is_some(), accept_risk: accept_risk.clone() };
+    Consented::ask(context, plan, &risk, passphrase_file.as_deref(), !no_reboot).map(Some)
+}
+
+fn plan_request(args: &ApproveInstallArgs) -> Option<PlanMachineRequest> {
+    let ApproveInstallArgs { install, install_blank, state_disk } = args;
+    let (disk, mode) = match (install, state_disk, install_blank) {
+        (Some(serial), ..) => (DiskChoice::Serial(serial.clone()), InstallMode::System),
+        (_, Some(serial), _) => (DiskChoice::Serial(serial.clone()), InstallMode::StateOnly),
+        (.., true) => (DiskChoice::SmallestBlank, InstallMode::System),
+        _ => return None,
+    };
+    Some(PlanMachineRequest { disk, mode })
+}
+
+/// The node that the machine became, once it takes work.
+async fn wait_ready(client: &Client, machine: &Name, timeout_s: u32) -> anyhow::Result<Node> {
+    let Decision::Approved { node, .. } = client.machine(machine).await?.spec.decision else {
+        return Err(Failure::new(Exit::Conflict, format!("{machine} is no node any more")).into());
+    };
+    say(&format!("{node} has joined. Waiting until it is ready to be installed."));
+    let ready = async {
+        loop {
+            let found = client.node(&node).await?;
+            if found.status.state == NodeState::Ready {
+                return Ok(found);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(timeout_s.into()), ready).await.unwrap_or_else(|_| {
+        let message = format!(
+            "{node} is not ready; `meadow node show {node}` tells why, `meadow node install {node}` installs it then"
+        );
+        Err(Failure::new(Exit::TimedOut, message).into())
+    })
 }
 
 /// Makes sure that a person has compared what the machine's console shows.

@@ -1,9 +1,8 @@
-//! `meadow node install`, `keys`, `reboot`.
+//! `meadow node keys`, `reboot`.
 
 use meadow_client::Client;
 use meadow_host::SystemEntropy;
 use meadow_host::wireguard::PrivateKey;
-use meadow_model::install::{InstallMode, InstallPlan, InstallRequest};
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::Node;
 use meadow_model::operation::Operation;
@@ -12,54 +11,10 @@ use meadow_model::{Name, Secret};
 use meadow_pki::sealed;
 
 use super::{Context, confirm_risk, passphrase, wait};
-use crate::args::{InstallArgs, KeyChangeArgs, KeysCommand, OutputArgs, RebootArgs, WaitArgs};
+use crate::args::{KeyChangeArgs, KeysCommand, OutputArgs, RebootArgs, WaitArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{print_changed, print_one, say};
 use crate::reference;
-use crate::views::decimal_bytes;
-
-pub(super) async fn install(context: &Context, args: &InstallArgs) -> anyhow::Result<()> {
-    let client = context.connect()?;
-    let node = reference::node(&client, &args.name).await?;
-    let name = &node.metadata.name;
-    let mode = if args.state_only { InstallMode::StateOnly } else { InstallMode::System };
-    let mut request = InstallRequest {
-        serial: args.disk.clone(),
-        mode,
-        consent: None,
-        passphrase: None,
-        reply_to: None,
-        network: Vec::new(),
-        reboot: !args.no_reboot,
-    };
-    let plan = client.plan_install(name, &request).await?;
-    show(&plan);
-    if args.dry_run {
-        return print_one(&args.output.output, &plan);
-    }
-    let consequence = match plan.loses.as_slice() {
-        [] => format!("The disk {} of {name} becomes Meadow's.", plan.serial),
-        loses => format!("The disk {} of {name} is wiped. Lost for ever: {}.", plan.serial, loses.join(", ")),
-    };
-    confirm_risk(context, &args.risk, "wipe-disk", &plan.serial, &consequence)?;
-    let text = passphrase::new(context.prompt, args.passphrase_file.as_deref(), "--passphrase-file")?;
-    let answer = PrivateKey::generate(&SystemEntropy)?;
-    request.consent = Some(plan.hash);
-    request.passphrase = Some(sealed_to(&node, &text)?);
-    request.reply_to = Some(answer.public_key());
-    let operation = client.install(name, &request).await?;
-    let ended = end(&client, operation, &args.wait, &args.output).await?;
-    let Some(ended) = ended else {
-        say("The recovery key is shown to whoever waits; make a new one with `meadow node keys recovery`.");
-        return Ok(());
-    };
-    show_recovery_key(&client, &ended, name, &answer).await?;
-    if !args.no_reboot {
-        say(&format!("{name} restarts now. When its console asks, open its state with: meadow unlock {name}"));
-        say("If it ran from a stick whose seed does not say `install`, pull the stick now.");
-    }
-    print_changed(&args.output.output, &ended)
-}
 
 pub(super) async fn keys(context: &Context, command: KeysCommand) -> anyhow::Result<()> {
     let client = context.connect()?;
@@ -180,13 +135,13 @@ fn opened_by(context: &Context, change: &KeyChangeArgs) -> anyhow::Result<Secret
     passphrase::existing(context.prompt, change.passphrase_file.as_deref(), "Passphrase or recovery key now:")
 }
 
-fn sealed_to(node: &Node, text: &Secret<String>) -> anyhow::Result<meadow_model::install::Sealed> {
+pub(super) fn sealed_to(node: &Node, text: &Secret<String>) -> anyhow::Result<meadow_model::install::Sealed> {
     let to: &WireGuardKey = &node.spec.wireguard;
     Ok(sealed::seal(to, &passphrase_purpose(&node.metadata.name), text)?)
 }
 
 /// The key goes to stdout: it is the one thing of this command that can be lost.
-async fn show_recovery_key(
+pub(super) async fn show_recovery_key(
     client: &Client,
     operation: &Operation,
     node: &Name,
@@ -196,19 +151,6 @@ async fn show_recovery_key(
     let key = sealed::open(answer.expose(), &answer_purpose(node), &sealed)?;
     say("The recovery key opens the state when the passphrase is lost. It is shown this once; keep it on paper:");
     crate::output::put(&format!("{}\n", key.expose()))
-}
-
-fn show(plan: &InstallPlan) {
-    let model = plan.model.as_deref().unwrap_or("disk");
-    say(&format!("{}: {model} of {}, now {}", plan.serial, decimal_bytes(plan.size_bytes), plan.disk));
-    say(&match plan.loses.as_slice() {
-        [] => "  It is blank: nothing is lost.".to_owned(),
-        loses => format!("  LOST: {}", loses.join(", ")),
-    });
-    for partition in &plan.partitions {
-        say(&format!("  {:>2}  {:16} {:>10}", partition.number, partition.name, decimal_bytes(partition.size)));
-    }
-    say(&format!("      {:16} {:>10}", "free for storage", decimal_bytes(plan.free_bytes)));
 }
 
 fn stateless(name: &Name) -> Failure {

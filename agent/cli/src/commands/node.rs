@@ -1,6 +1,6 @@
 //! `meadow node`.
 
-use super::{Context, confirm_risk, disks};
+use super::{Context, confirm_risk, disks, install};
 use crate::args::{LsArgs, NodeCommand, RemoveArgs};
 use crate::output::{print_changed, print_list, print_one, say};
 use crate::reference;
@@ -11,7 +11,7 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> anyhow::Resu
         NodeCommand::Show { name, output } => {
             print_one(&output.output, &reference::node(&context.connect()?, &name).await?)
         }
-        NodeCommand::Install(args) => disks::install(context, &args).await,
+        NodeCommand::Install(args) => install::run(context, &args).await,
         NodeCommand::Keys(command) => disks::keys(context, command).await,
         NodeCommand::Reboot(args) => disks::reboot(context, &args).await,
         NodeCommand::Remove(args) => remove(context, &args).await,

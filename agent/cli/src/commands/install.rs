@@ -1,0 +1,133 @@
+//! `meadow node install`, and what an approval installs.
+
+use meadow_client::Client;
+use meadow_host::SystemEntropy;
+use meadow_host::wireguard::PrivateKey;
+use meadow_model::Secret;
+use meadow_model::install::{InstallMode, InstallPlan, InstallRequest};
+use meadow_model::node::Node;
+
+use super::disks::{end, sealed_to, show_recovery_key};
+use super::{Context, confirm_risk, passphrase};
+use crate::args::{InstallArgs, InstallTarget, OutputArgs, Risk, WaitArgs};
+use crate::exit::{Exit, Failure};
+use crate::output::{print_changed, print_one, say};
+use crate::reference;
+use crate::views::decimal_bytes;
+
+/// An installation that a person has seen the plan of and wants.
+pub(super) struct Consented {
+    plan: InstallPlan,
+    passphrase: Secret<String>,
+    reboot: bool,
+}
+
+pub(super) async fn run(context: &Context, args: &InstallArgs) -> anyhow::Result<()> {
+    let client = context.connect()?;
+    let node = reference::node(&client, &args.name).await?;
+    let request = request(&args.target);
+    let plan = client.plan_install(&node.metadata.name, &request).await?;
+    show(&plan);
+    if args.dry_run {
+        return print_one(&args.output.output, &plan);
+    }
+    let consented = Consented::ask(context, plan, &args.risk, args.passphrase_file.as_deref(), !args.no_reboot)?;
+    consented.carry_out(&client, &node, &args.wait, &args.output).await
+}
+
+impl Consented {
+    /// Lets a person consent to `plan`, which was shown, and takes a passphrase.
+    ///
+    /// # Errors
+    /// Where it is not wanted, or there is no passphrase.
+    pub(super) fn ask(
+        context: &Context,
+        plan: InstallPlan,
+        risk: &Risk,
+        passphrase_file: Option<&std::path::Path>,
+        reboot: bool,
+    ) -> anyhow::Result<Self> {
+        let (node, serial) = (&plan.node, &plan.serial);
+        let consequence = match plan.loses.as_slice() {
+            [] => format!("The disk {serial} of {node} becomes Meadow's."),
+            loses => format!("The disk {serial} of {node} is wiped. Lost for ever: {}.", loses.join(", ")),
+        };
+        confirm_risk(context, risk, "wipe-disk", serial, &consequence)?;
+        let passphrase = passphrase::new(context.prompt, passphrase_file, "--passphrase-file")?;
+        Ok(Self { plan, passphrase, reboot })
+    }
+
+    /// Installs `node`, unless its disk is another one than was consented to by now.
+    ///
+    /// # Errors
+    /// With what the node says where it fails.
+    pub(super) async fn carry_out(
+        self,
+        client: &Client,
+        node: &Node,
+        wait: &WaitArgs,
+        output: &OutputArgs,
+    ) -> anyhow::Result<()> {
+        let name = &node.metadata.name;
+        let mut request = bare(&self.plan.serial, self.plan.mode);
+        let plan = client.plan_install(name, &request).await?;
+        if !meadow_plan::install::same_consent(&self.plan, &plan) {
+            show(&plan);
+            let message = format!(
+                "the disk {} is not as it was shown before, see above; nothing was wiped: `meadow node install {name}` asks again",
+                plan.serial
+            );
+            return Err(Failure::new(Exit::Conflict, message).into());
+        }
+        let answer = PrivateKey::generate(&SystemEntropy)?;
+        request.consent = Some(plan.hash);
+        request.passphrase = Some(sealed_to(node, &self.passphrase)?);
+        request.reply_to = Some(answer.public_key());
+        request.reboot = self.reboot;
+        let operation = client.install(name, &request).await?;
+        let Some(ended) = end(client, operation, wait, output).await? else {
+            say("The recovery key is shown to whoever waits; make a new one with `meadow node keys recovery`.");
+            return Ok(());
+        };
+        show_recovery_key(client, &ended, name, &answer).await?;
+        if self.reboot {
+            say(&format!("{name} restarts now. When its console asks, open its state with: meadow unlock {name}"));
+            say("If it ran from a stick whose seed does not say `install`, pull the stick now.");
+        }
+        print_changed(&output.output, &ended)
+    }
+}
+
+/// Shows a plan to a person.
+pub(super) fn show(plan: &InstallPlan) {
+    let model = plan.model.as_deref().unwrap_or("disk");
+    say(&format!("{}: {model} of {}, now {}", plan.serial, decimal_bytes(plan.size_bytes), plan.disk));
+    say(&match plan.loses.as_slice() {
+        [] => "  It is blank: nothing is lost.".to_owned(),
+        loses => format!("  LOST: {}", loses.join(", ")),
+    });
+    for partition in &plan.partitions {
+        say(&format!("  {:>2}  {:16} {:>10}", partition.number, partition.name, decimal_bytes(partition.size)));
+    }
+    say(&format!("      {:16} {:>10}", "free for storage", decimal_bytes(plan.free_bytes)));
+}
+
+fn request(target: &InstallTarget) -> InstallRequest {
+    match (&target.disk, &target.state_disk) {
+        (_, Some(serial)) => bare(serial, InstallMode::StateOnly),
+        (serial, None) => bare(serial.as_deref().unwrap_or_default(), InstallMode::System),
+    }
+}
+
+/// Without consent: only the plan is made.
+fn bare(serial: &str, mode: InstallMode) -> InstallRequest {
+    InstallRequest {
+        serial: serial.to_owned(),
+        mode,
+        consent: None,
+        passphrase: None,
+        reply_to: None,
+        network: Vec::new(),
+        reboot: false,
+    }
+}
