@@ -17,6 +17,7 @@ mod install;
 mod keys;
 mod machine;
 mod own_disk;
+mod pass_on;
 mod preboot_area;
 mod program;
 mod progress;

@@ -7,15 +7,14 @@ use gptman::{GPT, GPTPartitionEntry};
 use meadow_model::install::Partition;
 use uuid::Uuid;
 
-use crate::DiskError;
 use crate::area::Area;
-use crate::bios;
+use crate::{DiskError, bios, pass_on};
 
 /// A GPT's entries and headers lie in the disk's first and last MiB, whatever its sectors are.
 const EDGE: u64 = 1 << 20;
 
-/// Writes a new GPT with these partitions and a protective MBR without boot code: until the system is complete, no
-/// firmware is to boot this disk. `size` is that of the disk, `sector` that of its sectors.
+/// Writes a new GPT with these partitions and a protective MBR whose boot code passes on to the next device: until the
+/// system is complete, no firmware is to boot this disk. `size` is that of the disk, `sector` that of its sectors.
 ///
 /// # Errors
 /// [`DiskError`]
@@ -23,6 +22,8 @@ pub(crate) fn write(disk: &Area, size: u64, sector: u64, partitions: &[Partition
     // Backup first: should power fail here, the old table is still the one that counts.
     disk.zero(size - EDGE, EDGE)?;
     disk.zero(0, EDGE)?;
+    // Before the MBR's mark is there, for which a BIOS runs it.
+    disk.write(0, &pass_on::boot_code())?;
     let mut file = disk.file();
     let failed = |error: gptman::Error| {
         DiskError::refused(format!("the partition table cannot be written ({error}); check the disk and try again"))

@@ -6,13 +6,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 
 use crate::accelerator::Accelerator;
 use crate::efi_variables;
 use crate::firmware::{Firmware, Ovmf};
 use crate::lan::Lan;
 use crate::process::Program;
-use crate::qemu::Hardware;
+use crate::qemu::{DISK, Hardware};
 use crate::qmp;
 use crate::run_dir::RunDir;
 use crate::serial::SerialLog;
@@ -240,9 +241,25 @@ impl Machine {
     /// When QEMU does not answer.
     pub fn reset(&mut self) -> Result<()> {
         self.boot_offset = self.serial.len();
-        qmp::execute(&self.hardware.control, "system_reset")?;
+        qmp::execute(&self.hardware.control, "system_reset", &json!({}))?;
         self.started = Some(Instant::now());
         Ok(())
+    }
+
+    /// Pulls its network cable, or puts it in again. A machine that is switched on has it in.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub fn set_cable(&self, plugged_in: bool) -> Result<()> {
+        qmp::execute(&self.hardware.control, "set_link", &json!({"name": "n0", "up": plugged_in})).map(drop)
+    }
+
+    /// Tears out its disk while it runs. The disk is there again when it is switched on the next time.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub fn tear_out_disk(&self) -> Result<()> {
+        qmp::execute(&self.hardware.control, "device_del", &json!({"id": DISK})).map(drop)
     }
 
     /// Looks after it: fails when QEMU has ended, and starts it again once when it hung before its first byte.

@@ -64,7 +64,7 @@ impl Hardware {
         arguments.add("-device", self.network_card());
         arguments.add("-drive", self.disk_drive());
         let turn = if self.disk_first { 1 } else { 3 };
-        arguments.add("-device", format!("virtio-blk-pci,drive=d0,serial={},bootindex={turn}", self.name));
+        arguments.add("-device", format!("virtio-blk-pci,id={DISK},drive=d0,serial={},bootindex={turn}", self.name));
         if let Some(stick) = &self.stick {
             arguments.add("-device", "qemu-xhci,id=usb");
             arguments.add("-drive", format!("if=none,id=s0,format=raw,file={}", stick.display()));
@@ -127,6 +127,9 @@ impl Hardware {
         format!("virtio-net-pci,netdev=n0,mac={},bootindex=2{rom}", self.mac)
     }
 }
+
+/// What QEMU calls the disk.
+pub(crate) const DISK: &str = "disk";
 
 /// Serial number of the stick in a machine.
 #[must_use]

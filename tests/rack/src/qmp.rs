@@ -12,20 +12,18 @@ use serde_json::{Value, json};
 ///
 /// # Errors
 /// When QEMU does not answer within 10 s or refuses.
-pub fn execute(socket: &Path, command: &str) -> Result<Value> {
+pub fn execute(socket: &Path, command: &str, arguments: &Value) -> Result<Value> {
     let mut stream =
         UnixStream::connect(socket).with_context(|| format!("QEMU does not listen on {}", socket.display()))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     lines.next().context("QEMU did not greet")??;
-    for name in ["qmp_capabilities", command] {
-        stream.write_all(format!("{}\n", json!({"execute": name})).as_bytes())?;
-        let answer = answer(&mut lines).with_context(|| format!("QEMU command {name}"))?;
-        if name == command {
-            return Ok(answer);
-        }
-    }
-    bail!("QEMU was not asked anything")
+    let mut ask = |name: &str, request: Value| {
+        stream.write_all(format!("{request}\n").as_bytes())?;
+        answer(&mut lines).with_context(|| format!("QEMU command {name}"))
+    };
+    ask("qmp_capabilities", json!({"execute": "qmp_capabilities"}))?;
+    ask(command, json!({"execute": command, "arguments": arguments}))
 }
 
 /// The next line that is an answer; events come in between.

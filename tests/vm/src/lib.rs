@@ -3,15 +3,18 @@
 pub mod disk;
 pub mod esp;
 pub mod forged;
+pub mod impostor;
 pub mod installed_host;
 pub mod node_disk;
 pub mod sealer;
+pub mod story;
 pub mod write_log;
 
 use std::fs;
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -23,7 +26,7 @@ use meadow_rack::{Machine, Rack, wait};
 pub const BOOT: Duration = Duration::from_secs(300);
 
 /// The port of Dropbear in the initramfs.
-const SSH_PORT: &str = "2222";
+pub const SSH_PORT: &str = "2222";
 
 /// An admin's SSH key pair.
 #[derive(Debug)]
@@ -83,6 +86,18 @@ impl Admin {
     /// When ssh cannot be run.
     pub fn ssh(&self, from: &Namespace, address: IpAddr, command: &[&str]) -> Result<Output> {
         self.ssh_command(from, address, &[]).args(command).output().context("cannot run ssh")
+    }
+
+    /// Sends a line over that ssh as `meadow unlock` does.
+    ///
+    /// # Errors
+    /// When ssh cannot be run.
+    pub fn unlock(&self, from: &Namespace, address: IpAddr, text: &str) -> Result<Output> {
+        let mut ssh = self.ssh_command(from, address, &[]);
+        let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        // A server that refuses closes first.
+        let _ = child.stdin.take().context("no input")?.write_all(format!("{text}\n").as_bytes());
+        Ok(child.wait_with_output()?)
     }
 
     /// The command line of that ssh, with these options of ssh's and no command yet.

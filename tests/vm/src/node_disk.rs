@@ -24,6 +24,8 @@ const PREBOOT_MIB: u64 = 16;
 /// With 16 MiB of header in it.
 const STATE_MIB: u64 = 144;
 const HEADER_MIB: u64 = 16;
+/// Bytes of the state's partition before its file system.
+pub const HEADER_BYTES: u64 = HEADER_MIB * MIB;
 const UUID: &str = "0f9c7a1e-5d0c-4a59-9d9e-4c5d6a1f2b3c";
 const TYPES: [&str; 2] = ["6d656164-6f77-4f53-8001-000000000002", "6d656164-6f77-4f53-8001-000000000003"];
 
@@ -178,7 +180,7 @@ fn volume(folder: &Path, passphrase: &str, tpm: Option<&mut Sealer>) -> Result<(
     feed(Command::new("cryptsetup").args(options).args([&dump, &file]).stdout(Stdio::null()), recovery.as_bytes())?;
     let mut data = fs::read(plain)?;
     xts::encrypt(&fs::read(dump)?, &mut data)?;
-    File::options().write(true).open(&file)?.write_all_at(&data, HEADER_MIB * MIB)?;
+    File::options().write(true).open(&file)?.write_all_at(&data, HEADER_BYTES)?;
     Ok((file, recovery))
 }
 

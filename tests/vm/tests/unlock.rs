@@ -1,12 +1,11 @@
 //! A node boots from its own disk, without any server, and is unlocked over a stock ssh; strangers get nothing.
 
-use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use meadow_rack::namespace::Namespace;
 use meadow_rack::{Firmware, Machine, Rack, RackConfig, wait};
 use meadow_tests_vm::node_disk::{self, Made, Wanted};
@@ -21,15 +20,6 @@ fn host_key(rack: &mut Rack, admin: &Admin, from: &Namespace, address: IpAddr) -
         Ok(admin.fetch_host_key(from, address).ok())
     });
     key.expect("a host key")
-}
-
-/// Sends a line as `meadow unlock` does.
-fn unlock(admin: &Admin, from: &Namespace, address: IpAddr, text: &str) -> Result<Output> {
-    let mut ssh = admin.ssh_command(from, address, &[]);
-    let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    // A server that refuses closes first.
-    let _ = child.stdin.take().context("no input")?.write_all(format!("{text}\n").as_bytes());
-    Ok(child.wait_with_output()?)
 }
 
 fn said(output: &Output) -> String {
@@ -91,7 +81,7 @@ fn a_node_is_unlocked_over_ssh_and_reaches_its_root_and_strangers_get_nothing() 
         strangers_get_nothing(&rack, &admin, &person, *address);
         let status = admin.ssh(&person, *address, &["status"]).expect("ssh");
         assert!(status.status.success() && said(&status).contains("unlocked: no"), "{status:?}");
-        let wrong = unlock(&admin, &person, *address, "not this one").expect("ssh");
+        let wrong = admin.unlock(&person, *address, "not this one").expect("ssh");
         assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
         assert!(said(&wrong).contains("1 wrong so far"), "{wrong:?}");
     }
@@ -101,7 +91,7 @@ fn a_node_is_unlocked_over_ssh_and_reaches_its_root_and_strangers_get_nothing() 
     for (address, secret) in addresses.iter().zip([PASSPHRASE, &made[1].recovery_key]) {
         // The other's key was fetched meanwhile.
         admin.fetch_host_key(&person, *address).expect("a host key");
-        let opened = unlock(&admin, &person, *address, secret).expect("ssh");
+        let opened = admin.unlock(&person, *address, secret).expect("ssh");
         assert!(opened.status.success() && said(&opened).contains("is unlocked"), "{opened:?}");
     }
     let kinds = wait_all(&mut rack, "unlocked");
@@ -133,7 +123,7 @@ fn a_flipped_bit_in_the_root_is_said_and_is_no_restart_loop() {
     let address = address(&networks[0]).expect("an address");
     wait_all(&mut rack, "unlock waiting");
     host_key(&mut rack, &admin, &person, address);
-    let opened = unlock(&admin, &person, address, PASSPHRASE).expect("ssh");
+    let opened = admin.unlock(&person, address, PASSPHRASE).expect("ssh");
     assert!(opened.status.success(), "{opened:?}");
     let told = wait::until("the message", Duration::from_secs(120), || {
         rack.look_after()?;

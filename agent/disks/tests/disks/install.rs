@@ -135,6 +135,11 @@ fn a_netbooted_node_gets_its_state_only() {
     let work = image::work(&machine, InstallMode::StateOnly);
     let installed = run(&machine, &work).unwrap();
     assert_eq!((installed.disk.mode, installed.disk.blessed), (InstallMode::StateOnly, None));
+    // A BIOS that is to start from it goes on to the next device.
+    let mut sector = [0; 512];
+    fs::File::open(machine.disk()).unwrap().read_exact(&mut sector).unwrap();
+    assert_eq!(sector[510..], [0x55, 0xaa]);
+    assert!(sector.windows(22).any(|text| text == b"trying the next device"), "no boot code");
     assert_complete(&machine, &work, installed.recovery_key.as_ref());
 }
 

@@ -4,31 +4,24 @@
 //! One test, one rack: each step needs the one before, and each boot costs time.
 
 mod power_cut;
-mod story;
 mod update;
 
 use std::fs;
 
 use meadow_rack::cluster::NodeRow;
-use meadow_rack::progress::Progress;
 use meadow_rack::seed::SeedConfig;
 use meadow_rack::tpm::Tpm;
-use meadow_rack::{Firmware, RackConfig, Site, paths};
-use meadow_tests_vm::{Admin, BOOT, disk};
-
-use crate::story::{PASSPHRASE, Story};
+use meadow_rack::{Firmware, RackConfig, paths};
+use meadow_tests_vm::story::{PASSPHRASE, Story};
+use meadow_tests_vm::{BOOT, disk};
 
 /// BIOS by the iPXE in the card's ROM, UEFI by its own PXE.
 const FIRMWARE: [Firmware; 2] = [Firmware::BiosPxe, Firmware::UefiPxe];
 
 #[test]
 fn nodes_install_themselves_are_unlocked_over_ssh_updated_and_survive_a_broken_update() {
-    let mut progress = Progress::default();
     let folder = tempfile::tempdir().expect("a folder");
-    let admin = Admin::create(folder.path()).expect("a key");
-    let config = SeedConfig { authorized_keys: vec![admin.public_key().expect("a key")], ..SeedConfig::default() };
-    let site = Site::build(&RackConfig::cycled(2, &FIRMWARE), &config, &mut progress).expect("a site");
-    let mut story = Story { site, admin, progress };
+    let mut story = Story::begin_with(&RackConfig::cycled(2, &FIRMWARE), SeedConfig::default(), folder.path());
     disk::put_foreign_data(&story.site.rack().machines()[0].hardware().disk).expect("data");
     story.site.arm_all().expect("armed");
     story.site.rack_mut().power_on_all().expect("power");

@@ -2,8 +2,8 @@
 
 use meadow_tests_vm::write_log::WriteLog;
 
-use crate::story::Story;
 use crate::update::open;
+use meadow_tests_vm::story::Story;
 
 const BASE: &str = "node-1.base.disk";
 const LOG: &str = "node-1.log.disk";

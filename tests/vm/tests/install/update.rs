@@ -7,7 +7,7 @@ use meadow_rack::paths;
 use meadow_tests_vm::BOOT;
 use serde_json::Value;
 
-use crate::story::{PASSPHRASE, Story};
+use meadow_tests_vm::story::{PASSPHRASE, Story};
 
 /// The image of that name beside the one that machines boot; `tests/make/image-variants` builds them.
 fn variant(name: &str) -> PathBuf {

@@ -1,52 +1,85 @@
-//! A rack whose nodes are installed, and what its admin does.
+//! A rack with a cluster, and what its admin does. Whatever does not work panics: these are steps of tests.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 
-use meadow_rack::Site;
+use crate::{Admin, BOOT, milestone};
 use meadow_rack::cluster::NodeRow;
 use meadow_rack::progress::Progress;
-use meadow_tests_vm::{Admin, BOOT, milestone};
+use meadow_rack::seed::SeedConfig;
+use meadow_rack::{RackConfig, Site};
 
-pub(crate) const PASSPHRASE: &str = "correct horse battery";
+/// The passphrase of every node.
+pub const PASSPHRASE: &str = "correct horse battery";
 
-pub(crate) struct Story {
-    pub(crate) site: Site,
-    pub(crate) admin: Admin,
-    pub(crate) progress: Progress,
+/// A running cluster, its admin, and who reads what happens.
+#[derive(Debug)]
+pub struct Story {
+    /// Machines and seed.
+    pub site: Site,
+    /// Who unlocks.
+    pub admin: Admin,
+    /// Shows where the test is.
+    pub progress: Progress,
 }
 
 impl Story {
-    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+    /// Builds machines that are off and a seed; its admin's key is made in `folder`.
+    ///
+    /// # Panics
+    /// As all steps: when it does not work.
+    #[must_use]
+    pub fn begin_with(machines: &RackConfig, seed: SeedConfig, folder: &Path) -> Self {
+        let mut progress = Progress::default();
+        let admin = Admin::create(folder).expect("a key");
+        let authorized_keys = vec![admin.public_key().expect("a key")];
+        let seed = SeedConfig { authorized_keys, ..seed };
+        let site = Site::build(machines, &seed, &mut progress).expect("a site");
+        Self { site, admin, progress }
+    }
+
+    /// Waits until all machines are ready nodes.
+    pub fn wait_ready(&mut self) {
+        let ready = self.site.wait_ready(BOOT, &mut self.progress);
+        ready.unwrap_or_else(|error| {
+            let logs: Vec<_> = self.site.rack().machines().iter().map(|machine| machine.milestones()).collect();
+            panic!("{error:#}; {logs:?}")
+        });
+    }
+
+    /// A file with this text in the folder of the run.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let file = self.site.rack().run().file(name);
         fs::write(&file, text).expect("written");
         file
     }
 
     /// Runs `meadow` on the seed.
-    pub(crate) fn meadow(&self, arguments: &[&str]) -> Output {
+    pub fn meadow(&self, arguments: &[&str]) -> Output {
         self.site.seed().meadow().expect("a context").args(arguments).output().expect("meadow runs")
     }
 
     /// Begins to run `meadow` on the seed, for what takes as long as somebody has to do something else meanwhile.
-    pub(crate) fn begin(&self, arguments: &[&str]) -> Child {
+    pub fn begin(&self, arguments: &[&str]) -> Child {
         let mut command = self.site.seed().meadow().expect("a context");
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("meadow runs")
     }
 
-    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+    /// Runs `meadow` on the seed; what it prints.
+    pub fn ok(&self, arguments: &[&str]) -> String {
         let output = self.meadow(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).expect("text")
     }
 
-    pub(crate) fn nodes(&self) -> Vec<NodeRow> {
+    /// The nodes as the cluster lists them.
+    pub fn nodes(&self) -> Vec<NodeRow> {
         self.site.cluster().nodes().expect("the cluster answers")
     }
 
     /// Waits until each of these machines has reached a stage of the boot that runs now.
-    pub(crate) fn wait_stage(&mut self, numbers: &[usize], stage: &str) {
+    pub fn wait_stage(&mut self, numbers: &[usize], stage: &str) {
         let reached = self.site.until(stage, BOOT, |site| {
             for number in numbers {
                 if milestone(site.rack_mut().machine(*number)?, stage)?.is_none() {
@@ -61,24 +94,26 @@ impl Story {
         });
     }
 
-    pub(crate) fn unlock(&self, node: &str, secret: &str) -> Output {
+    /// `meadow unlock`.
+    pub fn unlock(&self, node: &str, secret: &str) -> Output {
         let file = self.file(&format!("{node}.secret"), secret);
         let (file, key) = (file.display().to_string(), self.admin.private_key().display().to_string());
         self.meadow(&["unlock", node, "--passphrase-file", &file, "--identity", &key])
     }
 
-    pub(crate) fn add_tpm(&self, node: &str, secret: &str) -> Output {
+    /// `meadow node keys add --tpm`.
+    pub fn add_tpm(&self, node: &str, secret: &str) -> Output {
         let file = self.file(&format!("{node}.secret"), secret).display().to_string();
         self.meadow(&["node", "keys", "add", node, "--tpm", "--passphrase-file", &file])
     }
 
     /// What `meadow node show` says, with one space between words.
-    pub(crate) fn shown(&self, node: &str) -> String {
+    pub fn shown(&self, node: &str) -> String {
         self.ok(&["node", "show", node]).split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// Waits until it says `text`: a node tells of itself every few seconds.
-    pub(crate) fn wait_shown(&mut self, node: &str, text: &str) {
+    pub fn wait_shown(&mut self, node: &str, text: &str) {
         let shown = self.site.until(text, BOOT, |site| {
             let output = site.seed().meadow()?.args(["node", "show", node]).output()?;
             let words = String::from_utf8(output.stdout)?;
@@ -87,7 +122,8 @@ impl Story {
         shown.unwrap_or_else(|error| panic!("{error:#}; {}", self.shown(node)));
     }
 
-    pub(crate) fn install(&self, node: &str) -> String {
+    /// `meadow node install` onto the disk whose serial number is the node's name; the recovery key.
+    pub fn install(&self, node: &str) -> String {
         let file = self.file("passphrase", PASSPHRASE).display().to_string();
         let consent = ["--yes", "--accept-risk=wipe-disk", "--passphrase-file", &file, "--no-reboot"];
         let mut arguments = vec!["node", "install", node, "--disk", node];

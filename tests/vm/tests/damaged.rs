@@ -1,0 +1,81 @@
+//! Nodes whose disk flipped bits, and one whose cable comes late: each says what is wrong, and is opened.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use meadow_rack::{Firmware, Machine, Rack, RackConfig, wait};
+use meadow_tests_vm::node_disk::{self, Made, Wanted};
+use meadow_tests_vm::{Admin, BOOT, address, milestone, wait_all};
+
+const PASSPHRASE: &str = "correct horse battery";
+/// In the JSON of the first copy of a LUKS2 header.
+const HEADER: u64 = 0x1100;
+
+fn make_disk(rack: &Rack, admin: &Admin, machine: &Machine) -> Made {
+    let folder = rack.run().file(format!("{}.parts", machine.name()));
+    std::fs::create_dir(&folder).expect("a folder");
+    let wanted = Wanted {
+        node: machine.name().parse().expect("a name"),
+        authorized_keys: vec![admin.public_key().expect("a key")],
+        network: Vec::new(),
+        passphrase: PASSPHRASE.to_owned(),
+    };
+    node_disk::write(&machine.hardware().disk, &folder, &wanted).expect("a disk")
+}
+
+fn flip_bit(machine: &Machine, place: u64) {
+    let disk = File::options().read(true).write(true).open(&machine.hardware().disk).expect("opened");
+    let mut byte = [0];
+    disk.read_exact_at(&mut byte, place).expect("read");
+    disk.write_all_at(&[byte[0] ^ 4], place).expect("written");
+}
+
+fn wait_said(rack: &mut Rack, number: usize, text: &str) {
+    let said = wait::until(text, BOOT, || {
+        rack.look_after()?;
+        Ok(rack.machine(number)?.serial().text_from(0)?.contains(text).then_some(()))
+    });
+    said.unwrap_or_else(|error| panic!("{error:#}; {:?}", rack.machines()[number - 1].serial().text_from(0)));
+}
+
+#[test]
+fn flipped_bits_and_a_late_cable_are_said_and_there_is_a_way_on() {
+    let mut rack = Rack::build(&RackConfig::cycled(3, &[Firmware::BiosPxe])).expect("a rack");
+    let admin = Admin::create(rack.run().path()).expect("a key");
+    let made: Vec<Made> = rack.machines().iter().map(|machine| make_disk(&rack, &admin, machine)).collect();
+    flip_bit(&rack.machines()[0], made[0].state + HEADER);
+    // The magic number of the file system: the backups of its superblock are whole.
+    flip_bit(&rack.machines()[1], made[1].state + node_disk::HEADER_BYTES + 1024 + 0x38);
+    let person = rack.computer_at("person", 2).expect("a computer");
+    for number in 1..=3 {
+        rack.machine(number).expect("there").boot_from_disk();
+    }
+    rack.power_on_all().expect("power");
+    rack.machine(3).expect("there").set_cable(false).expect("pulled");
+
+    wait_all(&mut rack, "unlock waiting");
+    let first = "the first copy of the LUKS2 header on /dev/vda5 is damaged; the other one is whole";
+    wait_said(&mut rack, 1, first);
+    assert_eq!(milestone(&rack.machines()[2], "network ").expect("read"), None, "its cable is not in");
+    rack.machine(3).expect("there").set_cable(true).expect("plugged in");
+    for line in wait_all(&mut rack, "network ") {
+        let address = address(&line).expect("an address");
+        let key = wait::until("SSH", BOOT, || {
+            rack.look_after()?;
+            Ok(admin.fetch_host_key(&person, address).ok())
+        });
+        key.expect("a host key");
+        let opened = admin.unlock(&person, address, PASSPHRASE).expect("ssh");
+        assert!(opened.status.success(), "{opened:?}");
+    }
+    wait_all(&mut rack, "unlocked");
+    wait_said(&mut rack, 1, "the first copy of the LUKS2 header was damaged and is repaired");
+    wait_said(&mut rack, 2, "the file system of the state");
+    for number in [1, 3] {
+        let up = wait::until("switch-root", BOOT, || {
+            rack.look_after()?;
+            milestone(rack.machine(number)?, "switch-root")
+        });
+        up.expect("it goes on");
+    }
+}
