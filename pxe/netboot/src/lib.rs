@@ -10,10 +10,12 @@ pub mod dhcp;
 pub mod event;
 pub mod http;
 pub mod icmpv6;
+pub mod pcap;
 pub mod policy;
 pub mod route;
 pub mod script;
 pub mod tftp;
+pub mod wake;
 
 pub use arch::Firmware;
 pub use event::{EventKind, Note};

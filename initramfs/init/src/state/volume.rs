@@ -45,7 +45,9 @@ fn check(checker: &str, children: &Children, log: &BootLog) -> anyhow::Result<()
         Some(code) if code & UNCORRECTED != 0 => log.say(
             "the file system of the state has errors that e2fsck does not repair by itself; it is mounted if it can be: save what you need and install this node again",
         ),
-        other => bail!("the file system of the state could not be checked (e2fsck ended with {other:?}); trying again"),
+        other => bail!(
+            "the state is open, but e2fsck cannot read its file system (it ended with {other:?}), and nothing was changed; if it stays so, install this node again from its cluster or a stick, which asks before it wipes"
+        ),
     }
     Ok(())
 }
