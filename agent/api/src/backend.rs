@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use meadow_model::boot::{BootEvent, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
@@ -19,7 +19,7 @@ use meadow_model::{Fingerprint, MacAddress, Name, Problem, Timestamp};
 use meadow_state::command::{MachineRef, Proposal};
 use meadow_state::{Applied, State};
 
-use crate::wire::Health;
+use crate::wire::{CapturePart, Health};
 
 /// An answer that takes a while.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + Send + 'a>>;
@@ -120,6 +120,24 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The boot log, of one machine or of all, after position `since`, oldest first.
     fn pxe_events(&self, mac: Option<MacAddress>, since: u64) -> Vec<BootEvent>;
+
+    /// How far the boot of each machine is that was seen, the one that was heard last first.
+    fn pxe_boots(&self) -> Vec<MachineBoot>;
+
+    /// Begins to capture what a machine and the PXE server say to each other, for at most so many seconds.
+    ///
+    /// # Errors
+    /// Where nothing can be captured, with the reason.
+    fn pxe_capture(&self, mac: MacAddress, for_s: u32) -> Result<(), Problem>;
+
+    /// What was captured of a machine, from byte `from` of the file on; `None` where nobody began.
+    fn pxe_captured(&self, mac: MacAddress, from: usize) -> Option<CapturePart>;
+
+    /// Sends the packet that switches on the machine with this card.
+    ///
+    /// # Errors
+    /// Where this computer serves no interface for PXE, or it does not send.
+    fn wake(&self, mac: MacAddress) -> Result<(), Problem>;
 
     /// What the console of this computer shows.
     fn self_view(&self) -> SelfView;

@@ -71,9 +71,12 @@ fn render() -> String {
         text = text.replace(&format!("List_{generated}\""), &format!("{kind}List\""));
         text = text.replace(&format!("{generated}\""), &format!("{kind}\""));
     }
-    for (generated, plain) in
-        [("List_BootEvent", "BootEventList"), ("List_Event", "EventList"), ("Secret_String", "Secret")]
-    {
+    for (generated, plain) in [
+        ("List_BootEvent", "BootEventList"),
+        ("List_MachineBoot", "MachineBootList"),
+        ("List_Event", "EventList"),
+        ("Secret_String", "Secret"),
+    ] {
         text = text.replace(&format!("{generated}\""), &format!("{plain}\""));
     }
     let mut document = serde_json::from_str(&text).unwrap_or_default();
@@ -94,7 +97,7 @@ fn refer_to_named_schemas(document: &mut Value) {
         }
         replace(schemas, &format!("{kind}List/properties/items/items"), reference(kind));
     }
-    for kind in ["Event", "BootEvent"] {
+    for kind in ["Event", "BootEvent", "MachineBoot"] {
         replace(schemas, &format!("{kind}List/properties/items/items"), reference(kind));
     }
     replace(schemas, "NewToken/properties/token", reference("Token"));

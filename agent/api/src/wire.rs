@@ -16,6 +16,9 @@ pub const TOKEN_MAX_USES: u32 = 1_000;
 /// Shortest and longest time that the PXE window stays open, in seconds.
 pub const PXE_OPEN_S: std::ops::RangeInclusive<u32> = 1..=86_400;
 
+/// Shortest and longest time that packets are captured, in seconds.
+pub const CAPTURE_S: std::ops::RangeInclusive<u32> = 1..=3_600;
+
 /// Names a machine before it was seen: `POST /v1/machines`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +109,25 @@ pub struct ArmRequest {
 pub struct OpenPxeRequest {
     /// Seconds that every machine is booted: 1 to 86400.
     pub for_s: u32,
+}
+
+/// Captures the packets of one machine: `POST /v1/pxe/captures`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureRequest {
+    /// Its network card.
+    pub mac: MacAddress,
+    /// For how many seconds: 1 to 3600.
+    pub for_s: u32,
+}
+
+/// A part of a capture: `GET /v1/pxe/captures`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CapturePart {
+    /// Bytes of a pcap file from where the caller asked, base64.
+    pub data: String,
+    /// Whether nothing comes behind them.
+    pub done: bool,
 }
 
 /// The agent's health: `GET /v1/health`, 200 where it is well and 503 where it is not.

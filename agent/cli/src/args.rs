@@ -23,7 +23,7 @@ pub(crate) use node::{
     InstallArgs, InstallTarget, KeyChangeArgs, KeysCommand, NodeCommand, RebootArgs, RemoveArgs, UnlockArgs,
 };
 pub(crate) use other::{CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
-pub(crate) use pxe::{PxeCommand, PxeEventsArgs};
+pub(crate) use pxe::{CaptureArgs, PxeArgs, PxeCommand, PxeEventsArgs, WatchArgs};
 pub(crate) use setup::{InitArgs, JoinArgs};
 pub(crate) use stick::{ActionKind, FlashArgs, SeedArgs, SeedOptions, StickCommand};
 pub(crate) use token::{CreateTokenArgs, RevokeArgs, TokenCommand};
@@ -67,8 +67,7 @@ pub(crate) enum Command {
     #[command(subcommand, visible_alias = "tokens")]
     Token(TokenCommand),
     /// The server that boots machines over the network.
-    #[command(subcommand)]
-    Pxe(PxeCommand),
+    Pxe(PxeArgs),
     /// Work that takes a while, and its history.
     #[command(subcommand, visible_alias = "operations")]
     Operation(OperationCommand),
@@ -95,7 +94,8 @@ mod tests {
     use crate::output::Format;
 
     /// Commands that give out no resources.
-    const WITHOUT_OUTPUT: &[&str] = &["init", "join", "unlock", "image flash", "completion", "man"];
+    const WITHOUT_OUTPUT: &[&str] =
+        &["init", "join", "unlock", "image flash", "completion", "man", "pxe watch", "pxe capture"];
 
     fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
         for sub in command.get_subcommands() {

@@ -1,6 +1,7 @@
 //! What the commands do.
 
 mod approve;
+mod capture;
 mod cluster;
 mod disks;
 mod flash;
@@ -51,7 +52,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Unlock(args) => unlock::run(&context, &args).await,
         Command::Image(command) => image::run(&context, command).await,
         Command::Token(command) => token::run(&context, command).await,
-        Command::Pxe(command) => pxe::run(&context, command).await,
+        Command::Pxe(args) => pxe::run(&context, args).await,
         Command::Operation(command) => cluster::operation(&context, command).await,
         Command::Event(command) => cluster::event(&context, command).await,
         Command::Get(args) => other::get(&context, args).await,

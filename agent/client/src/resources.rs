@@ -3,9 +3,10 @@
 use http::Method;
 use meadow_api::list::ListQuery;
 use meadow_api::wire::{
-    ApproveRequest, ArmRequest, Health, MachinePatch, NewMachine, OpenPxeRequest, PlanMachineRequest,
+    ApproveRequest, ArmRequest, CapturePart, CaptureRequest, Health, MachinePatch, NewMachine, OpenPxeRequest,
+    PlanMachineRequest,
 };
-use meadow_model::boot::{BootEvent, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
 use meadow_model::cluster::Cluster;
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
@@ -267,6 +268,38 @@ impl Client {
         let mut query = vec![("since", since.to_string())];
         query.extend(mac.map(|mac| ("mac", mac.to_string())));
         self.all("/v1/pxe/events", &ListAll::default(), &query).await
+    }
+
+    /// How far the boot of each machine is that was seen, the one that was heard last first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn pxe_boots(&self, which: &ListAll) -> Result<List<MachineBoot>, ClientError> {
+        self.all("/v1/pxe/boots", which, &[]).await
+    }
+
+    /// Begins to capture what a machine and the PXE server say to each other.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn capture(&self, request: &CaptureRequest) -> Result<(), ClientError> {
+        self.call_empty(Call::new(Method::POST, "/v1/pxe/captures").json(request)?).await
+    }
+
+    /// What was captured of a machine, from byte `from` of the file on.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn captured(&self, mac: MacAddress, from: usize) -> Result<CapturePart, ClientError> {
+        self.get(&format!("/v1/pxe/captures?mac={mac}&from={from}")).await
+    }
+
+    /// Sends the packet that switches on a machine.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn wake(&self, machine: &Name) -> Result<(), ClientError> {
+        self.call_empty(Call::new(Method::POST, format!("/v1/machines/{machine}/wake"))).await
     }
 
     /// Boots every machine that asks, for a while.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use data_encoding::BASE32_NOPAD;
-use meadow_api::wire::Health;
+use meadow_api::wire::{CapturePart, Health};
 use meadow_api::{Answer, Arm, Author, Backend};
 use meadow_controllers::live::LiveReports;
 use meadow_controllers::mailbox::Mailbox;
@@ -14,7 +14,7 @@ use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::stored::StoredError;
 use meadow_enroll::{JoinToken, Ticket};
 use meadow_host::{Clock, Entropy, SystemClock, SystemEntropy};
-use meadow_model::boot::{BootEvent, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
@@ -251,6 +251,22 @@ impl Backend for Voter {
 
     fn pxe_events(&self, mac: Option<MacAddress>, since: u64) -> Vec<BootEvent> {
         self.pxe.events(mac, since)
+    }
+
+    fn pxe_boots(&self) -> Vec<MachineBoot> {
+        self.pxe.boots(SystemClock.wall())
+    }
+
+    fn pxe_capture(&self, mac: MacAddress, for_s: u32) -> Result<(), Problem> {
+        self.pxe.capture(mac, for_s)
+    }
+
+    fn pxe_captured(&self, mac: MacAddress, from: usize) -> Option<CapturePart> {
+        self.pxe.captured(mac, from)
+    }
+
+    fn wake(&self, mac: MacAddress) -> Result<(), Problem> {
+        self.pxe.wake(mac)
     }
 
     fn self_view(&self) -> SelfView {

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use meadow_api::wire::Health;
+use meadow_api::wire::{CapturePart, Health};
 use meadow_api::{Answer, Arm, Author, Backend};
 use meadow_controllers::self_status::SelfStatus;
 use meadow_host::{Clock, SystemClock};
-use meadow_model::boot::{BootEvent, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
 use meadow_model::console::{SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
@@ -119,6 +119,22 @@ impl Backend for Onlooker {
 
     fn pxe_events(&self, _mac: Option<MacAddress>, _since: u64) -> Vec<BootEvent> {
         Vec::new()
+    }
+
+    fn pxe_boots(&self) -> Vec<MachineBoot> {
+        Vec::new()
+    }
+
+    fn pxe_capture(&self, _mac: MacAddress, _for_s: u32) -> Result<(), Problem> {
+        Err(elsewhere())
+    }
+
+    fn pxe_captured(&self, _mac: MacAddress, _from: usize) -> Option<CapturePart> {
+        None
+    }
+
+    fn wake(&self, _mac: MacAddress) -> Result<(), Problem> {
+        Err(elsewhere())
     }
 
     fn self_view(&self) -> SelfView {

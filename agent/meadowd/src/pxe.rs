@@ -1,11 +1,15 @@
 //! The PXE server of this node, as the API shows it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use data_encoding::BASE64;
+use meadow_api::wire::CapturePart;
 use meadow_controllers::settings::Settings;
-use meadow_model::boot::{BootEvent, PxeStatus};
-use meadow_model::{MacAddress, Timestamp};
-use meadow_pxe::{ArtifactState, PxeConfig, PxeHandle, PxeServer};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
+use meadow_model::{MacAddress, Problem, ProblemCode, Timestamp};
+use meadow_pxe::netboot::progress::BootProgress;
+use meadow_pxe::{ArtifactState, MachineStatus, PxeConfig, PxeHandle, PxeServer};
 use meadow_raft::ReplicaHandle;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
@@ -21,7 +25,7 @@ pub(crate) enum Pxe {
     /// The settings can never work.
     Misconfigured(String),
     /// It runs; what it cannot serve yet it says itself.
-    On { interface: String, handle: PxeHandle, _threads: Threads },
+    On { interface: String, handle: PxeHandle, threads: Threads },
 }
 
 /// Threads of the PXE server alone: fifty machines that download at once keep two processors busy, and must not keep
@@ -69,7 +73,7 @@ impl Pxe {
         };
         let config = PxeConfig::new(interface.clone(), &settings.image_dir);
         Ok(match threads.within(|| PxeServer::start(config, Arc::new(director))) {
-            Ok(handle) => Self::On { interface, handle, _threads: threads },
+            Ok(handle) => Self::On { interface, handle, threads },
             Err(e) => {
                 warn!("PXE is not served: {e}");
                 Self::Misconfigured(e.to_string())
@@ -96,6 +100,39 @@ impl Pxe {
         }
     }
 
+    /// How far the boot of each machine is, the one that was heard last first.
+    pub(crate) fn boots(&self, now: Timestamp) -> Vec<MachineBoot> {
+        let Self::On { handle, .. } = self else {
+            return Vec::new();
+        };
+        let mut boots: Vec<_> =
+            handle.machines().into_iter().filter_map(|machine| boot(handle, machine, now)).collect();
+        boots.sort_by_key(|boot| std::cmp::Reverse(boot.last_seen));
+        boots
+    }
+
+    /// Begins to capture the packets of a machine.
+    pub(crate) fn capture(&self, mac: MacAddress, for_s: u32) -> Result<(), Problem> {
+        let Self::On { handle, threads, .. } = self else { return Err(no_interface()) };
+        let begun = threads.within(|| handle.capture(mac, Duration::from_secs(for_s.into())));
+        begun.map_err(|error| Problem::new(ProblemCode::Conflict, error.to_string()))
+    }
+
+    /// What was captured of a machine.
+    pub(crate) fn captured(&self, mac: MacAddress, from: usize) -> Option<CapturePart> {
+        let Self::On { handle, .. } = self else { return None };
+        let part = handle.captured(mac, from)?;
+        Some(CapturePart { data: BASE64.encode(&part.bytes), done: part.done })
+    }
+
+    /// Wakes a machine.
+    pub(crate) fn wake(&self, mac: MacAddress) -> Result<(), Problem> {
+        let Self::On { handle, .. } = self else { return Err(no_interface()) };
+        handle.wake(mac).map_err(|error| {
+            Problem::new(ProblemCode::Conflict, format!("the packet that wakes {mac} cannot be sent: {error}"))
+        })
+    }
+
     /// The boot log after position `since`.
     pub(crate) fn events(&self, mac: Option<MacAddress>, since: u64) -> Vec<BootEvent> {
         let Self::On { handle, .. } = self else {
@@ -112,6 +149,32 @@ fn problems(handle: &PxeHandle) -> Vec<String> {
         _ => None,
     });
     handle.problems().into_iter().map(|problem| problem.text).chain(missing).collect()
+}
+
+fn no_interface() -> Problem {
+    let detail = "this computer serves no interface for PXE; set pxe_interface in its settings";
+    Problem::new(ProblemCode::Conflict, detail)
+}
+
+fn boot(handle: &PxeHandle, machine: MachineStatus, now: Timestamp) -> Option<MachineBoot> {
+    let events = handle.events(Some(machine.mac), 0);
+    let progress = BootProgress::of(events.iter().map(|event| &event.kind))?;
+    let last = Timestamp::from_millis(events.last()?.time.as_millisecond());
+    let silent = Duration::from_millis(u64::try_from(now.as_millis() - last.as_millis()).unwrap_or(0));
+    let next_step = progress.next_step(silent).map(str::to_owned);
+    Some(MachineBoot {
+        mac: machine.mac,
+        firmware: machine.firmware.map(|firmware| firmware.to_string()),
+        address: machine.address.map(Into::into),
+        form: machine.form.map(|form| form.to_string()),
+        stage: progress.stage.name().to_owned(),
+        percent: progress.percent,
+        waits_for: progress.waits_for(machine.firmware).filter(|_| next_step.is_none()).map(str::to_owned),
+        next_step,
+        failed: progress.failed,
+        message: progress.text,
+        last_seen: last,
+    })
 }
 
 fn event(event: meadow_pxe::BootEvent) -> BootEvent {

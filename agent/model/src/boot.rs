@@ -1,5 +1,7 @@
 //! Booting over the network: what a machine may do, and what it is told.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::install::BootSlot;
@@ -131,6 +133,34 @@ pub struct BootEvent {
     pub code: String,
     /// For people.
     pub message: String,
+}
+
+/// How far the boot of a machine is, as the PXE server sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MachineBoot {
+    /// Its network card.
+    pub mac: MacAddress,
+    /// Its firmware, for people.
+    pub firmware: Option<String>,
+    /// Its address, where known.
+    #[schema(value_type = Option<String>)]
+    pub address: Option<IpAddr>,
+    /// The form of offer that its firmware took: `direct`, `boot-server`, `http`; `None` until it took one.
+    pub form: Option<String>,
+    /// The stage that it reached last, for people.
+    pub stage: String,
+    /// How much of that stage is done.
+    pub percent: Option<u8>,
+    /// What it said or did last.
+    pub message: String,
+    /// Whether that was a failure.
+    pub failed: bool,
+    /// Why it waits, where nobody has to do anything.
+    pub waits_for: Option<String>,
+    /// What a person does next, where it goes on no more.
+    pub next_step: Option<String>,
+    /// When it was last heard of.
+    pub last_seen: Timestamp,
 }
 
 /// The state of the PXE server.

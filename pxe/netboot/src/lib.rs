@@ -12,6 +12,7 @@ pub mod http;
 pub mod icmpv6;
 pub mod pcap;
 pub mod policy;
+pub mod progress;
 pub mod route;
 pub mod script;
 pub mod tftp;

@@ -4,6 +4,7 @@
 //! boots what comes from a [`Director`]; what happens is kept as [`BootEvent`]s.
 
 mod artifacts;
+mod capture;
 mod config;
 mod culprit;
 mod dhcp;
@@ -19,8 +20,10 @@ mod shared;
 mod supervisor;
 mod tftp;
 mod udp;
+mod wake;
 
 pub use artifacts::{ArtifactState, ArtifactStatus};
+pub use capture::{CaptureError, CapturePart};
 pub use config::{ConfigError, DEFAULT_COMMAND_LINE, Ports, PxeConfig};
 pub use director::{BootEvent, Director};
 pub use meadow_netboot as netboot;

@@ -1,7 +1,9 @@
 //! The running boot server, as its owner sees it.
 
+use std::io;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use meadow_model::MacAddress;
@@ -13,11 +15,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::artifacts::ArtifactStatus;
+use crate::capture::{CaptureError, CapturePart, Captures};
 use crate::config::{ConfigError, PxeConfig};
 use crate::director::{BootEvent, Director};
 use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::supervisor::Supervisor;
+use crate::{interface, wake};
 
 /// A machine as the boot server knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,7 +59,7 @@ impl PxeServer {
         let problems = Arc::new(Mutex::new(Vec::new()));
         let supervisor = Supervisor { shared: shared.clone(), address: address.clone(), problems: problems.clone() };
         let task = tokio::spawn(async move { supervisor.run(stopped).await });
-        Ok(PxeHandle { shared, stop, task, address, problems })
+        Ok(PxeHandle { shared, stop, task, address, problems, captures: Captures::default() })
     }
 }
 
@@ -66,6 +70,7 @@ pub struct PxeHandle {
     task: JoinHandle<()>,
     address: watch::Sender<Option<Ipv4Addr>>,
     problems: Arc<Mutex<Vec<Problem>>>,
+    captures: Captures,
 }
 
 impl PxeHandle {
@@ -117,6 +122,31 @@ impl PxeHandle {
             form: view.form,
         };
         views.into_iter().map(status).collect()
+    }
+
+    /// Sends the packet that switches on the machine with this card.
+    ///
+    /// # Errors
+    /// When the interface is not ready, or does not send.
+    pub fn wake(&self, mac: MacAddress) -> io::Result<()> {
+        let link = interface::find(&self.shared.config.interface).map_err(io::Error::other)?;
+        wake::send(&link, mac)
+    }
+
+    /// Begins to capture what this machine and the server say to each other, for at most `lasts`; needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When nothing can be captured.
+    pub fn capture(&self, mac: MacAddress, lasts: Duration) -> Result<(), CaptureError> {
+        let link = interface::find(&self.shared.config.interface);
+        let link = link.map_err(|error| CaptureError::Interface(error.to_string()))?;
+        self.captures.start(&link, mac, lasts)
+    }
+
+    /// What was captured of a machine, a pcap file from byte `from` on; `None` where nobody began.
+    #[must_use]
+    pub fn captured(&self, mac: MacAddress, from: usize) -> Option<CapturePart> {
+        self.captures.read(mac, from)
     }
 
     /// Closes all sockets and ends all transfers.

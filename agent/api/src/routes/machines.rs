@@ -162,6 +162,22 @@ pub(super) async fn arm(
     Ok(shown(StatusCode::OK, changed(&state, &applied)?))
 }
 
+/// Switches a machine on that is off, if its firmware lets it be woken by its network card (Wake-on-LAN).
+#[utoipa::path(post, path = "/v1/machines/{name}/wake", tag = "machines", params(("name" = String, Path)),
+    responses((status = 202)))]
+pub(super) async fn wake(State(backend): Context, Subject(name): Subject) -> Reply<StatusCode> {
+    let state = backend.state()?;
+    let status = &find(&state, &name)?.status;
+    // A machine that has not told its cards was seen by one at least.
+    let cards = status.hardware.as_ref().map(meadow_model::enrolment::macs).unwrap_or_default();
+    let all: std::collections::BTreeSet<MacAddress> = cards.into_iter().chain(status.mac).collect();
+    if all.is_empty() {
+        return Err(Failure::new(ProblemCode::Conflict, format!("{name} has no network card that anybody has seen")));
+    }
+    all.into_iter().try_for_each(|mac| backend.wake(mac))?;
+    Ok(StatusCode::ACCEPTED)
+}
+
 /// A machine by its name or MAC address. No name has a colon and no MAC with hyphens is likely to be one, so a text
 /// that reads as a MAC is one.
 fn reference(text: &str) -> Result<MachineRef, Failure> {

@@ -2,21 +2,28 @@
 
 use axum::Json;
 use axum::extract::State;
-use http::HeaderMap;
-use meadow_model::MacAddress;
-use meadow_model::boot::{BootEvent, PxeStatus};
+use http::{HeaderMap, StatusCode};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
 use meadow_model::resource::List;
+use meadow_model::{MacAddress, ProblemCode};
 use meadow_state::command::Command;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Reply, author, change, out_of_range};
 use crate::extract::{self, Caller, Query};
 use crate::list::{Field, ListQuery, page};
-use crate::wire::{OpenPxeRequest, PXE_OPEN_S};
+use crate::problem::Failure;
+use crate::wire::{CAPTURE_S, CapturePart, CaptureRequest, OpenPxeRequest, PXE_OPEN_S};
 
 /// Fields to filter and sort by.
 const FIELDS: &[Field<BootEvent>] =
     &[Field { name: "seq", get: |e| e.seq.into() }, Field { name: "code", get: |e| (&e.code).into() }];
+
+const BOOT_FIELDS: &[Field<MachineBoot>] = &[
+    Field { name: "mac", get: |b| b.mac.to_string().as_str().into() },
+    Field { name: "stage", get: |b| (&b.stage).into() },
+    Field { name: "failed", get: |b| if b.failed { "true" } else { "false" }.into() },
+];
 
 /// The state of the PXE server.
 #[utoipa::path(get, path = "/v1/pxe", tag = "pxe", responses((status = 200, body = PxeStatus)))]
@@ -48,6 +55,54 @@ pub(super) async fn events(
     let events = backend.pxe_events(mac, since);
     let revision = backend.state()?.revision();
     Ok(Json(page(events, &query, FIELDS, revision)?))
+}
+
+/// How far the boot of each machine is that was seen, the one that was heard last first. Fields to filter and sort by:
+/// mac, stage, failed.
+#[utoipa::path(get, path = "/v1/pxe/boots", tag = "pxe", params(ListQuery), responses(
+    (status = 200, body = List<MachineBoot>),
+))]
+pub(super) async fn boots(State(backend): Context, Query(query): Query<ListQuery>) -> Reply<Json<List<MachineBoot>>> {
+    let revision = backend.state()?.revision();
+    Ok(Json(page(backend.pxe_boots(), &query, BOOT_FIELDS, revision)?))
+}
+
+/// Begins to capture what a machine and this server say to each other, in place of an earlier capture of it. What TCP
+/// carries is left out.
+#[utoipa::path(post, path = "/v1/pxe/captures", tag = "pxe", request_body = CaptureRequest, responses((status = 202)))]
+pub(super) async fn capture(
+    State(backend): Context,
+    extract::Json(request): extract::Json<CaptureRequest>,
+) -> Reply<StatusCode> {
+    if !CAPTURE_S.contains(&request.for_s) {
+        return Err(out_of_range("for_s", &CAPTURE_S));
+    }
+    backend.pxe_capture(request.mac, request.for_s)?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Which part of which capture.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct CaptureQuery {
+    /// The machine.
+    #[param(value_type = String)]
+    mac: MacAddress,
+    /// The first byte of the file that is wanted.
+    #[serde(default)]
+    from: usize,
+}
+
+/// What was captured of a machine so far.
+#[utoipa::path(get, path = "/v1/pxe/captures", tag = "pxe", params(CaptureQuery), responses(
+    (status = 200, body = CapturePart),
+))]
+pub(super) async fn captured(
+    State(backend): Context,
+    Query(CaptureQuery { mac, from }): Query<CaptureQuery>,
+) -> Reply<Json<CapturePart>> {
+    let nobody = || Failure::new(ProblemCode::NotFound, format!("nothing was captured of {mac}, or not any more"));
+    backend.pxe_captured(mac, from).map(Json).ok_or_else(nobody)
 }
 
 /// Boots every machine that asks, for a while.

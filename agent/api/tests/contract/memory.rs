@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::Bytes;
-use meadow_api::wire::Health;
+use meadow_api::wire::{CapturePart, Health};
 use meadow_api::{Answer, Arm, Author, Backend};
-use meadow_model::boot::{BootEvent, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
 use meadow_model::code::VerificationCode;
 use meadow_model::console::{SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
@@ -243,6 +243,35 @@ impl Backend for Memory {
             open_until: cluster.and_then(|cluster| cluster.spec.pxe_open_until),
             problems: Vec::new(),
         }
+    }
+
+    fn pxe_boots(&self) -> Vec<MachineBoot> {
+        vec![MachineBoot {
+            mac: "52:54:00:00:00:01".parse().unwrap(),
+            firmware: Some("BIOS PXE".to_owned()),
+            address: None,
+            form: None,
+            stage: "was offered a boot file".to_owned(),
+            percent: None,
+            message: "offered ipxe/undionly.kpxe".to_owned(),
+            failed: false,
+            waits_for: None,
+            next_step: None,
+            last_seen: self.now(),
+        }]
+    }
+
+    fn pxe_capture(&self, _: MacAddress, _: u32) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    fn pxe_captured(&self, mac: MacAddress, from: usize) -> Option<CapturePart> {
+        let known: MacAddress = "52:54:00:00:00:01".parse().unwrap();
+        (mac == known).then(|| CapturePart { data: if from == 0 { "1MOyoQ==" } else { "" }.to_owned(), done: true })
+    }
+
+    fn wake(&self, _: MacAddress) -> Result<(), Problem> {
+        Ok(())
     }
 
     fn pxe_events(&self, mac: Option<MacAddress>, since: u64) -> Vec<BootEvent> {

@@ -31,6 +31,13 @@ pub(crate) enum MachineCommand {
     Arm(ArmArgs),
     /// Set what the PXE server does with a machine.
     Boot(BootArgs),
+    /// Switch on a machine that is off, if its firmware lets its network card wake it (Wake-on-LAN).
+    Wake {
+        /// Name or MAC address of the machine, or name of the node that it is.
+        machine: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -1,13 +1,27 @@
 //! `meadow pxe`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use meadow_model::MacAddress;
 
-use super::OutputArgs;
+use super::{LsArgs, OutputArgs};
 use crate::duration;
+
+#[derive(Args, Debug)]
+pub(crate) struct PxeArgs {
+    /// Without one: `watch`.
+    #[command(subcommand)]
+    pub(crate) command: Option<PxeCommand>,
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PxeCommand {
+    /// Show each machine's boot as it happens, until Ctrl-C.
+    Watch(WatchArgs),
+    /// List how far each machine's boot is, and what to do where it goes on no more.
+    #[command(visible_alias = "list")]
+    Ls(LsArgs),
     /// What it serves, and what keeps it from serving.
     Status {
         #[command(flatten)]
@@ -15,6 +29,10 @@ pub(crate) enum PxeCommand {
     },
     /// The boot log of the machines, oldest first.
     Events(PxeEventsArgs),
+    /// Write what a machine and this server say to each other into a file, for a bug report.
+    ///
+    /// It is a pcap file. What TCP carries is left out, so that no ticket is in it.
+    Capture(CaptureArgs),
     /// Boot every machine that asks, for a while.
     Open {
         /// For how long.
@@ -28,6 +46,25 @@ pub(crate) enum PxeCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+}
+
+#[derive(Args, Debug, Default)]
+pub(crate) struct WatchArgs {
+    /// Only this machine.
+    #[arg(long, value_name = "MAC")]
+    pub(crate) mac: Option<MacAddress>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CaptureArgs {
+    /// Name or MAC address of the machine; a MAC address may be unknown so far.
+    pub(crate) machine: String,
+    /// The file; else `MAC.pcap` here.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+    /// For how long; Ctrl-C ends it earlier.
+    #[arg(long = "for", default_value = "5m", value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) duration: u32,
 }
 
 #[derive(Args, Debug)]

@@ -1,12 +1,13 @@
 //! `meadow machine`.
 
 use meadow_api::wire::{ArmRequest, MachinePatch, MachineSpecPatch, NewMachine};
+use meadow_client::ListAll;
 use meadow_model::MacAddress;
 use meadow_model::boot::BootPolicy;
-use meadow_model::machine::Machine;
+use meadow_model::machine::{Decision, Machine};
 
 use super::{Context, approve, confirm_risk};
-use crate::args::{ArmArgs, BootArgs, LsArgs, MachineCommand, RejectArgs};
+use crate::args::{ArmArgs, BootArgs, LsArgs, MachineCommand, OutputArgs, RejectArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{print_changed, print_list, print_one, say};
 use crate::reference;
@@ -21,6 +22,7 @@ pub(super) async fn run(context: &Context, command: MachineCommand) -> anyhow::R
         MachineCommand::Reject(args) => reject(context, &args).await,
         MachineCommand::Arm(args) => arm(context, args).await,
         MachineCommand::Boot(args) => boot(context, &args).await,
+        MachineCommand::Wake { machine, output } => wake(context, &machine, &output).await,
     }
 }
 
@@ -33,6 +35,23 @@ pub(super) async fn ls(context: &Context, args: &LsArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     print_list(args.format(), &machines)
+}
+
+async fn wake(context: &Context, text: &str, output: &OutputArgs) -> anyhow::Result<()> {
+    let client = context.connect()?;
+    let is_node =
+        |machine: &Machine| matches!(&machine.spec.decision, Decision::Approved { node, .. } if node.as_str() == text);
+    let of_node = client.machines(&ListAll::default()).await?.items.into_iter().find(is_node);
+    let machine = match of_node {
+        Some(machine) => machine,
+        None => reference::machine(&client, text).await?,
+    };
+    let name = &machine.metadata.name;
+    client.wake(name).await?;
+    say(&format!(
+        "The packet that wakes {name} is sent; nobody acknowledges it. If it stays off: is Wake-on-LAN on in its firmware, and is it on the interface that `meadow pxe status` names?"
+    ));
+    print_changed(&output.output, &machine)
 }
 
 async fn reject(context: &Context, args: &RejectArgs) -> anyhow::Result<()> {

@@ -1,13 +1,31 @@
 //! `meadow pxe`.
 
-use meadow_model::boot::PxeStatus;
+use std::collections::HashMap;
+use std::time::Duration;
 
-use super::Context;
-use crate::args::{OutputArgs, PxeCommand, PxeEventsArgs};
-use crate::output::{print_changed, print_list, print_one, say};
+use meadow_client::{Client, ListAll};
+use meadow_model::boot::{MachineBoot, PxeStatus};
 
-pub(super) async fn run(context: &Context, command: PxeCommand) -> anyhow::Result<()> {
-    match command {
+use super::{Context, capture};
+use crate::args::{OutputArgs, PxeArgs, PxeCommand, PxeEventsArgs, WatchArgs};
+use crate::output::{clean, print_changed, print_list, print_one, put, say};
+
+/// How often the boots are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+const NOBODY: &str = "No machine asked to boot. Is network boot on in its firmware, and is it on the interface that `meadow pxe status` names?";
+
+pub(super) async fn run(context: &Context, args: PxeArgs) -> anyhow::Result<()> {
+    match args.command.unwrap_or(PxeCommand::Watch(WatchArgs::default())) {
+        PxeCommand::Watch(args) => watch(&context.connect()?, &args).await,
+        PxeCommand::Ls(args) => {
+            let boots = context.connect()?.pxe_boots(&args.which()).await?;
+            if boots.items.is_empty() && args.format().is_for_people() {
+                say(NOBODY);
+                return Ok(());
+            }
+            print_list(args.format(), &boots)
+        }
+        PxeCommand::Capture(args) => capture::run(context, &args).await,
         PxeCommand::Status { output } => print_one(&output.output, &context.connect()?.pxe().await?),
         PxeCommand::Events(args) => events(context, &args).await,
         PxeCommand::Open { duration, output } => {
@@ -26,6 +44,39 @@ pub(super) async fn run(context: &Context, command: PxeCommand) -> anyhow::Resul
     }
 }
 
+/// Tells each change of each machine, a line each.
+async fn watch(client: &Client, args: &WatchArgs) -> anyhow::Result<()> {
+    let filter = args.mac.map(|mac| format!("mac={mac}"));
+    let which = ListAll { filter, sort: None };
+    let mut told: HashMap<_, MachineBoot> = HashMap::new();
+    say("Waiting for machines to boot (Ctrl-C ends).");
+    loop {
+        let mut boots = client.pxe_boots(&which).await?.items;
+        boots.reverse();
+        for boot in boots {
+            let before = told.get(&boot.mac);
+            let news = before.is_none_or(|before| MachineBoot { last_seen: boot.last_seen, ..before.clone() } != boot);
+            if news {
+                put(&line(&boot))?;
+                told.insert(boot.mac, boot);
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn line(boot: &MachineBoot) -> String {
+    let percent = boot.percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
+    let firmware = boot.firmware.as_deref().map(|firmware| format!(" [{firmware}]")).unwrap_or_default();
+    let mut line = format!("{} {}{firmware} {}{percent}: {}", boot.last_seen, boot.mac, boot.stage, boot.message);
+    for (label, text) in [("waits: ", &boot.waits_for), ("NEXT: ", &boot.next_step)] {
+        if let Some(text) = text {
+            line.push_str(&format!("; {label}{text}"));
+        }
+    }
+    clean(&line) + "\n"
+}
+
 fn changed(status: &PxeStatus, output: &OutputArgs) -> anyhow::Result<()> {
     for problem in &status.problems {
         say(&format!("warning: {problem}"));
@@ -36,9 +87,7 @@ fn changed(status: &PxeStatus, output: &OutputArgs) -> anyhow::Result<()> {
 async fn events(context: &Context, args: &PxeEventsArgs) -> anyhow::Result<()> {
     let events = context.connect()?.pxe_events(args.mac, args.since).await?;
     if events.items.is_empty() && args.output.output.is_for_people() {
-        say(
-            "No machine asked to boot. Is network boot on in its firmware, and is it on the interface that `meadow pxe status` names?",
-        );
+        say(NOBODY);
         return Ok(());
     }
     print_list(&args.output.output, &events)

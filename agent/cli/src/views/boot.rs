@@ -1,6 +1,6 @@
 //! The PXE server and its boot log.
 
-use meadow_model::boot::{BootEvent, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
 
 use super::now;
 use crate::duration;
@@ -35,6 +35,57 @@ impl View for BootEvent {
 fn code(event: &BootEvent) -> Cell {
     let bad = event.code.ends_with("failed") || event.code.ends_with("conflict");
     Cell { text: event.code.clone(), tone: if bad { Tone::Bad } else { Tone::Plain } }
+}
+
+impl View for MachineBoot {
+    fn reference(&self) -> String {
+        format!("machineboot/{}", self.mac)
+    }
+
+    fn columns() -> &'static [Column<Self>] {
+        &[
+            Column { title: "MAC", wide: false, cell: |b| b.mac.to_string().into() },
+            Column { title: "FIRMWARE", wide: false, cell: |b| b.firmware.clone().unwrap_or_default().into() },
+            Column { title: "FORM", wide: true, cell: |b| b.form.clone().unwrap_or_default().into() },
+            Column {
+                title: "ADDRESS",
+                wide: true,
+                cell: |b| b.address.map(|a| a.to_string()).unwrap_or_default().into(),
+            },
+            Column { title: "STAGE", wide: false, cell: stage },
+            Column { title: "LAST SEEN", wide: false, cell: |b| b.last_seen.to_string().into() },
+            Column { title: "MESSAGE", wide: false, cell: |b| b.message.as_str().into() },
+            Column { title: "NEXT STEP", wide: false, cell: next_step },
+        ]
+    }
+
+    fn describe(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("MAC", self.mac.to_string()),
+            ("Firmware", self.firmware.clone().unwrap_or_default()),
+            ("Address", self.address.map(|address| address.to_string()).unwrap_or_default()),
+            ("Form", self.form.clone().unwrap_or_else(|| "none was taken yet".to_owned())),
+            ("Stage", stage(self).text),
+            ("Last seen", self.last_seen.to_string()),
+            ("Message", self.message.clone()),
+            ("Waits", self.waits_for.clone().unwrap_or_default()),
+            ("Next step", self.next_step.clone().unwrap_or_default()),
+        ]
+    }
+}
+
+fn stage(boot: &MachineBoot) -> Cell {
+    let percent = boot.percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
+    let tone = if boot.failed { Tone::Bad } else { Tone::Plain };
+    Cell { text: format!("{}{percent}", boot.stage), tone }
+}
+
+fn next_step(boot: &MachineBoot) -> Cell {
+    match (&boot.next_step, &boot.waits_for) {
+        (Some(step), _) => Cell { text: step.clone(), tone: Tone::Caution },
+        (None, Some(wait)) => format!("waits: {wait}").into(),
+        (None, None) => "".into(),
+    }
 }
 
 impl View for PxeStatus {

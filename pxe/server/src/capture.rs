@@ -1,0 +1,138 @@
+//! Captures the packets of one machine, for a bug report.
+
+use std::collections::HashMap;
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use meadow_model::MacAddress;
+use meadow_netboot::pcap;
+use nix::libc;
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::interface::Link;
+use crate::supervisor::PAUSE_AFTER_ERROR;
+
+/// Bytes of one capture; a boot without its big files has far fewer.
+const MAX_BYTES: usize = 8 << 20;
+/// Captures that are kept, running or done.
+const MAX_CAPTURES: usize = 4;
+
+/// The captures of a boot server, one a machine.
+#[derive(Debug, Default)]
+pub(crate) struct Captures(Mutex<HashMap<MacAddress, Arc<Capture>>>);
+
+/// A part of a capture file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapturePart {
+    /// Its bytes, from where the caller asked.
+    pub bytes: Vec<u8>,
+    /// Whether nothing comes behind it.
+    pub done: bool,
+}
+
+/// Why nothing is captured.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The interface is not there.
+    #[error("{0}; nothing can be captured there")]
+    Interface(String),
+    /// Too many captures run.
+    #[error("{MAX_CAPTURES} captures run already; wait until one has ended")]
+    Busy,
+    /// The kernel refused.
+    #[error("packets cannot be captured: {0}; the agent needs CAP_NET_RAW")]
+    System(#[from] io::Error),
+}
+
+#[derive(Debug)]
+struct Capture {
+    file: Mutex<Vec<u8>>,
+    done: Mutex<bool>,
+}
+
+impl Captures {
+    /// Begins to capture what this machine and the server say, in place of an earlier capture of it.
+    pub(crate) fn start(&self, link: &Link, mac: MacAddress, lasts: Duration) -> Result<(), CaptureError> {
+        let mut captures = locked(&self.0);
+        if captures.len() >= MAX_CAPTURES && !captures.contains_key(&mac) {
+            captures.retain(|_, capture| !*locked(&capture.done));
+        }
+        if captures.len() >= MAX_CAPTURES && !captures.contains_key(&mac) {
+            return Err(CaptureError::Busy);
+        }
+        let socket = open(link)?;
+        let capture = Arc::new(Capture { file: Mutex::new(pcap::header().to_vec()), done: Mutex::new(false) });
+        // Of an earlier one nobody else knows: its task ends with it.
+        if let Some(before) = captures.insert(mac, Arc::clone(&capture)) {
+            *locked(&before.done) = true;
+        }
+        tokio::spawn(async move {
+            // It ends by its time, or as soon as it is full or another one took its place.
+            let _ = tokio::time::timeout(lasts, capture.fill(socket, mac)).await;
+            *locked(&capture.done) = true;
+        });
+        Ok(())
+    }
+
+    /// What was captured of a machine from byte `from` on; `None` where nobody began.
+    pub(crate) fn read(&self, mac: MacAddress, from: usize) -> Option<CapturePart> {
+        let capture = locked(&self.0).get(&mac).map(Arc::clone)?;
+        // Looked at first: what comes until the file is read is in that part then.
+        let done = *locked(&capture.done);
+        let bytes = locked(&capture.file).get(from..).map(<[u8]>::to_vec).unwrap_or_default();
+        Some(CapturePart { bytes, done })
+    }
+}
+
+impl Capture {
+    async fn fill(&self, socket: AsyncFd<Socket>, mac: MacAddress) {
+        let mut buffer = [MaybeUninit::uninit(); pcap::SNAP_LENGTH as usize];
+        loop {
+            let received = socket.async_io(Interest::READABLE, |socket| socket.recv(&mut buffer)).await;
+            let Ok(length) = received else {
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                continue;
+            };
+            // SAFETY: `recv` has written that many bytes.
+            let frame = unsafe { &*(&raw const buffer[..length] as *const [u8]) };
+            if !pcap::concerns(frame, mac) {
+                continue;
+            }
+            let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let record = pcap::record(time, frame);
+            let mut file = locked(&self.file);
+            if *locked(&self.done) || file.len() + record.len() > MAX_BYTES {
+                return;
+            }
+            file.extend_from_slice(&record);
+        }
+    }
+}
+
+/// A packet socket of one interface: what comes in and goes out.
+fn open(link: &Link) -> io::Result<AsyncFd<Socket>> {
+    let everything = u16::try_from(libc::ETH_P_ALL).unwrap_or(0).to_be();
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(everything))))?;
+    socket.set_nonblocking(true)?;
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: a `sockaddr_ll` fits the storage (packet(7)), which is zeroed, and is plain data.
+    let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    address.sll_family = u16::try_from(libc::AF_PACKET).unwrap_or(0);
+    address.sll_protocol = everything;
+    address.sll_ifindex = i32::try_from(link.index).map_err(io::Error::other)?;
+    let length = u32::try_from(size_of::<libc::sockaddr_ll>()).map_err(io::Error::other)?;
+    // SAFETY: the storage holds a `sockaddr_ll` of that length.
+    let address = unsafe { SockAddr::new(storage, length) };
+    socket.bind(&address)?;
+    // SAFETY: a `Socket` owns one descriptor, gives the same one at each call and closes it only when it is dropped, after
+    // the registration that owns it.
+    Ok(unsafe { AsyncFd::register(socket) }?)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
