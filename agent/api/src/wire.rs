@@ -1,6 +1,6 @@
 //! Bodies of requests and answers that are no resources of the model.
 
-use meadow_model::boot::BootPolicy;
+use meadow_model::boot::{BootOptions, BootPolicy};
 use meadow_model::install::InstallMode;
 use meadow_model::{MacAddress, Name};
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,9 @@ pub struct NewMachine {
     /// Treat an iPXE in the machine's ROM as if it were plain PXE.
     #[serde(default)]
     pub plain_pxe: bool,
+    /// What it is given beside that.
+    #[serde(default)]
+    pub boot_options: BootOptions,
 }
 
 /// Changes a machine: `PATCH /v1/machines/{name}`, a JSON merge patch (RFC 7396) of the fields that may be changed.
@@ -51,6 +54,9 @@ pub struct MachineSpecPatch {
     /// Treat an iPXE in the machine's ROM as if it were plain PXE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plain_pxe: Option<bool>,
+    /// What it is given beside that, in place of what it was given before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_options: Option<BootOptions>,
 }
 
 /// Lets a machine become a node: `POST /v1/machines/{name}/approve`.

@@ -18,6 +18,9 @@ pub struct Settings {
     /// The interface on which PXE is served; none where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pxe_interface: Option<String>,
+    /// Folder of files for other systems, which the PXE server serves as they are; none where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pxe_files: Option<PathBuf>,
     /// The image that machines boot.
     pub image_dir: PathBuf,
     /// The file that gets the names of the nodes.
@@ -30,6 +33,7 @@ impl Default for Settings {
             api_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, API_PORT)),
             api_addresses: Vec::new(),
             pxe_interface: None,
+            pxe_files: None,
             image_dir: PathBuf::from("/usr/share/meadow/image"),
             hosts_file: PathBuf::from("/etc/hosts"),
         }

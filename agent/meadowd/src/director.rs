@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use meadow_host::{Clock, SystemClock};
-use meadow_model::boot::{BootAction, BootCluster, BootConfig, BootPolicy};
+use meadow_model::boot::{BootAction, BootCluster, BootConfig, BootOptions, BootPolicy};
 use meadow_model::{MacAddress, Timestamp};
-use meadow_netboot::{BootDecision, Sighting};
+use meadow_netboot::{BootDecision, EventKind, Sighting};
 use meadow_pxe::Director;
 use meadow_raft::ReplicaHandle;
 use meadow_state::State;
@@ -42,8 +42,16 @@ impl Director for StateDirector {
         serde_json::to_value(self.config(&self.replica.state(), mac, SystemClock.wall())?).ok()
     }
 
+    fn options(&self, mac: MacAddress) -> BootOptions {
+        let state = self.replica.state();
+        state.machine(&MachineRef::Mac(mac)).map(|machine| machine.spec.boot_options.clone()).unwrap_or_default()
+    }
+
     fn event(&self, event: &meadow_pxe::BootEvent) {
         info!(target: "pxe", "{event}");
+        if let Some(mac) = event.mac {
+            self.note_once(mac, &event.kind);
+        }
     }
 }
 
@@ -54,7 +62,8 @@ impl StateDirector {
             BootPolicy::Ignore => return None,
             BootPolicy::Image => BootAction::Boot,
             BootPolicy::Hold => BootAction::Hold,
-            BootPolicy::LocalDisk => BootAction::Local,
+            // A machine that boots a script of its own does not run our initramfs.
+            BootPolicy::LocalDisk | BootPolicy::Script => BootAction::Local,
         };
         // A bound ticket is not handed out again: whoever asks later is a machine that a person has to approve.
         let ticket = state.open_ticket(mac, now).and_then(|hash| self.tickets.with_hash(hash, now));
@@ -72,24 +81,39 @@ impl StateDirector {
         })
     }
 
+    /// What a machine was to get once is over when it has got it: the image when its initramfs asks what to do, another
+    /// script when iPXE has it, its own disk when it was left to it.
+    fn note_once(&self, mac: MacAddress, event: &EventKind) {
+        let once = self.options(mac).once;
+        let taken = match (once, event) {
+            (Some(BootPolicy::Image), EventKind::Asked { file, .. }) => file == "boot.json",
+            (Some(BootPolicy::Script | BootPolicy::LocalDisk), EventKind::Asked { file, .. }) => file == "boot.ipxe",
+            (Some(BootPolicy::LocalDisk), EventKind::Ignored { .. }) => true,
+            _ => false,
+        };
+        if taken {
+            self.propose(mac, Command::BootedOnce { mac });
+        }
+    }
+
     /// Lists a machine that the state does not know yet, without keeping the PXE server waiting.
     fn list(&self, state: &State, sighting: &Sighting) {
         let mac = sighting.mac;
         if state.machine(&MachineRef::Mac(mac)).is_some() {
             return;
         }
-        let Ok(place) = self.listing.clone().try_acquire_owned() else { return };
         let arch = sighting.firmware.map_or_else(|| "unknown".to_owned(), |firmware| firmware.to_string());
-        let proposal = Proposal {
-            at: SystemClock.wall(),
-            actor: "pxe".to_owned(),
-            idempotency_key: None,
-            command: Command::SeeMachine { mac, arch },
-        };
+        self.propose(mac, Command::SeeMachine { mac, arch });
+    }
+
+    /// Proposes what the boot server has seen, without keeping it waiting.
+    fn propose(&self, mac: MacAddress, command: Command) {
+        let Ok(place) = self.listing.clone().try_acquire_owned() else { return };
+        let proposal = Proposal { at: SystemClock.wall(), actor: "pxe".to_owned(), idempotency_key: None, command };
         let replica = self.replica.clone();
         self.runtime.spawn(async move {
             if let Err(problem) = replica.propose(proposal).await {
-                warn!(%mac, "the machine cannot be listed: {problem}");
+                warn!(%mac, "what the boot server saw of the machine cannot be kept: {problem}");
             }
             drop(place);
         });

@@ -71,7 +71,8 @@ impl Pxe {
             runtime: tokio::runtime::Handle::current(),
             listing: Arc::new(Semaphore::new(SIGHTINGS)),
         };
-        let config = PxeConfig::new(interface.clone(), &settings.image_dir);
+        let files = settings.pxe_files.clone();
+        let config = PxeConfig { files, ..PxeConfig::new(interface.clone(), &settings.image_dir) };
         Ok(match threads.within(|| PxeServer::start(config, Arc::new(director))) {
             Ok(handle) => Self::On { interface, handle, threads },
             Err(e) => {

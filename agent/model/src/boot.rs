@@ -20,6 +20,38 @@ pub enum BootPolicy {
     LocalDisk,
     /// Boots our initramfs and stays there, reachable over SSH.
     Hold,
+    /// Boots the iPXE script that an admin gave it ([`BootOptions::script`]): any other system.
+    Script,
+}
+
+/// What a machine is given beside its policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BootOptions {
+    /// What it gets at its next boot only, in place of its policy: `image`, `local-disk` or `script`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub once: Option<BootPolicy>,
+    /// Added to the kernel's command line of the image; at most [`MAX_KERNEL_ARGUMENTS`] bytes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kernel_arguments: String,
+    /// The iPXE script that [`BootPolicy::Script`] boots; at most [`MAX_SCRIPT`] bytes. `${files}` in it is the URL of the
+    /// boot server's own files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
+}
+
+/// Bytes of [`BootOptions::kernel_arguments`].
+pub const MAX_KERNEL_ARGUMENTS: usize = 512;
+/// Bytes of [`BootOptions::script`].
+pub const MAX_SCRIPT: usize = 16 << 10;
+
+/// Whether a kernel command line can stand in a script: one line of printable ASCII in which iPXE
+/// finds nothing to expand, to join or to end the command.
+#[must_use]
+pub fn is_command_line(text: &str) -> bool {
+    text.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
+        && !text.contains("${")
+        && !text.split(' ').any(|word| matches!(word, "||" | "&&" | ";") || word.starts_with('#'))
 }
 
 /// What the initramfs asks before anything else: `GET /machine/<mac>/boot.json`.
@@ -176,4 +208,17 @@ pub struct PxeStatus {
     pub open_until: Option<Timestamp>,
     /// What keeps it from serving, in words with the next step.
     pub problems: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_lines_that_would_break_the_script_are_refused() {
+        assert!(is_command_line("quiet loglevel=3 lsm=landlock,lockdown"));
+        for text in ["a\nb", "a || shell", "a && shell", "x ${net0/mac}", "a ; b", "a # b", "ü"] {
+            assert!(!is_command_line(text), "{text:?}");
+        }
+    }
 }

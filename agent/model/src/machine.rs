@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::boot::BootPolicy;
+use crate::boot::{BootOptions, BootPolicy};
 use crate::code::VerificationCode;
 use crate::hardware::{Hardware, Measures};
 use crate::{Fingerprint, MacAddress, Name, Resource, Timestamp};
@@ -19,6 +19,9 @@ pub struct MachineSpec {
     pub boot: BootPolicy,
     /// Treat an iPXE in the machine's ROM as if it were plain PXE.
     pub plain_pxe: bool,
+    /// What it is given beside that.
+    #[serde(default)]
+    pub boot_options: BootOptions,
     /// Whether it may become a node.
     pub decision: Decision,
     /// Set while the next boot is armed with a ticket.

@@ -134,6 +134,7 @@ fn set_boot(number: u32, round: usize) -> Proposal {
         machine: MachineRef::Mac(MacAddress([0x52, 0x54, a, b, c, d])),
         boot,
         plain_pxe: false,
+        options: meadow_model::boot::BootOptions::default(),
         if_match: None,
     })
 }

@@ -84,9 +84,10 @@ impl Transaction {
         match command {
             Command::Bootstrap(bootstrap) => self.bootstrap(bootstrap),
             Command::SeeMachine { mac, arch } => self.see_machine(*mac, arch),
-            Command::SetBoot { machine, boot, plain_pxe, if_match } => {
-                self.set_boot(machine, *boot, *plain_pxe, *if_match)
+            Command::SetBoot { machine, boot, plain_pxe, options, if_match } => {
+                self.set_boot(machine, *boot, *plain_pxe, options, *if_match)
             }
+            Command::BootedOnce { mac } => self.booted_once(*mac),
             Command::Arm { machine, ticket_hash, expires, node, replaces, if_match } => {
                 let armed = meadow_model::machine::Armed {
                     expires: *expires,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use meadow_model::boot::BootPolicy;
+use meadow_model::boot::{BootOptions, BootPolicy};
 use meadow_model::code::VerificationCode;
 use meadow_model::hardware::{Hardware, Measures};
 use meadow_model::image::ImageSpec;
@@ -46,8 +46,16 @@ pub enum Command {
         boot: BootPolicy,
         /// Whether an iPXE in its ROM is treated as plain PXE.
         plain_pxe: bool,
+        /// What it is given beside that.
+        #[serde(default)]
+        options: BootOptions,
         /// Refused where the resource has another revision by now.
         if_match: Option<u64>,
+    },
+    /// A machine has taken what it was to get once.
+    BootedOnce {
+        /// Its network card.
+        mac: MacAddress,
     },
     /// Arms the next boot of a machine with a ticket (given as its SHA-256) and sets its boot policy to `image`.
     Arm {
@@ -292,6 +300,7 @@ impl Command {
             Self::Bootstrap(_) => "bootstrap",
             Self::SeeMachine { .. } => "see-machine",
             Self::SetBoot { .. } => "set-boot",
+            Self::BootedOnce { .. } => "booted-once",
             Self::Arm { .. } => "arm",
             Self::OpenPxe { .. } => "open-pxe",
             Self::Claim(_) => "claim",

@@ -104,7 +104,7 @@ impl State {
     pub fn boot_choice(&self, mac: MacAddress, now: Timestamp) -> BootChoice {
         let machine = self.machine(&MachineRef::Mac(mac));
         let plain_pxe = machine.is_some_and(|m| m.spec.plain_pxe);
-        let named = machine.map(|m| m.spec.boot).unwrap_or_default();
+        let named = machine.map(|m| m.spec.boot_options.once.unwrap_or(m.spec.boot)).unwrap_or_default();
         let open = self.cluster.as_ref().and_then(|c| c.spec.pxe_open_until).is_some_and(|until| now < until);
         let policy = match machine.map(|m| &m.spec.decision) {
             Some(Decision::Rejected { .. }) => BootPolicy::Ignore,

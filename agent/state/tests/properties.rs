@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use meadow_model::boot::BootPolicy;
+use meadow_model::boot::{BootOptions, BootPolicy};
 use meadow_model::code::VerificationCode;
 use meadow_model::hardware::{Disk, Hardware, Nic};
 use meadow_model::machine::Decision;
@@ -95,7 +95,7 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         2 => mac().prop_map(|mac| Command::SeeMachine { mac, arch: "x64 UEFI".to_owned() }),
         1 => (machine_ref(), policy, any::<bool>(), if_match())
-            .prop_map(|(machine, boot, plain_pxe, if_match)| Command::SetBoot { machine, boot, plain_pxe, if_match }),
+            .prop_map(|(machine, boot, plain_pxe, if_match)| Command::SetBoot { machine, boot, plain_pxe, options: BootOptions::default(), if_match }),
         3 => armed.prop_map(|(machine, ticket_hash, expires, node, replaces, if_match)| {
             Command::Arm { machine, ticket_hash, expires, node, replaces, if_match }
         }),

@@ -145,7 +145,7 @@ mod tests {
         }
 
         #[test]
-        fn no_tcp_payload_gets_through(offset in any::<u8>(), payload in prop::collection::vec(Just(0xaa_u8), 1..200)) {
+        fn no_tcp_payload_gets_through(offset in 0..0xaa_u8, payload in prop::collection::vec(Just(0xaa_u8), 1..200)) {
             let mut tcp = vec![0; 60];
             tcp[12] = offset;
             tcp.extend_from_slice(&payload);

@@ -9,6 +9,8 @@ use meadow_model::MacAddress;
 pub enum Route<'a> {
     /// `/artifacts/<name>`: a file of the image.
     Artifact(&'a str),
+    /// `/files/<name>`: a file that is served as it is, for other systems.
+    File(&'a str),
     /// `/ipxe/<mac>/boot.ipxe`: the machine's iPXE script.
     Script(MacAddress),
     /// `/machine/<mac>/boot.json`: what the initrd asks.
@@ -24,6 +26,9 @@ impl<'a> Route<'a> {
         let path = path.trim_start_matches('/');
         if let Some(name) = path.strip_prefix("artifacts/") {
             return is_artifact_name(name).then_some(Self::Artifact(name));
+        }
+        if let Some(name) = path.strip_prefix("files/") {
+            return is_artifact_name(name).then_some(Self::File(name));
         }
         let mut parts = path.split('/');
         let (kind, mac, file) = (parts.next()?, parts.next()?, parts.next()?);
@@ -61,6 +66,12 @@ pub fn artifact_url(server: Ipv4Addr, port: u16, name: &str) -> String {
     format!("http://{server}:{port}/artifacts/{name}")
 }
 
+/// URL of the folder of files that are served as they are, without a slash at its end.
+#[must_use]
+pub fn files_url(server: Ipv4Addr, port: u16) -> String {
+    format!("http://{server}:{port}/files")
+}
+
 /// URL of a machine's iPXE script.
 #[must_use]
 pub fn script_url(server: Ipv4Addr, port: u16, mac: MacAddress) -> String {
@@ -82,6 +93,8 @@ mod tests {
             ("/artifacts/ipxe//x", None),
             ("/artifacts/a%2e", None),
             ("/artifacts/", None),
+            ("/files/debian/linux", Some(Route::File("debian/linux"))),
+            ("/files/../etc/shadow", None),
             ("/ipxe/52-54-00-00-00-01/boot.ipxe", Some(Route::Script(mac))),
             ("/machine/52-54-00-00-00-01/boot.json", Some(Route::BootConfig(mac))),
             ("/machine/52-54-00-00-00-01/progress", Some(Route::Progress(mac))),

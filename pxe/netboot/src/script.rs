@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use meadow_model::MacAddress;
+pub use meadow_model::boot::is_command_line;
 
 use crate::route;
 
@@ -41,13 +42,11 @@ pub fn boot_local_disk() -> String {
     "#!ipxe\necho Meadow: booting from this machine's own disk\nexit\n".to_owned()
 }
 
-/// Whether a kernel command line can stand in a script: one line of printable ASCII in which iPXE
-/// finds nothing to expand, to join or to end the command.
+/// A script that an admin gave, with `${files}` set to the URL of the server's own files. It begins with `#!ipxe`.
 #[must_use]
-pub fn is_command_line(text: &str) -> bool {
-    text.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
-        && !text.contains("${")
-        && !text.split(' ').any(|word| matches!(word, "||" | "&&" | ";") || word.starts_with('#'))
+pub fn own(server: Ipv4Addr, port: u16, text: &str) -> String {
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    format!("{}\nset files {}\n{rest}", first.trim_end(), route::files_url(server, port))
 }
 
 #[cfg(test)]
@@ -69,10 +68,8 @@ mod tests {
     }
 
     #[test]
-    fn command_lines_that_would_break_the_script_are_refused() {
-        assert!(is_command_line("quiet loglevel=3 lsm=landlock,lockdown"));
-        for text in ["a\nb", "a || shell", "a && shell", "x ${net0/mac}", "a ; b", "a # b", "ü"] {
-            assert!(!is_command_line(text), "{text:?}");
-        }
+    fn an_own_script_knows_where_the_files_are() {
+        let script = own(Ipv4Addr::new(192, 0, 2, 2), 7480, "#!ipxe\r\nkernel ${files}/linux\nboot\n");
+        assert_eq!(script, "#!ipxe\nset files http://192.0.2.2:7480/files\nkernel ${files}/linux\nboot\n");
     }
 }

@@ -34,6 +34,8 @@ pub struct PxeConfig {
     pub interface: String,
     /// Folder with `manifest.json` and the artifacts that it lists.
     pub artifacts: PathBuf,
+    /// Folder of files for other systems, served as they are under `/files/`; none where absent.
+    pub files: Option<PathBuf>,
     /// Kernel command line.
     pub command_line: String,
     /// Ports.
@@ -61,6 +63,7 @@ impl PxeConfig {
         Self {
             interface: interface.into(),
             artifacts: artifacts.into(),
+            files: None,
             command_line: DEFAULT_COMMAND_LINE.to_owned(),
             ports: Ports::default(),
         }

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
 use meadow_model::MacAddress;
+use meadow_model::boot::BootOptions;
 use meadow_netboot::{BootDecision, EventKind, Firmware, Sighting};
 use serde::Serialize;
 
@@ -16,6 +17,9 @@ pub trait Director: Send + Sync + 'static {
     /// The body of `boot.json` for a machine, `None` if it is not to boot (404). It may hold a
     /// ticket: it is served to whoever asks with this MAC address, and never logged.
     fn boot_config(&self, mac: MacAddress) -> Option<serde_json::Value>;
+
+    /// What a machine is given beside its policy.
+    fn options(&self, mac: MacAddress) -> BootOptions;
 
     /// Told of each event after it was recorded.
     fn event(&self, event: &BootEvent);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use meadow_model::MacAddress;
-use meadow_model::boot::BootPolicy;
+use meadow_model::boot::{BootOptions, BootPolicy, is_command_line};
 use meadow_netboot::policy::PolicyTable;
 use meadow_netboot::{BootDecision, Sighting};
 use meadow_pxe::{BootEvent, DEFAULT_COMMAND_LINE, Director, Ports, PxeConfig};
@@ -21,6 +21,8 @@ pub(crate) struct FileConfig {
     command_line: Option<String>,
     /// Machines that are not listed boot the image for this long after the start.
     open_minutes: Option<u32>,
+    /// Folder of files for other systems, under `/files/`.
+    files: Option<PathBuf>,
     #[serde(default)]
     cluster: ClusterConfig,
     #[serde(default, rename = "machine")]
@@ -49,6 +51,11 @@ struct MachineConfig {
     policy: BootPolicy,
     #[serde(default)]
     plain_pxe: bool,
+    /// Added to the kernel's command line.
+    #[serde(default)]
+    kernel_arguments: String,
+    /// File with the iPXE script of the policy `script`.
+    script_file: Option<PathBuf>,
     /// File with the machine's one-shot ticket; readable by root only.
     ticket_file: Option<PathBuf>,
 }
@@ -64,6 +71,13 @@ impl FileConfig {
         let config: Self = toml::from_str(text)?;
         let mut seen = BTreeMap::new();
         for machine in &config.machines {
+            if !is_command_line(&machine.kernel_arguments) {
+                bail!(
+                    "the kernel arguments of {} would break its boot script: {:?}",
+                    machine.mac,
+                    machine.kernel_arguments
+                );
+            }
             if seen.insert(machine.mac, ()).is_some() {
                 bail!("the machine {} is listed twice; keep one of the two", machine.mac);
             }
@@ -76,6 +90,7 @@ impl FileConfig {
         PxeConfig {
             interface: self.interface.clone(),
             artifacts: self.artifacts.clone(),
+            files: self.files.clone(),
             command_line: self.command_line.clone().unwrap_or_else(|| DEFAULT_COMMAND_LINE.to_owned()),
             ports: Ports::default(),
         }
@@ -87,6 +102,7 @@ pub(crate) struct FileDirector {
     policies: PolicyTable,
     cluster: ClusterConfig,
     tickets: BTreeMap<MacAddress, PathBuf>,
+    machines: BTreeMap<MacAddress, MachineConfig>,
 }
 
 impl FileDirector {
@@ -97,7 +113,12 @@ impl FileDirector {
         }
         policies.open_until(config.open_minutes.map(|minutes| unix_time() + 60 * u64::from(minutes)));
         let ticket = |machine: &MachineConfig| Some((machine.mac, machine.ticket_file.clone()?));
-        Self { policies, cluster: config.cluster.clone(), tickets: config.machines.iter().filter_map(ticket).collect() }
+        Self {
+            policies,
+            cluster: config.cluster.clone(),
+            tickets: config.machines.iter().filter_map(ticket).collect(),
+            machines: config.machines.iter().map(|machine| (machine.mac, machine.clone())).collect(),
+        }
     }
 
     fn ticket(&self, mac: MacAddress) -> Option<String> {
@@ -117,12 +138,22 @@ impl Director for FileDirector {
         self.policies.decide(sighting.mac, unix_time())
     }
 
+    fn options(&self, mac: MacAddress) -> BootOptions {
+        let Some(machine) = self.machines.get(&mac) else { return BootOptions::default() };
+        let script = machine.script_file.as_ref().and_then(|path| {
+            let read = std::fs::read_to_string(path);
+            read.map_err(|error| eprintln!("meadow-pxe: {mac} gets no script: {}: {error}", path.display())).ok()
+        });
+        BootOptions { once: None, kernel_arguments: machine.kernel_arguments.clone(), script }
+    }
+
     fn boot_config(&self, mac: MacAddress) -> Option<serde_json::Value> {
         let action = match self.policies.decide(mac, unix_time()).policy {
             BootPolicy::Ignore => return None,
             BootPolicy::Image => "boot",
             BootPolicy::Hold => "hold",
-            BootPolicy::LocalDisk => "local",
+            // A machine that boots a script of its own does not run our initrd.
+            BootPolicy::LocalDisk | BootPolicy::Script => "local",
         };
         Some(serde_json::json!({
             "version": 1,

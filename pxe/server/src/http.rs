@@ -2,6 +2,7 @@
 
 mod body;
 mod connection;
+mod own_file;
 mod response;
 
 use std::collections::HashMap;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use meadow_model::MacAddress;
-use meadow_model::boot::BootPolicy;
+use meadow_model::boot::{BootOptions, BootPolicy};
 use meadow_netboot::{BootDecision, Sighting};
 use meadow_pxe::{ArtifactState, BootEvent, Director, Ports, PxeConfig, PxeHandle, PxeServer};
 use serde_json::json;
@@ -54,9 +54,19 @@ impl Director for Named {
             BootPolicy::Ignore => return None,
             BootPolicy::Image => "boot",
             BootPolicy::Hold => "hold",
-            BootPolicy::LocalDisk => "local",
+            BootPolicy::LocalDisk | BootPolicy::Script => "local",
         };
         Some(json!({ "version": 1, "action": action }))
+    }
+
+    fn options(&self, mac: MacAddress) -> BootOptions {
+        let script =
+            (self.policy(mac) == BootPolicy::Script).then(|| "#!ipxe\nkernel ${files}/debian/linux\nboot\n".into());
+        BootOptions {
+            once: None,
+            kernel_arguments: if mac == HELD { "nomodeset".into() } else { String::new() },
+            script,
+        }
     }
 
     fn event(&self, _: &BootEvent) {}
@@ -95,10 +105,13 @@ impl Rig {
     async fn start(change: impl FnOnce(&mut Ports)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_image(folder.path());
+        std::fs::create_dir_all(folder.path().join("files/debian")).unwrap();
+        std::fs::write(folder.path().join("files/debian/linux"), b"another kernel").unwrap();
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut ports = Ports { dhcp: free_udp_port(), boot_server: free_udp_port(), tftp: free_udp_port(), http };
         change(&mut ports);
-        let config = PxeConfig { ports, ..PxeConfig::new("lo", folder.path()) };
+        let config =
+            PxeConfig { ports, files: Some(folder.path().join("files")), ..PxeConfig::new("lo", folder.path()) };
         let director = Arc::new(Named::default());
         let server = PxeServer::start(config, director.clone()).unwrap();
         let rig = Self { server, director, ports, _folder: folder };
@@ -216,7 +229,9 @@ async fn machines_get_what_their_policy_says() {
         format!("\nkernel {url} initrd=initrd quiet loglevel=3 lsm=landlock BOOTIF=01-{card} || goto failed\n")
     };
     assert!(rig.script(KNOWN).await.contains(&kernel("52-54-00-00-00-01")));
-    assert!(rig.script(HELD).await.contains(&kernel("52-54-00-00-00-03")), "it is held in the initramfs of the image");
+    // With arguments of its own, it is held in the initramfs of the image.
+    let held = kernel("52-54-00-00-00-03").replace(" BOOTIF", " nomodeset BOOTIF");
+    assert!(rig.script(HELD).await.contains(&held), "{held}");
     let script = rig.script(OWN_DISK).await;
     assert!(script.ends_with("\nexit\n") && !script.contains("kernel"), "{script}");
     for (mac, action) in [(KNOWN, "boot"), (HELD, "hold"), (OWN_DISK, "local")] {
@@ -226,6 +241,21 @@ async fn machines_get_what_their_policy_says() {
         let (head, body) = rig.get(path, "").await;
         assert!(head.starts_with("HTTP/1.1 404"), "{path}: {head}");
         assert!(!body.is_empty(), "{path}: a 404 says why");
+    }
+    rig.server.stop().await;
+}
+
+#[tokio::test]
+async fn another_system_boots_by_its_own_script_and_files() {
+    let rig = Rig::start(|_| {}).await;
+    rig.director.set(OWN_DISK, BootPolicy::Script);
+    let files = format!("http://127.0.0.1:{}/files", rig.ports.http);
+    let script = rig.script(OWN_DISK).await;
+    assert_eq!(script, format!("#!ipxe\nset files {files}\nkernel ${{files}}/debian/linux\nboot\n"));
+    let (head, body) = rig.get("/files/debian/linux", "Range: bytes=8-\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 206") && body == b"kernel", "{head}");
+    for path in ["/files/debian", "/files/none", "/files/../initrd"] {
+        assert!(rig.get(path, "").await.0.starts_with("HTTP/1.1 404"), "{path}");
     }
     rig.server.stop().await;
 }

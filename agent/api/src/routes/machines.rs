@@ -63,13 +63,21 @@ pub(super) async fn create(
     let state = backend.state()?;
     if let Some(known) = state.machine(&machine) {
         // A repetition under its key is welcome as long as it says what is there.
-        let same = known.spec.boot == new.boot && known.spec.plain_pxe == new.plain_pxe;
+        let same = known.spec.boot == new.boot
+            && known.spec.plain_pxe == new.plain_pxe
+            && known.spec.boot_options == new.boot_options;
         if !same || author.idempotency_key.is_none() {
             let detail = format!("{} is the machine {}", new.mac, known.metadata.name);
             return Err(Failure::new(ProblemCode::AlreadyExists, detail));
         }
     }
-    let command = Command::SetBoot { machine, boot: new.boot, plain_pxe: new.plain_pxe, if_match: None };
+    let command = Command::SetBoot {
+        machine,
+        boot: new.boot,
+        plain_pxe: new.plain_pxe,
+        options: new.boot_options,
+        if_match: None,
+    };
     let (applied, state) = change(&*backend, author, command).await?;
     let machine = changed(&state, &applied)?;
     let location = format!("/v1/machines/{}", machine.metadata.name);
@@ -94,6 +102,7 @@ pub(super) async fn patch(
         machine: MachineRef::Name(name.clone()),
         boot: patch.spec.boot.unwrap_or(machine.spec.boot),
         plain_pxe: patch.spec.plain_pxe.unwrap_or(machine.spec.plain_pxe),
+        options: patch.spec.boot_options.unwrap_or_else(|| machine.spec.boot_options.clone()),
         // The fields that the patch leaves out come from what was read here, so nothing may come in between.
         if_match: if_match.or(Some(machine.metadata.revision)),
     };

@@ -131,8 +131,17 @@ pub(crate) struct BootArgs {
     /// Name of the machine, or a MAC address that may be unknown so far.
     pub(crate) machine: String,
     /// What the PXE server does with it from its next boot on.
-    #[arg(required_unless_present = "plain_pxe")]
+    #[arg(required_unless_present_any = ["plain_pxe", "kernel_arguments"])]
     pub(crate) policy: Option<Policy>,
+    /// Only at its next boot; after that it gets what it got before.
+    #[arg(long, requires = "policy")]
+    pub(crate) once: bool,
+    /// Added to the kernel's command line of the image from now on; empty for none.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) kernel_arguments: Option<String>,
+    /// File with the iPXE script that `script` boots; ${files} in it is the URL of the server's own files.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) script: Option<PathBuf>,
     /// Treat an iPXE in the machine's ROM as if it were plain PXE.
     #[arg(long, value_name = "BOOL")]
     pub(crate) plain_pxe: Option<bool>,
@@ -151,6 +160,8 @@ pub(crate) enum Policy {
     LocalDisk,
     /// Boot our initramfs and stay there, reachable over SSH.
     Hold,
+    /// Boot an iPXE script of your own: an installer, or any other system.
+    Script,
 }
 
 impl From<Policy> for BootPolicy {
@@ -160,6 +171,7 @@ impl From<Policy> for BootPolicy {
             Policy::Image => Self::Image,
             Policy::LocalDisk => Self::LocalDisk,
             Policy::Hold => Self::Hold,
+            Policy::Script => Self::Script,
         }
     }
 }

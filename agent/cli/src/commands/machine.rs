@@ -1,9 +1,10 @@
 //! `meadow machine`.
 
+use anyhow::Context as _;
 use meadow_api::wire::{ArmRequest, MachinePatch, MachineSpecPatch, NewMachine};
 use meadow_client::ListAll;
 use meadow_model::MacAddress;
-use meadow_model::boot::BootPolicy;
+use meadow_model::boot::{BootOptions, BootPolicy};
 use meadow_model::machine::{Decision, Machine};
 
 use super::{Context, approve, confirm_risk};
@@ -82,32 +83,64 @@ async fn arm(context: &Context, args: ArmArgs) -> anyhow::Result<()> {
 
 async fn boot(context: &Context, args: &BootArgs) -> anyhow::Result<()> {
     let client = context.connect()?;
-    let policy: Option<BootPolicy> = args.policy.map(Into::into);
-    let spec = MachineSpecPatch { boot: policy, plain_pxe: args.plain_pxe };
     let machine: Machine = match (reference::machine(&client, &args.machine).await, args.machine.parse::<MacAddress>())
     {
         (Ok(machine), _) => {
+            let spec = MachineSpecPatch {
+                boot: policy(args).filter(|_| !args.once),
+                plain_pxe: args.plain_pxe,
+                boot_options: Some(options(args, machine.spec.boot_options)?),
+            };
             let revision = machine.metadata.revision;
             client.patch_machine(&machine.metadata.name, &MachinePatch { spec }, revision).await?
         }
         (Err(error), Ok(mac)) if is_missing(&error) => {
-            let plain_pxe = args.plain_pxe.unwrap_or_default();
-            client.create_machine(&NewMachine { mac, boot: policy.unwrap_or_default(), plain_pxe }).await?
+            let new = NewMachine {
+                mac,
+                boot: policy(args).filter(|_| !args.once).unwrap_or_default(),
+                plain_pxe: args.plain_pxe.unwrap_or_default(),
+                boot_options: options(args, BootOptions::default())?,
+            };
+            client.create_machine(&new).await?
         }
         (Err(error), _) => return Err(error),
     };
-    let name = &machine.metadata.name;
-    say(&match machine.spec.boot {
-        BootPolicy::Ignore => format!("{name} is left alone from its next boot on."),
-        BootPolicy::Image => {
-            format!("{name} boots the image from its next boot on; follow it with `meadow pxe events`.")
-        }
-        BootPolicy::LocalDisk => format!("{name} boots its own disk from its next boot on."),
-        BootPolicy::Hold => {
-            format!("{name} stays in the initramfs from its next boot on; its console shows how to reach it by ssh.")
-        }
-    });
+    say(&promise(&machine));
     print_changed(&args.output.output, &machine)
+}
+
+fn policy(args: &BootArgs) -> Option<BootPolicy> {
+    args.policy.map(Into::into)
+}
+
+/// What it had, with what was asked for. Another policy ends what was wanted once.
+fn options(args: &BootArgs, before: BootOptions) -> anyhow::Result<BootOptions> {
+    let script = args.script.as_ref().map(|path| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the script {}", path.display()))
+    });
+    let once = if args.once { policy(args) } else { before.once.filter(|_| args.policy.is_none()) };
+    Ok(BootOptions {
+        once,
+        kernel_arguments: args.kernel_arguments.clone().unwrap_or(before.kernel_arguments),
+        script: script.transpose()?.or(before.script),
+    })
+}
+
+fn promise(machine: &Machine) -> String {
+    let name = &machine.metadata.name;
+    let (policy, when) = match machine.spec.boot_options.once {
+        Some(once) => (once, "at its next boot, this once"),
+        None => (machine.spec.boot, "from its next boot on"),
+    };
+    match policy {
+        BootPolicy::Ignore => format!("{name} is left alone {when}."),
+        BootPolicy::Image => format!("{name} boots the image {when}; follow it with `meadow pxe`."),
+        BootPolicy::LocalDisk => format!("{name} boots its own disk {when}."),
+        BootPolicy::Hold => {
+            format!("{name} stays in the initramfs {when}; its console shows how to reach it by ssh.")
+        }
+        BootPolicy::Script => format!("{name} boots its own script {when}; follow it with `meadow pxe`."),
+    }
 }
 
 fn is_missing(error: &anyhow::Error) -> bool {

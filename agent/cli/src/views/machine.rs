@@ -1,5 +1,6 @@
 //! Machines.
 
+use meadow_model::boot::BootPolicy;
 use meadow_model::machine::{Decision, Machine, MachinePhase};
 
 use super::{hardware, now};
@@ -75,8 +76,17 @@ fn node(machine: &Machine) -> String {
 }
 
 fn boot(machine: &Machine) -> String {
-    let policy = serde_json::to_value(machine.spec.boot).ok();
-    let mut text = policy.as_ref().and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+    let word = |policy: BootPolicy| {
+        let value = serde_json::to_value(policy).ok();
+        value.as_ref().and_then(|value| value.as_str()).unwrap_or_default().to_owned()
+    };
+    let mut text = word(machine.spec.boot);
+    if let Some(once) = machine.spec.boot_options.once {
+        text = format!("once {}, then {text}", word(once));
+    }
+    if !machine.spec.boot_options.kernel_arguments.is_empty() {
+        text.push_str(&format!(" (with {})", machine.spec.boot_options.kernel_arguments));
+    }
     if machine.spec.plain_pxe {
         text.push_str(" (plain PXE)");
     }

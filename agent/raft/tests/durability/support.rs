@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command as Process;
 
-use meadow_model::boot::BootPolicy;
+use meadow_model::boot::{BootOptions, BootPolicy};
 use meadow_model::code::VerificationCode;
 use meadow_model::hardware::Hardware;
 use meadow_model::mesh::WireGuardKey;
@@ -51,7 +51,13 @@ pub(crate) fn mac(number: u32) -> MacAddress {
 /// Names the machine `number`.
 pub(crate) fn set_boot(number: u32) -> Proposal {
     let machine = MachineRef::Mac(mac(number));
-    proposal(Command::SetBoot { machine, boot: BootPolicy::Image, plain_pxe: false, if_match: None })
+    proposal(Command::SetBoot {
+        machine,
+        boot: BootPolicy::Image,
+        plain_pxe: false,
+        options: BootOptions::default(),
+        if_match: None,
+    })
 }
 
 /// Whether the machine `number` is in the state.

@@ -1,7 +1,7 @@
 //! What the PXE server sees, and what an admin wants of a machine.
 
-use meadow_model::boot::BootPolicy;
-use meadow_model::machine::{Armed, Decision, Machine, MachinePhase};
+use meadow_model::boot::{BootOptions, BootPolicy, MAX_KERNEL_ARGUMENTS, MAX_SCRIPT, is_command_line};
+use meadow_model::machine::{Armed, Decision, Machine, MachinePhase, MachineSpec};
 use meadow_model::{Kind, MacAddress, Name, Problem, ProblemCode, Timestamp};
 
 use super::transaction::{Transaction, bad_request, check_revision, conflict, internal, not_found};
@@ -51,25 +51,36 @@ impl Transaction {
         reference: &MachineRef,
         boot: BootPolicy,
         plain_pxe: bool,
+        options: &BootOptions,
         if_match: Option<u64>,
     ) -> Result<Outcome, Problem> {
+        check_options(boot, options)?;
         let mut machine = self.find_or_new(reference)?;
         check_revision(&machine.metadata, if_match)?;
         let name = machine.metadata.name.clone();
         let known = self.state.machines.contains(&name);
-        if known && machine.spec.boot == boot && machine.spec.plain_pxe == plain_pxe {
+        let spec = MachineSpec { boot, plain_pxe, boot_options: options.clone(), ..machine.spec.clone() };
+        if known && machine.spec == spec {
             return Ok(Outcome::Machine { name });
         }
-        machine.spec.boot = boot;
-        machine.spec.plain_pxe = plain_pxe;
+        machine.spec = spec;
         self.put_machine(machine);
-        let what = match boot {
-            BootPolicy::Ignore => "is left alone by the PXE server",
-            BootPolicy::Image => "boots the image",
-            BootPolicy::LocalDisk => "boots its own disk",
-            BootPolicy::Hold => "stays in the initramfs",
-        };
+        if let Some(once) = options.once {
+            self.info("boot-once-set", Kind::Machine, &name, format!("{name} {} at its next boot", doing(once)));
+        }
+        let what = doing(boot);
         self.info("boot-policy-set", Kind::Machine, &name, format!("{name} {what} from its next boot on"));
+        Ok(Outcome::Machine { name })
+    }
+
+    /// A machine has taken what it was to get once; from now on its policy counts.
+    pub(super) fn booted_once(&mut self, mac: MacAddress) -> Result<Outcome, Problem> {
+        let mut machine = self.find_or_new(&MachineRef::Mac(mac))?;
+        let name = machine.metadata.name.clone();
+        if let Some(once) = machine.spec.boot_options.once.take() {
+            self.put_machine(machine);
+            self.info("booted-once", Kind::Machine, &name, format!("{name} {}, this once", doing(once)));
+        }
         Ok(Outcome::Machine { name })
     }
 
@@ -149,10 +160,42 @@ fn is_stranger(machine: &Machine) -> bool {
     machine.spec.decision == Decision::Undecided
         && machine.spec.boot == BootPolicy::Ignore
         && !machine.spec.plain_pxe
+        && machine.spec.boot_options == BootOptions::default()
         && machine.spec.armed.is_none()
 }
 
 /// Whether `expires` has come at time `at`.
 pub(super) fn is_over(expires: Timestamp, at: Timestamp) -> bool {
     at >= expires
+}
+
+/// What a machine does, for people.
+fn doing(policy: BootPolicy) -> &'static str {
+    match policy {
+        BootPolicy::Ignore => "is left alone by the PXE server",
+        BootPolicy::Image => "boots the image",
+        BootPolicy::LocalDisk => "boots its own disk",
+        BootPolicy::Hold => "stays in the initramfs",
+        BootPolicy::Script => "boots its own script",
+    }
+}
+
+/// Whether these options can be carried out.
+fn check_options(boot: BootPolicy, options: &BootOptions) -> Result<(), Problem> {
+    let bad = |text: String| Err(Problem::new(ProblemCode::BadRequest, text));
+    if matches!(options.once, Some(BootPolicy::Ignore | BootPolicy::Hold)) {
+        return bad("once can be image, local-disk or script: the others are no boot".to_owned());
+    }
+    if options.script.is_none() && (boot == BootPolicy::Script || options.once == Some(BootPolicy::Script)) {
+        return bad("there is no script to boot; give one".to_owned());
+    }
+    if options.script.as_ref().is_some_and(|script| script.len() > MAX_SCRIPT || !script.starts_with("#!ipxe")) {
+        return bad(format!("the script must begin with #!ipxe and have at most {MAX_SCRIPT} bytes"));
+    }
+    if options.kernel_arguments.len() > MAX_KERNEL_ARGUMENTS || !is_command_line(&options.kernel_arguments) {
+        return bad(format!(
+            "kernel arguments are one line of at most {MAX_KERNEL_ARGUMENTS} printable characters, without ${{, ||, && and ;"
+        ));
+    }
+    Ok(())
 }

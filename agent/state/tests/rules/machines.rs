@@ -1,6 +1,6 @@
 //! What the PXE server sees, and boot policies.
 
-use meadow_model::boot::BootPolicy;
+use meadow_model::boot::{BootOptions, BootPolicy};
 use meadow_model::machine::{Decision, MachinePhase};
 use meadow_model::{MacAddress, ProblemCode};
 use meadow_state::command::{Command, MachineRef};
@@ -69,7 +69,13 @@ fn boot_policy_is_set_by_name_or_mac() {
     let same = cluster.ok(set_boot(by_mac(7), BootPolicy::Hold));
     assert!(same.changed.is_empty() && same.events.is_empty());
     let revision = cluster.machine("m-525400000007").metadata.revision;
-    let change = |if_match| Command::SetBoot { machine: by_mac(7), boot: BootPolicy::Image, plain_pxe: true, if_match };
+    let change = |if_match| Command::SetBoot {
+        machine: by_mac(7),
+        boot: BootPolicy::Image,
+        plain_pxe: true,
+        options: BootOptions::default(),
+        if_match,
+    };
     assert_eq!(cluster.refused(change(Some(revision + 1))), ProblemCode::RevisionMismatch);
     cluster.ok(change(Some(revision)));
     let choice = cluster.state.boot_choice(mac(7), cluster.now);
@@ -148,4 +154,31 @@ fn arming_is_checked() {
     assert_eq!(cluster.refused(arm(by_mac(8), 9)), ProblemCode::Conflict, "one ticket, one machine");
     cluster.pass(60);
     assert_eq!(cluster.state.open_ticket(mac(7), cluster.now), None, "expired");
+}
+
+#[test]
+fn what_a_machine_gets_once_comes_before_its_policy_and_ends_when_it_was_taken() {
+    let mut cluster = Cluster::new();
+    let options = |once, script: Option<&str>| BootOptions {
+        once,
+        kernel_arguments: String::new(),
+        script: script.map(str::to_owned),
+    };
+    let set = |boot, options| Command::SetBoot { machine: by_mac(7), boot, plain_pxe: false, options, if_match: None };
+    cluster.ok(set(BootPolicy::LocalDisk, options(Some(BootPolicy::Image), None)));
+    let choice = |cluster: &Cluster| cluster.state.boot_choice(mac(7), start()).policy;
+    assert_eq!(choice(&cluster), BootPolicy::Image);
+    cluster.ok(Command::BootedOnce { mac: mac(7) });
+    assert_eq!(choice(&cluster), BootPolicy::LocalDisk);
+    cluster.ok(Command::BootedOnce { mac: mac(7) });
+    assert_eq!(choice(&cluster), BootPolicy::LocalDisk);
+    for (boot, options) in [
+        (BootPolicy::Image, options(Some(BootPolicy::Hold), None)),
+        (BootPolicy::Script, options(None, None)),
+        (BootPolicy::Image, options(Some(BootPolicy::Script), None)),
+        (BootPolicy::Script, options(None, Some("echo no first line"))),
+        (BootPolicy::Image, BootOptions { kernel_arguments: "a || shell".to_owned(), ..BootOptions::default() }),
+    ] {
+        assert_eq!(cluster.refused(set(boot, options)), ProblemCode::BadRequest);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use meadow_model::boot::BootPolicy;
+use meadow_model::boot::{BootOptions, BootPolicy};
 use meadow_model::code::VerificationCode;
 use meadow_model::event::{Event, Severity};
 use meadow_model::hardware::{Disk, Hardware, Nic};
@@ -182,7 +182,7 @@ pub(crate) fn see(last: u8) -> Command {
 }
 
 pub(crate) fn set_boot(machine: MachineRef, boot: BootPolicy) -> Command {
-    Command::SetBoot { machine, boot, plain_pxe: false, if_match: None }
+    Command::SetBoot { machine, boot, plain_pxe: false, options: BootOptions::default(), if_match: None }
 }
 
 /// Arms a machine for ten minutes.

@@ -39,7 +39,7 @@ impl Question<'_> {
             }
             (BootPolicy::LocalDisk, ClientKind::Initrd) => {}
             (BootPolicy::LocalDisk, _) => return Err("its policy is to boot from its own disk"),
-            (BootPolicy::Image | BootPolicy::Hold, _) => {}
+            (BootPolicy::Image | BootPolicy::Hold | BootPolicy::Script, _) => {}
         }
         match self.sighting.client {
             ClientKind::Initrd => {

@@ -11,6 +11,7 @@ use meadow_netboot::route::Route;
 use meadow_netboot::{ClientKind, EventKind, script};
 use serde::Deserialize;
 
+use super::own_file;
 use crate::artifacts::{Artifact, Lookup};
 use crate::shared::Shared;
 
@@ -63,6 +64,7 @@ impl Responder<'_> {
             (None, _) => Response::text(404, "there is nothing here; boot files are under /artifacts/"),
             (Some(Route::Progress(mac)), Method::Post) => self.progress(mac, body),
             (Some(Route::Artifact(name)), Method::Get | Method::Head) => self.artifact(name, request),
+            (Some(Route::File(name)), Method::Get | Method::Head) => self.own_file(name, request),
             (Some(Route::Script(mac)), Method::Get | Method::Head) => self.script(mac),
             (Some(Route::BootConfig(mac)), Method::Get | Method::Head) => self.boot_config(mac, request.method),
             _ => Response::text(405, "this method is not served here"),
@@ -95,6 +97,23 @@ impl Responder<'_> {
         response
     }
 
+    fn own_file(&self, name: &str, request: &RequestHead) -> Response {
+        let Some(folder) = &self.shared.config.files else {
+            return Response::text(404, "no files are served here; set pxe_files in the agent's settings");
+        };
+        match own_file::open(folder, name) {
+            Ok(file) => {
+                self.note_request(name, request.method);
+                file_response(Arc::new(file), request)
+            }
+            Err(error) => {
+                let event = EventKind::Failed { file: name.to_owned(), why: format!("it cannot be served: {error}") };
+                self.shared.record_for(self.mac, self.client, event);
+                Response::text(404, "there is no such file")
+            }
+        }
+    }
+
     fn note_request(&self, name: &str, method: Method) {
         if let Some(mac) = self.mac {
             self.shared.engine().file_requested(self.shared.now(), mac, name);
@@ -115,8 +134,14 @@ impl Responder<'_> {
                 return Response::text(404, why);
             }
             BootPolicy::LocalDisk => script::boot_local_disk(),
+            BootPolicy::Script => match self.shared.director.options(mac).script {
+                Some(text) => script::own(self.local, config.ports.http, &text),
+                None => return Response::text(404, "this machine has no script; `meadow machine boot` gives it one"),
+            },
             BootPolicy::Image | BootPolicy::Hold => {
-                script::boot_image(self.local, config.ports.http, mac, &config.command_line)
+                let own = self.shared.director.options(mac).kernel_arguments;
+                let command_line = format!("{} {own}", config.command_line);
+                script::boot_image(self.local, config.ports.http, mac, command_line.trim_end())
             }
         };
         self.shared.engine().script_requested(self.shared.now(), mac);
