@@ -81,7 +81,7 @@ pub(crate) fn own_network(seed: &Seed, hardware: &Hardware) -> Vec<StaticNetwork
             // A card that is not there has no hardware address to write down.
             CardChoice::Name(name) => Some(mac_of(name)?),
         };
-        Some(StaticNetwork { mac, vlan: network.vlan, address: network.address.clone()?, gateway: network.gateway })
+        Some(StaticNetwork { mac, vlan: network.vlan, address: network.address.clone()?, gateway: network.gateway, dns: Vec::new() })
     });
     fixed.collect()
 }
@@ -132,7 +132,7 @@ mod tests {
         let own = own_network(&seed, &hardware());
         let gateway = "192.0.2.1".parse().ok();
         let mac = Some(MacAddress([2, 0, 0, 0, 0, 1]));
-        assert_eq!(own, [StaticNetwork { mac, vlan: Some(7), address: "192.0.2.7/24".to_owned(), gateway }]);
+        assert_eq!(own, [StaticNetwork { mac, vlan: Some(7), address: "192.0.2.7/24".to_owned(), gateway, dns: Vec::new() }]);
     }
 
     #[test]
