@@ -26,6 +26,8 @@ pub struct LiveReports {
 struct Live {
     reports: BTreeMap<Name, Report>,
     handshakes: BTreeMap<WireGuardKey, Duration>,
+    /// Who waits for a passphrase.
+    waiting: BTreeSet<Name>,
 }
 
 struct Report {
@@ -61,6 +63,17 @@ impl LiveReports {
         self.locked(|live| live.handshakes = handshakes);
     }
 
+    /// Notes who waits for a passphrase now.
+    pub fn record_waiting(&self, waiting: BTreeSet<Name>) {
+        self.locked(|live| live.waiting = waiting);
+    }
+
+    /// Who waits for a passphrase.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<Name> {
+        self.locked(|live| live.waiting.iter().cloned().collect())
+    }
+
     /// Completes the status of a node from its newest report. `me` is the node that this agent runs on: it has no
     /// handshake with itself, and its report is its own word.
     #[must_use]
@@ -84,10 +97,15 @@ impl LiveReports {
             }
             status.last_handshake = live.handshakes.get(&node.spec.wireguard).map(|time| wall(*time));
         });
-        if node.metadata.name == *me {
+        let name = &node.metadata.name;
+        if name == me {
             status.last_handshake = status.last_report;
         }
-        status.judged(now)
+        let mut status = status.judged(now);
+        if status.state == NodeState::NotReady && self.locked(|live| live.waiting.contains(name)) {
+            status.reason = Some(format!("it waits for its passphrase: meadow unlock {name}"));
+        }
+        status
     }
 
     fn locked<T>(&self, work: impl FnOnce(&mut Live) -> T) -> T {
@@ -191,6 +209,17 @@ mod tests {
         assert_eq!(status.version.map(|version| version.len()), Some(MAX_VERSION));
         assert_eq!((status.unresolved, status.reachable), (vec![name("seed")], Vec::new()));
         live.locked(|live| assert!(live.reports.values().all(|kept| kept.report.disks.is_none())));
+    }
+
+    #[test]
+    fn who_waits_for_a_passphrase_is_told_until_it_is_ready() {
+        let (state, live) = (cluster("seed"), LiveReports::new(Arc::new(SystemClock)));
+        live.record_waiting(BTreeSet::from([name("seed")]));
+        let status = live.status(of(&state, "seed"), &name("seed"));
+        assert_eq!(status.reason.as_deref(), Some("it waits for its passphrase: meadow unlock seed"));
+        assert_eq!(live.waiting(), [name("seed")]);
+        live.record(of(&state, "seed"), state.nodes(), report());
+        assert_eq!(live.status(of(&state, "seed"), &name("seed")).reason, None);
     }
 
     #[test]

@@ -9,7 +9,6 @@ use meadow_host::wireguard::PrivateKey;
 use meadow_model::install::{DiskRequest, InstallMode, InstallWork, Sealed};
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::NodeDisks;
-use meadow_model::preboot::StaticNetwork;
 use meadow_model::work::{ImageTask, InstallTask, KeyTask, NodeTask, WorkEnd, answer_purpose, passphrase_purpose};
 use meadow_model::{Name, Secret};
 use meadow_pki::sealed;
@@ -19,6 +18,7 @@ use tracing::warn;
 use crate::disk_helper::{DiskHelper, DiskWork};
 use crate::image_fetch::ImageFetcher;
 use crate::image_source::ImageSource;
+use crate::network_settings::NetworkSettings;
 use crate::stick_image::StickImage;
 use crate::work::{Note, Worker};
 
@@ -36,8 +36,8 @@ pub struct NodeTasks {
     pub adopted: ImageFetcher,
     /// The image of the stick that this node booted from.
     pub stick: StickImage,
-    /// Fixed addresses of this boot, which an installation takes along.
-    pub network: Vec<StaticNetwork>,
+    /// How the network cards are set, which an installation takes along.
+    pub network: Arc<NetworkSettings>,
     /// The agent's state, which an installation takes along.
     pub state_dir: PathBuf,
     /// The newest look at the disks, brought up to date by the work.
@@ -89,7 +89,7 @@ impl NodeTasks {
             authorized_keys: task.authorized_keys,
             cluster: task.cluster,
             ca_fingerprint: task.ca_fingerprint,
-            network: if task.network.is_empty() { self.network.clone() } else { task.network },
+            network: if task.network.is_empty() { self.network.records().await } else { task.network },
         };
         let done = self.ask(&DiskRequest::Install(Box::new(work)), note).await;
         self.images.forget()?;

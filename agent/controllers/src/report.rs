@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use meadow_client::{API_PORT, Client, ClientError};
 use meadow_model::ProblemCode;
-use meadow_model::console::SelfState;
+use meadow_model::console::{SelfState, SelfWork};
 use meadow_model::enrolment::ClaimReply;
 use meadow_model::mesh::{MeshPeer, MeshView};
 use meadow_model::node::{NodeDisks, NodeReport, PeerHandshake};
@@ -68,10 +68,12 @@ impl Reporter {
             let mut report = report(&view, &self.peers.borrow().clone(), findings, &self.version);
             report.disks.clone_from(&self.disks.borrow());
             report.work = self.work.reports();
+            self.show(&report);
             match self.send(&mut voters, &view, &report).await {
                 Ok(reply) => {
                     failures = 0;
                     self.adopt(reply.mesh);
+                    self.status.update(|view| view.waits_for_unlock = reply.waits_for_unlock);
                     self.work.take(&report.work, reply.work);
                     self.status.set(SelfState::Ready, format!("node {} of the cluster", view.name));
                 }
@@ -86,6 +88,20 @@ impl Reporter {
             }
             tokio::time::sleep(PERIOD).await;
         }
+    }
+
+    /// Tells the console what the voters are told.
+    fn show(&self, report: &NodeReport) {
+        let under_way = report.work.iter().filter(|work| work.end.is_none()).map(|work| SelfWork {
+            operation: work.operation.clone(),
+            step: work.step.clone(),
+            percent: work.percent,
+        });
+        let work = under_way.collect();
+        self.status.update(|view| {
+            view.disks.clone_from(&report.disks);
+            view.work = work;
+        });
     }
 
     async fn send(

@@ -15,9 +15,11 @@ use meadow_controllers::join::{self, JoinRequest, JoinResult};
 use meadow_controllers::keys::Keys;
 use meadow_controllers::membership::Membership;
 use meadow_controllers::mesh::{Mesh, Peers};
+use meadow_controllers::network_settings::NetworkSettings;
 use meadow_controllers::node_tasks::NodeTasks;
 use meadow_controllers::paths::Paths;
 use meadow_controllers::report::Reporter;
+use meadow_controllers::resolver_file;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::settings::Settings;
 use meadow_controllers::stick_image::StickImage;
@@ -66,7 +68,8 @@ struct Invitation {
 
 /// Enrols where that has not happened yet, and then keeps the computer a node.
 pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()> {
-    let router = meadow_api::router(Arc::new(Onlooker { status: status.clone() }));
+    let network = Arc::new(network_settings(paths).await?);
+    let router = meadow_api::router(Arc::new(Onlooker { status: status.clone(), network: network.clone() }));
     let socket = paths.socket();
     let local = async { serve_local(&socket, router).await };
     let role = async {
@@ -75,13 +78,32 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
         sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("systemd was not told")?;
         loop {
             let membership = belong(paths, status, &mut measures).await?;
-            serve_as_node(paths, status, &settings, membership).await?;
+            serve_as_node(paths, status, &settings, &network, membership).await?;
         }
+    };
+    let resolver = async {
+        if files::exists(&paths.boot_report()) {
+            resolver_file::keep(&paths.resolver()).await;
+        }
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         ended = local => ended,
         ended = role => ended,
+        () = resolver => Ok(()),
     }
+}
+
+/// The network cards of this computer, which are ours to set where it runs our image.
+async fn network_settings(paths: &Paths) -> anyhow::Result<NetworkSettings> {
+    if !files::exists(&paths.boot_report()) {
+        return Ok(NetworkSettings::of_another_system());
+    }
+    let start = match stick::seed(paths) {
+        Some(seed) if !seed.network.is_empty() => stick::own_network(&seed, &crate::seed::inventory().await?),
+        _ => Vec::new(),
+    };
+    Ok(NetworkSettings::new(DiskHelper::at(paths.disk_helper()), start))
 }
 
 /// The membership of this computer: kept, or gained now. `measures` are made once.
@@ -288,6 +310,7 @@ async fn serve_as_node(
     paths: &Paths,
     status: &SelfStatus,
     settings: &Settings,
+    network: &Arc<NetworkSettings>,
     membership: Membership,
 ) -> anyhow::Result<()> {
     let keys = Keys::load_or_make(&paths.state())?;
@@ -308,14 +331,9 @@ async fn serve_as_node(
     let views = Arc::new(watch::Sender::new(Some(membership.mesh.clone())));
     let peers = watch::Sender::new(Peers::new());
     let helper = DiskHelper::at(paths.disk_helper());
-    let network = match stick::seed(paths) {
-        Some(seed) => {
-            let hardware = crate::seed::inventory().await?;
-            stick::announce(&seed, &membership.node, &hardware, status);
-            stick::own_network(&seed, &hardware)
-        }
-        None => Vec::new(),
-    };
+    if let Some(seed) = stick::seed(paths) {
+        stick::announce(&seed, &membership.node, &crate::seed::inventory().await?, status);
+    }
     let disks = watch::Sender::new(None);
     let tasks = NodeTasks {
         node: membership.node.clone(),
@@ -337,7 +355,7 @@ async fn serve_as_node(
             build_key: paths.build_key(),
             folder: paths.stick_image(),
         },
-        network,
+        network: network.clone(),
         state_dir: paths.state_dir(),
         known: disks.clone(),
         turn: tokio::sync::Mutex::default(),

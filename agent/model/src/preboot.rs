@@ -8,6 +8,8 @@ use crate::{Fingerprint, MacAddress, Name, Secret};
 
 /// Version of [`Preboot`].
 pub const VERSION: u32 = 1;
+/// TCP port on which the initramfs asks for a passphrase over SSH.
+pub const UNLOCK_PORT: u16 = 2222;
 
 /// The record of the partition `meadow-preboot`. Readable by whoever holds the disk: no secret of the cluster is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

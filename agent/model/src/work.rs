@@ -17,6 +17,9 @@ pub struct ReportReply {
     /// What the node is to do; it leaves the list once the node has said how it ended.
     #[serde(default)]
     pub work: Vec<NodeWork>,
+    /// The nodes that wait for their passphrase, for whoever stands before a console.
+    #[serde(default)]
+    pub waits_for_unlock: Vec<Name>,
 }
 
 /// A piece of work.
