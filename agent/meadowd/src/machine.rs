@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::middleware::from_fn_with_state;
 use meadow_client::{ARTIFACT_PORT, Client, Endpoint};
 use meadow_controllers::disk_helper::DiskHelper;
 use meadow_controllers::enrol::{self, Candidate};
@@ -39,6 +40,7 @@ use tracing::{info, warn};
 
 use crate::listener::serve_local;
 use crate::local::Onlooker;
+use crate::own_voice::{self, OwnVoice};
 use crate::{disk_watch, image_share, stick};
 
 /// What a person does whose computer belongs nowhere.
@@ -70,6 +72,8 @@ struct Invitation {
 pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()> {
     let network = Arc::new(network_settings(paths).await?);
     let router = meadow_api::router(Arc::new(Onlooker { status: status.clone(), network: network.clone() }));
+    let voice = OwnVoice::default();
+    let router = router.layer(from_fn_with_state(voice.clone(), own_voice::pass_on));
     let socket = paths.socket();
     let local = async { serve_local(&socket, router).await };
     let role = async {
@@ -78,7 +82,10 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
         sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("systemd was not told")?;
         loop {
             let membership = belong(paths, status, &mut measures).await?;
-            serve_as_node(paths, status, &settings, &network, membership).await?;
+            voice.set(Some((membership.node.clone(), Arc::new(voter_client(&membership, paths)?))));
+            let served = serve_as_node(paths, status, &settings, &network, membership).await;
+            voice.set(None);
+            served?;
         }
     };
     let resolver = async {
@@ -305,6 +312,13 @@ fn own_name(invitation: &Invitation) -> Option<Name> {
     Name::new(text.split('.').next()?).ok()
 }
 
+/// A client of the cluster's API on the LAN, as this node.
+fn voter_client(membership: &Membership, paths: &Paths) -> anyhow::Result<Client> {
+    let keys = Keys::load_or_make(&paths.state())?;
+    let identity = Identity::with_chain(keys.identity.key_pem().expose(), &membership.chain_pem)?;
+    Ok(Client::tls(&membership.api, CaPin(membership.ca_fingerprint), Some(&identity))?)
+}
+
 /// Keeps the mesh up and reports, until the node is removed from its cluster.
 async fn serve_as_node(
     paths: &Paths,
@@ -325,7 +339,7 @@ async fn serve_as_node(
     status.set(SelfState::Degraded, "bringing up the mesh");
     let ca = CaPin(membership.ca_fingerprint);
     let identity = || Identity::with_chain(keys.identity.key_pem().expose(), &membership.chain_pem);
-    let lan = Client::tls(&membership.api, ca, Some(&identity()?))?;
+    let lan = voter_client(&membership, paths)?;
     let mesh = Mesh::open(keys.wireguard.clone(), settings.hosts_file.clone()).await?;
     info!(backend = ?mesh.backend(), "mesh");
     let views = Arc::new(watch::Sender::new(Some(membership.mesh.clone())));

@@ -13,7 +13,9 @@ use meadow_state::Outcome;
 use meadow_state::command::{Command, OperationEnd};
 
 use super::nodes::{find, judged};
+use super::operations::visible;
 use super::{Context, Reply, author, change, machines};
+use crate::Identity;
 use crate::backend::Backend;
 use crate::extract::{self, Caller, Subject};
 use crate::problem::Failure;
@@ -119,7 +121,14 @@ pub(super) async fn reboot(
 /// The sealed secret that a node answered an operation with. It is kept in memory for a while.
 #[utoipa::path(get, path = "/v1/operations/{name}/answer", tag = "operations", params(("name" = String, Path)),
     responses((status = 200, body = Sealed)))]
-pub(super) async fn answer(State(backend): Context, Subject(name): Subject) -> Reply<Json<Sealed>> {
+pub(super) async fn answer(
+    State(backend): Context,
+    caller: Caller,
+    Subject(name): Subject,
+) -> Reply<Json<Sealed>> {
+    if matches!(caller.identity, Identity::Node { .. }) {
+        visible(&*backend.state()?, &caller, &name)?;
+    }
     let none = || Failure::new(ProblemCode::NotFound, format!("{name} has no answer, or not any more"));
     backend.operation_answer(&name).map(Json).ok_or_else(none)
 }
