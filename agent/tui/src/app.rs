@@ -136,6 +136,13 @@ impl App {
         self.network = Some(view);
     }
 
+    /// The plan of an installation that was asked for.
+    pub fn planned(&mut self, plan: InstallPlan) {
+        if self.place == Place::Install {
+            self.installation.planned(plan);
+        }
+    }
+
     /// The agent did not do what was wanted.
     pub fn failed(&mut self, error: &ClientError) {
         let fields = match error {
@@ -197,7 +204,7 @@ impl App {
             None => Err("there is no key to show yet".to_owned()),
         };
         if let Err(why) = drawn {
-            Rows::new(below, buffer).line(&format!(" {why}"), Style::new());
+            Rows::new(below, buffer).long_fact("Code", &why, 4, Style::new());
         }
     }
 

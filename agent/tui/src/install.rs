@@ -261,7 +261,7 @@ impl Installation {
             InstallMode::System => "the system and its state",
             InstallMode::StateOnly => "only its state; it goes on booting over the network",
         };
-        rows.fact("Onto the disk", mode);
+        rows.fact("Puts there", mode);
         rows.skip();
         if disks.is_empty() {
             rows.line(" No disk is known; this machine has to be a node first.", Style::new());

@@ -54,8 +54,8 @@ impl Editor {
             return None;
         }
         match key {
-            Key::Next => self.at = (self.at + 1) % LINES.len(),
-            Key::Previous => self.at = (self.at + LINES.len() - 1) % LINES.len(),
+            Key::Next => self.step(1),
+            Key::Previous => self.step(LINES.len() - 1),
             Key::Left | Key::Right | Key::Char(' ') if self.at == CARD => {
                 let step = if key == Key::Left { view.cards.len() - 1 } else { 1 };
                 self.card = (self.card + step) % view.cards.len();
@@ -68,6 +68,19 @@ impl Editor {
         }
         self.fill(view);
         None
+    }
+
+    /// To the next line that is shown.
+    fn step(&mut self, by: usize) {
+        self.at = (self.at + by) % LINES.len();
+        while self.is_hidden(self.at) {
+            self.at = (self.at + by) % LINES.len();
+        }
+    }
+
+    /// DHCP tells address and router.
+    fn is_hidden(&self, line: usize) -> bool {
+        !self.fixed && matches!(line, ADDRESS | GATEWAY)
     }
 
     /// What was wrong with the last wish.
@@ -149,7 +162,7 @@ impl Editor {
         let Some(card) = view.cards.get(self.card) else {
             return rows.line(" No network card is found.", Style::new());
         };
-        rows.long_fact("Now", &card_text(card), 2, Style::new());
+        rows.long_fact("Now", &card_text(card, view), 2, Style::new());
         let told = card.networks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         rows.long_fact("Told", if told.is_empty() { "DHCP" } else { &told }, 2, Style::new());
         rows.skip();
@@ -163,12 +176,12 @@ impl Editor {
             "This machine has no disk to keep settings on: they count until it restarts."
         };
         rows.line(&format!(" {lasts}"), Style::new());
-        rows.line(" Enter replaces all that this card is told; it goes back by itself unless you keep it.", Style::new());
+        rows.line(" Enter replaces all that this card is told, until you keep it or a minute is over.", Style::new());
     }
 
     fn line(&self, line: usize, card: &str, rows: &mut Rows<'_>) {
         let Some((label, name)) = LINES.get(line) else { return };
-        if !self.fixed && matches!(line, ADDRESS | GATEWAY) {
+        if self.is_hidden(line) {
             return;
         }
         let value = match line {
@@ -189,16 +202,16 @@ impl Editor {
 fn trial(view: &NetworkView, rows: &mut Rows<'_>) {
     let Some(trial) = &view.trial else { return };
     let style = Style::new().fg(Color::Yellow).add_modifier(Modifier::BOLD);
-    let text = format!("for {} of {TRIAL_SECONDS} s more; then the settings before come back by themselves", trial.left_s);
-    rows.styled_fact("TRIED", &text, style);
+    let text = format!("for {} of {TRIAL_SECONDS} s more; then those before come back by themselves", trial.left_s);
+    rows.long_fact("TRIED", &text, 2, style);
     rows.skip();
     for network in &trial.networks {
         rows.fact(&network.card.name, &network.to_string());
     }
     rows.skip();
     for card in &view.cards {
-        rows.fact(&card.card.name, &card_text(card));
+        rows.long_fact(&card.card.name, &card_text(card, view), 2, Style::new());
     }
     rows.skip();
-    rows.line(" Is it reached as you want? k keeps these settings, b brings those before back now.", Style::new());
+    rows.line(" Does it work? k keeps these settings, b brings those before back now.", Style::new());
 }

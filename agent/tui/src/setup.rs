@@ -120,21 +120,22 @@ fn cards(network: Option<&NetworkView>, rows: &mut Rows<'_>) {
         rows.fact("Network", "no network card is found: look whether its driver is in the image");
     }
     for card in network.cards.iter().take(CARDS) {
-        rows.fact(&card.card.name, &card_text(card));
+        rows.long_fact(&card.card.name, &card_text(card, network), LINES, Style::new());
     }
     if let Some(more) = network.cards.len().checked_sub(CARDS + 1) {
         rows.fact("", &format!("and {} more", more + 1));
     }
 }
 
-/// What a card has now, and how it got it.
-pub(crate) fn card_text(card: &CardView) -> String {
+/// What a card has now, and how it got it: what is tried counts.
+pub(crate) fn card_text(card: &CardView, view: &NetworkView) -> String {
     if !card.carrier {
-        return format!("{}  no link: check the cable and the switch", card.card.mac);
+        return format!("{} no link: check the cable and the switch", card.card.mac);
     }
     let addresses = if card.addresses.is_empty() { "no address yet".to_owned() } else { card.addresses.join(" ") };
     let gateway = card.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
-    let fixed = card.networks.iter().any(|network| network.address.is_some());
+    let in_force = view.trial.as_ref().map_or(&card.networks, |trial| &trial.networks);
+    let fixed = in_force.iter().any(|network| network.card == card.card && network.address.is_some());
     let how = if fixed { "fixed" } else { "DHCP" };
-    format!("{}  {how}  {addresses}{gateway}", card.card.mac)
+    format!("{} {how} {addresses}{gateway}", card.card.mac)
 }

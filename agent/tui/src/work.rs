@@ -63,7 +63,7 @@ fn request(serial: String, mode: meadow_model::install::InstallMode) -> InstallR
 
 async fn plan(app: &mut App, client: &Client, request: InstallRequest) -> Result<(), ClientError> {
     let plan = client.plan_install(&own_name(app)?, &request).await?;
-    app.installation.planned(plan);
+    app.planned(plan);
     Ok(())
 }
 
