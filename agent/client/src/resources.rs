@@ -343,6 +343,23 @@ impl Client {
         self.get("/v1/enrolment/claim").await
     }
 
+    /// Sets network cards of a node for a minute, or until they are confirmed.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn try_node_network(&self, name: &Name, change: &NetworkChange) -> Result<Operation, ClientError> {
+        self.post(&format!("/v1/nodes/{name}/network/try"), change, None).await
+    }
+
+    /// Keeps what a node tries, or brings back what was before.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn end_node_network_trial(&self, name: &Name, keep: bool) -> Result<Operation, ClientError> {
+        let verb = if keep { "confirm" } else { "back" };
+        self.call(Call::new(Method::POST, format!("/v1/nodes/{name}/network/{verb}"))).await
+    }
+
     /// How the network cards of the computer are set whose agent this talks to.
     ///
     /// # Errors

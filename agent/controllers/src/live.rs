@@ -15,6 +15,8 @@ use crate::mesh::Peers;
 
 /// Characters of a version that are shown.
 const MAX_VERSION: usize = 128;
+/// A computer with a hundred cards has some 30 KiB.
+const MAX_NETWORK_BYTES: usize = 64 << 10;
 
 /// The newest report of each node and the newest handshake with each.
 pub struct LiveReports {
@@ -90,6 +92,7 @@ impl LiveReports {
                 status.unresolved.clone_from(&report.unresolved);
                 status.reachable.clone_from(&report.reachable);
                 status.version = Some(report.version.clone());
+                status.network.clone_from(&report.network);
                 if let (Some(hardware), Some(known)) = (&mut status.hardware, &report.disks) {
                     hardware.disks.clone_from(&known.disks);
                     known.firmware.into_iter().for_each(|now| hardware.set_firmware_state(now));
@@ -133,6 +136,9 @@ fn bounded(mut report: NodeReport, nodes: &Table<Name, Node>) -> NodeReport {
     let size = serde_json::to_vec(&report.disks).map_or(usize::MAX, |disks| disks.len());
     if size > MAX_HARDWARE_BYTES {
         report.disks = None;
+    }
+    if serde_json::to_vec(&report.network).map_or(usize::MAX, |network| network.len()) > MAX_NETWORK_BYTES {
+        report.network = None;
     }
     report
 }
@@ -192,6 +198,7 @@ mod tests {
             handshakes: Vec::new(),
             disks: None,
             work: Vec::new(),
+            network: None,
         }
     }
 

@@ -10,7 +10,7 @@ use meadow_model::install::{DiskRequest, InstallMode, InstallWork, Sealed};
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::NodeDisks;
 use meadow_model::work::{ImageTask, InstallTask, KeyTask, NodeTask, WorkEnd, answer_purpose, passphrase_purpose};
-use meadow_model::{Name, Secret};
+use meadow_model::{Name, Problem, Secret};
 use meadow_pki::sealed;
 use tokio::sync::{Mutex, watch};
 use tracing::warn;
@@ -56,6 +56,9 @@ impl Worker for NodeTasks {
                 NodeTask::Reboot => Ok(None),
                 NodeTask::WriteImage(task) => self.write_image(&task, &note).await,
                 NodeTask::TryImage { digest } => self.try_image(&digest, &note).await,
+                NodeTask::TryNetwork(change) => self.network.begin(&change).await.map(|_| None).map_err(told),
+                NodeTask::ConfirmNetwork => self.network.end(true).await.map(|_| None).map_err(told),
+                NodeTask::NetworkBack => self.network.end(false).await.map(|_| None).map_err(told),
                 NodeTask::BlessImage => self.ask(&DiskRequest::Bless, &note).await.map(|_| None).map_err(Into::into),
             };
             result.map_or_else(|error| WorkEnd::Failed { why: format!("{error:#}") }, |answer| WorkEnd::Done { answer })
@@ -73,6 +76,12 @@ impl Worker for NodeTasks {
 
 /// What goes wrong is told to a person; nothing decides by it.
 type Done = Result<Option<Sealed>, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A problem of this node, for who asked from elsewhere: with each field that is wrong.
+fn told(problem: Problem) -> Box<dyn std::error::Error + Send + Sync> {
+    let fields: Vec<String> = problem.fields.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
+    if fields.is_empty() { problem.detail.into() } else { fields.join("; ").into() }
+}
 
 impl NodeTasks {
     async fn install(&self, task: InstallTask, note: &Note) -> Done {

@@ -16,6 +16,7 @@ use meadow_pki::{CaPin, Identity};
 use tokio::sync::watch;
 
 use crate::mesh::Peers;
+use crate::network_settings::NetworkSettings;
 use crate::probe::{Findings, probe};
 use crate::self_status::SelfStatus;
 use crate::work::Work;
@@ -43,6 +44,8 @@ pub struct Reporter {
     pub disks: watch::Receiver<Option<NodeDisks>>,
     /// The work that the cluster gave this node.
     pub work: Work,
+    /// How the network cards are set.
+    pub network: Arc<NetworkSettings>,
     /// What the console shows.
     pub status: SelfStatus,
     /// Version of the agent.
@@ -68,6 +71,7 @@ impl Reporter {
             let mut report = report(&view, &self.peers.borrow().clone(), findings, &self.version);
             report.disks.clone_from(&self.disks.borrow());
             report.work = self.work.reports();
+            report.network = self.network.view().await.ok();
             self.show(&report);
             match self.send(&mut voters, &view, &report).await {
                 Ok(reply) => {
@@ -175,6 +179,7 @@ pub fn report(view: &MeshView, peers: &Peers, findings: Findings, version: &str)
         handshakes: view.peers.iter().map(handshake).collect(),
         disks: None,
         work: Vec::new(),
+        network: None,
     }
 }
 

@@ -382,6 +382,7 @@ async fn serve_as_node(
         peers: peers.subscribe(),
         disks: disks.subscribe(),
         work: Work::new(Arc::new(tasks)),
+        network: network.clone(),
         status: status.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
