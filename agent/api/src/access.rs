@@ -186,7 +186,10 @@ mod tests {
     fn whatever_changes_something_needs_at_least_an_operator() {
         for (method, path, access) in ROUTES {
             if method != Method::GET {
-                assert!(matches!(access, Key | OwnNode | OwnNodeOr(Operator | Admin) | User(Operator | Admin)), "{method} {path}");
+                assert!(
+                    matches!(access, Key | OwnNode | OwnNodeOr(Operator | Admin) | User(Operator | Admin)),
+                    "{method} {path}"
+                );
             }
         }
     }

@@ -15,7 +15,8 @@ use tokio::sync::Mutex;
 
 use crate::disk_helper::{DiskError, DiskHelper};
 
-const NOT_OURS: &str = "this computer runs on a system of its own, whose network Meadow does not change; use that system's tools";
+const NOT_OURS: &str =
+    "this computer runs on a system of its own, whose network Meadow does not change; use that system's tools";
 /// The kernel's table of IPv4 routes; far longer than any of ours.
 const ROUTES: &str = "/proc/net/route";
 const LONGEST_ROUTES: u64 = 1 << 20;
@@ -142,12 +143,7 @@ fn cards(links: &[Link]) -> Vec<CardId> {
     real.filter_map(|link| Some(CardId { name: link.name.clone(), mac: link.mac? })).collect()
 }
 
-fn card_view(
-    card: CardId,
-    links: &[Link],
-    kept: &[CardNetwork],
-    gateways: &BTreeMap<String, Ipv4Addr>,
-) -> CardView {
+fn card_view(card: CardId, links: &[Link], kept: &[CardNetwork], gateways: &BTreeMap<String, Ipv4Addr>) -> CardView {
     let vlan = format!("{}.", card.name);
     let of_card = |link: &&Link| link.name == card.name || link.name.starts_with(&vlan);
     let addresses = links.iter().filter(of_card).flat_map(|link| {

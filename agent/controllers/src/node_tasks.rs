@@ -79,7 +79,8 @@ type Done = Result<Option<Sealed>, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A problem of this node, for who asked from elsewhere: with each field that is wrong.
 fn told(problem: Problem) -> Box<dyn std::error::Error + Send + Sync> {
-    let fields: Vec<String> = problem.fields.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
+    let fields: Vec<String> =
+        problem.fields.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
     if fields.is_empty() { problem.detail.into() } else { fields.join("; ").into() }
 }
 

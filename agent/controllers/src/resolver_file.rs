@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn servers_are_taken_as_networkd_tells_them() {
-        let state = b"# This is private data.\nOPER_STATE=routable\nDNS=192.0.2.53 2001:db8::53 192.0.2.54#x 1.1.1.1 8.8.8.8\n";
+        let state =
+            b"# This is private data.\nOPER_STATE=routable\nDNS=192.0.2.53 2001:db8::53 192.0.2.54#x 1.1.1.1 8.8.8.8\n";
         assert_eq!(text(state), "nameserver 192.0.2.53\nnameserver 2001:db8::53\nnameserver 1.1.1.1\n");
         assert_eq!(text(b""), "");
     }

@@ -35,5 +35,9 @@ fn main() -> ExitCode {
         tracing::error!("no connection was passed; this is started by meadow-disks.socket");
         return ExitCode::FAILURE;
     };
-    if serve(&ThisComputer, &NetworkHere, &mut input, &mut output, lock) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if serve(&ThisComputer, &NetworkHere, &mut input, &mut output, lock) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -182,7 +182,8 @@ fn load(host: &dyn NetworkHost) -> Result<Option<Kept>, DiskError> {
         return Ok(None);
     }
     let bytes = read_file(&path, LONGEST)?;
-    let damaged = |e: serde_json::Error| DiskError::refused(format!("{} is damaged ({e}); restart the node", path.display()));
+    let damaged =
+        |e: serde_json::Error| DiskError::refused(format!("{} is damaged ({e}); restart the node", path.display()));
     serde_json::from_slice(&bytes).map(Some).map_err(damaged)
 }
 

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use meadow_client::{Client, ClientError};
 use meadow_model::{Name, Problem, ProblemCode};
 
@@ -83,10 +83,14 @@ mod tests {
         for path in ["/v1/nodes/node-1/install", "/v1/nodes/node-1/install/plan", "/v1/nodes/node-1/reboot"] {
             assert!(may(Method::POST, path), "{path}");
         }
-        for path in ["/v1/nodes", "/v1/nodes/node-2", "/v1/nodes/node-12", "/v1/operations", "/v1/operations/a/b", "/v1/tokens"] {
+        for path in
+            ["/v1/nodes", "/v1/nodes/node-2", "/v1/nodes/node-12", "/v1/operations", "/v1/operations/a/b", "/v1/tokens"]
+        {
             assert!(!may(Method::GET, path), "{path}");
         }
-        for path in ["/v1/nodes/node-2/install", "/v1/nodes/node-1/keys", "/v1/nodes/node-1", "/v1/machines/m-1/approve"] {
+        for path in
+            ["/v1/nodes/node-2/install", "/v1/nodes/node-1/keys", "/v1/nodes/node-1", "/v1/machines/m-1/approve"]
+        {
             assert!(!may(Method::POST, path), "{path}");
         }
         assert!(!may(Method::DELETE, "/v1/nodes/node-1"));

@@ -135,7 +135,8 @@ mod tests {
         let gateway = "192.0.2.1".parse().ok();
         let mac = Some(MacAddress([2, 0, 0, 0, 0, 1]));
         let fixed = StaticNetwork { mac, vlan: Some(7), address: "192.0.2.7/24".to_owned(), gateway, dns: Vec::new() };
-        let dhcp = StaticNetwork { mac: None, vlan: Some(8), address: "dhcp".to_owned(), gateway: None, dns: Vec::new() };
+        let dhcp =
+            StaticNetwork { mac: None, vlan: Some(8), address: "dhcp".to_owned(), gateway: None, dns: Vec::new() };
         assert_eq!(own, [fixed, dhcp]);
     }
 

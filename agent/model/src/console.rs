@@ -78,9 +78,11 @@ impl SelfView {
     #[must_use]
     pub fn judged(mut self) -> Self {
         let mut because = Vec::new();
-        because.extend(self.work.iter().map(|work| {
-            format!("it works on {} ({}); wait until that has ended", work.operation, work.step)
-        }));
+        because.extend(
+            self.work
+                .iter()
+                .map(|work| format!("it works on {} ({}); wait until that has ended", work.operation, work.step)),
+        );
         let own = self.disks.as_ref().and_then(|disks| disks.installed.as_ref());
         if let Some((running, blessed)) = own.and_then(|own| Some((own.running?, own.blessed?)))
             && running != blessed
@@ -94,7 +96,8 @@ impl SelfView {
         match self.voters {
             // What one votes for alone, nobody decides without it.
             Some(1) => because.push(
-                "it is the only voter: nothing of the cluster can be changed while it is off; what runs goes on".to_owned(),
+                "it is the only voter: nothing of the cluster can be changed while it is off; what runs goes on"
+                    .to_owned(),
             ),
             Some(2) => because.push("two voters need each other: nothing can be changed while it is off".to_owned()),
             _ => {}

@@ -70,7 +70,8 @@ fn add_card(files: &mut Files, name: &str, networks: &[&CardNetwork]) {
     let of = |vlan: Option<u16>| networks.iter().copied().filter(|n| n.vlan == vlan).collect::<Vec<_>>();
     let matched = format!("MACAddress={mac}\nType=ether\nKind=!*");
     let untagged = of(None);
-    let text = if untagged.is_empty() { no_addresses(&matched, &links) } else { card_file(&matched, &untagged, &links) };
+    let text =
+        if untagged.is_empty() { no_addresses(&matched, &links) } else { card_file(&matched, &untagged, &links) };
     files.write.insert(format!("{PREFIX}{name}.network"), text);
     for vlan in vlans {
         let link = format!("{name}.{vlan}");

@@ -25,11 +25,18 @@ fn a_card_and_its_vlan_are_set_and_given_back() {
     assert!(set.remove.is_empty());
     let card = &set.write["05-meadow-eth0.network"];
     assert!(card.starts_with("[Match]\nMACAddress=52:54:00:00:00:00\nType=ether\nKind=!*\n"), "{card}");
-    assert!(card.contains("DHCP=no\n") && card.contains("KeepConfiguration=no\nAddress=192.0.2.7/24\nDNS=192.0.2.53\nVLAN=eth0.7\n"), "{card}");
+    assert!(
+        card.contains("DHCP=no\n")
+            && card.contains("KeepConfiguration=no\nAddress=192.0.2.7/24\nDNS=192.0.2.53\nVLAN=eth0.7\n"),
+        "{card}"
+    );
     assert!(card.contains("\n[Route]\nGateway=192.0.2.1\nGatewayOnLink=yes\n"), "{card}");
     assert!(set.write["05-meadow-eth0.7.netdev"].contains("Kind=vlan\n\n[VLAN]\nId=7\n"));
     let vlan = &set.write["05-meadow-eth0.7.network"];
-    assert!(vlan.contains("Name=eth0.7\n") && vlan.contains("DHCP=ipv4\n") && vlan.contains("ClientIdentifier=mac"), "{vlan}");
+    assert!(
+        vlan.contains("Name=eth0.7\n") && vlan.contains("DHCP=ipv4\n") && vlan.contains("ClientIdentifier=mac"),
+        "{vlan}"
+    );
 
     let present: BTreeSet<String> = set.write.keys().cloned().collect();
     let back = files(&[], &present);
@@ -129,9 +136,8 @@ impl Computer {
 }
 
 fn settings() -> impl Strategy<Value = Vec<CardNetwork>> {
-    let one = (0_u8..2, proptest::option::of(1_u16..4), proptest::option::of(2_u8..250)).prop_map(|(card, vlan, host)| {
-        network(card, vlan, host.map(|host| format!("192.0.2.{host}/24")).as_deref())
-    });
+    let one = (0_u8..2, proptest::option::of(1_u16..4), proptest::option::of(2_u8..250))
+        .prop_map(|(card, vlan, host)| network(card, vlan, host.map(|host| format!("192.0.2.{host}/24")).as_deref()));
     proptest::collection::vec(one, 1..3)
 }
 

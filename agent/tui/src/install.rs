@@ -113,7 +113,9 @@ impl Installation {
     pub(crate) fn hints(&self) -> &'static str {
         match self.step {
             Step::Choose => " Up/Down disk   m system or state only   Enter show the plan   Esc leave",
-            Step::Consent { .. } | Step::Passphrase { .. } | Step::Again { .. } => " Enter go on   Esc leave, nothing is done",
+            Step::Consent { .. } | Step::Passphrase { .. } | Step::Again { .. } => {
+                " Enter go on   Esc leave, nothing is done"
+            }
             Step::RecoveryKey { .. } => " Enter go on",
             Step::Done => " r restart   Esc leave",
             Step::Asked | Step::Begun | Step::Running { .. } => "",
@@ -250,7 +252,10 @@ impl Installation {
                 rows.styled_fact("", &format!("[{}]", typed.text()), reversed());
             }
             Step::Done => {
-                rows.line(" Installed. r restarts this machine into its disk; pull a stick first, unless its", Style::new());
+                rows.line(
+                    " Installed. r restarts this machine into its disk; pull a stick first, unless its",
+                    Style::new(),
+                );
                 rows.line(" seed says `install`. It then waits for its passphrase, here and over SSH.", Style::new());
             }
         }

@@ -137,11 +137,14 @@ impl Editor {
         };
         let gateway: Option<IpAddr> = match self.text(GATEWAY) {
             text if text.is_empty() || !self.fixed => None,
-            text => text.parse().map_err(|_| wrong(GATEWAY, format!("\"{text}\" is no address, such as 192.0.2.1"))).ok(),
+            text => {
+                text.parse().map_err(|_| wrong(GATEWAY, format!("\"{text}\" is no address, such as 192.0.2.1"))).ok()
+            }
         };
         let words = self.text(DNS).split([' ', ',']).filter(|word| !word.is_empty());
         let servers: Result<Vec<IpAddr>, _> = words.map(str::parse).collect();
-        let dns = servers.map_err(|_| wrong(DNS, "write addresses with blanks between them".to_owned())).unwrap_or_default();
+        let dns =
+            servers.map_err(|_| wrong(DNS, "write addresses with blanks between them".to_owned())).unwrap_or_default();
         let address = self.fixed.then(|| self.text(ADDRESS).to_owned());
         self.errors = errors;
         let wish = NetworkWish { card: card.card.name.clone(), vlan, address, gateway, dns };

@@ -21,7 +21,8 @@ pub(crate) fn text(view: &SelfView) -> Option<String> {
 
 /// Draws it into the top left of `area`; what to do where it does not fit.
 pub(crate) fn draw(text: &str, area: Rect, buffer: &mut Buffer) -> Result<(), String> {
-    let code = QrCode::with_error_correction_level(text, EcLevel::L).map_err(|e| format!("there is no such code: {e}"))?;
+    let code =
+        QrCode::with_error_correction_level(text, EcLevel::L).map_err(|e| format!("there is no such code: {e}"))?;
     let modules = code.width();
     let fits = |margin: &usize| {
         let side = modules + 2 * margin;

@@ -65,7 +65,11 @@ fn disk(view: &SelfView, rows: &mut Rows<'_>) {
         return rows.fact("Own disk", "not known: it is no node yet, or has not looked");
     };
     let Some(own) = &known.installed else {
-        let text = if known.durable { "none of Meadow's; its system keeps its state" } else { "none: all runs in memory (i installs)" };
+        let text = if known.durable {
+            "none of Meadow's; its system keeps its state"
+        } else {
+            "none: all runs in memory (i installs)"
+        };
         return rows.fact("Own disk", text);
     };
     rows.fact("Own disk", &disk_text(own));

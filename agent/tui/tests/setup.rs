@@ -74,7 +74,8 @@ fn drawn(app: &App, width: u16, height: u16) -> String {
     let area = Rect::new(0, 0, width, height);
     let mut buffer = Buffer::empty(area);
     app.draw(area, &mut buffer);
-    let row = |y| (0..width).map(|x| buffer[(x, y)].symbol().to_owned()).collect::<String>().trim_end().to_owned() + "\n";
+    let row =
+        |y| (0..width).map(|x| buffer[(x, y)].symbol().to_owned()).collect::<String>().trim_end().to_owned() + "\n";
     (0..height).map(row).collect()
 }
 
@@ -112,7 +113,8 @@ fn setup_tells_what_the_machine_has_and_whether_it_may_be_switched_off() {
     press(&mut pending, "s");
     compare("setup-pending", &pending);
     let mut safe = app(json!({"work": []}));
-    if let Some(known) = safe.page.view.as_mut().and_then(|view| view.disks.as_mut()).and_then(|d| d.installed.as_mut()) {
+    if let Some(known) = safe.page.view.as_mut().and_then(|view| view.disks.as_mut()).and_then(|d| d.installed.as_mut())
+    {
         known.blessed = known.running;
     }
     safe.page.view = safe.page.view.map(SelfView::judged);
@@ -135,7 +137,8 @@ fn a_card_is_set_tried_and_kept_or_taken_back() {
 
     let mut problem = Problem::new(ProblemCode::BadRequest, "wrong");
     problem.fields = serde_json::from_value(json!([{"field": "/networks/0/gateway",
-        "message": "192.0.2.1 is not in the network of 198.51.100.7/24, so it cannot be reached"}])).expect("fields");
+        "message": "192.0.2.1 is not in the network of 198.51.100.7/24, so it cannot be reached"}]))
+    .expect("fields");
     app.failed(&ClientError::Problem(Box::new(problem)));
     compare("network-refused", &app);
 

@@ -121,11 +121,7 @@ pub(super) async fn reboot(
 /// The sealed secret that a node answered an operation with. It is kept in memory for a while.
 #[utoipa::path(get, path = "/v1/operations/{name}/answer", tag = "operations", params(("name" = String, Path)),
     responses((status = 200, body = Sealed)))]
-pub(super) async fn answer(
-    State(backend): Context,
-    caller: Caller,
-    Subject(name): Subject,
-) -> Reply<Json<Sealed>> {
+pub(super) async fn answer(State(backend): Context, caller: Caller, Subject(name): Subject) -> Reply<Json<Sealed>> {
     if matches!(caller.identity, Identity::Node { .. }) {
         visible(&*backend.state()?, &caller, &name)?;
     }

@@ -26,7 +26,10 @@ pub fn resolve(wishes: &[NetworkWish], cards: &[CardId]) -> Result<Vec<CardNetwo
     for (index, wish) in wishes.iter().enumerate() {
         let field = |name: &str| format!("networks/{index}/{name}");
         let Some(card) = find(&wish.card, cards) else {
-            errors.add(&field("card"), format!("there is no network card \"{}\"; there are: {}", shown(&wish.card), names(cards)));
+            errors.add(
+                &field("card"),
+                format!("there is no network card \"{}\"; there are: {}", shown(&wish.card), names(cards)),
+            );
             continue;
         };
         if wish.vlan.is_some_and(|vlan| !VLANS.contains(&vlan)) {
@@ -131,7 +134,8 @@ impl Network {
         let longest = if address.is_ipv4() { 32 } else { 128 };
         // `parse` would take a sign too.
         let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
-        let length: u8 = length.parse().ok().filter(|length| digits && (1..=longest).contains(length)).ok_or_else(form)?;
+        let length: u8 =
+            length.parse().ok().filter(|length| digits && (1..=longest).contains(length)).ok_or_else(form)?;
         if !is_host(address) || address.is_loopback() {
             return Err(format!("{address} cannot be the address of a computer"));
         }

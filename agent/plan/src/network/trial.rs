@@ -41,10 +41,14 @@ pub enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotNow {
     /// Another trial runs.
-    #[error("other network settings are tried already; confirm them, take them back, or wait until they go by themselves")]
+    #[error(
+        "other network settings are tried already; confirm them, take them back, or wait until they go by themselves"
+    )]
     Trying,
     /// Nothing is tried.
-    #[error("no network settings are tried now, so there is nothing to confirm; they may have gone back by themselves: try them again")]
+    #[error(
+        "no network settings are tried now, so there is nothing to confirm; they may have gone back by themselves: try them again"
+    )]
     Nothing,
 }
 

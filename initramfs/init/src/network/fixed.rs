@@ -229,7 +229,8 @@ mod tests {
     #[test]
     fn networkd_goes_on_with_card_and_vlan() {
         let plain = FixedNetwork::parse(&network("192.0.2.7/24", Some("192.0.2.1"), None)).unwrap();
-        let tagged = state::Network { dns: vec!["192.0.2.53".parse().unwrap()], ..network("198.51.100.7/24", None, Some(7)) };
+        let tagged =
+            state::Network { dns: vec!["192.0.2.53".parse().unwrap()], ..network("198.51.100.7/24", None, Some(7)) };
         let tagged = FixedNetwork::parse(&tagged).unwrap();
         let files = networkd_files(&[("eth0".to_owned(), MAC, vec![plain, tagged])]);
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
@@ -238,7 +239,9 @@ mod tests {
         assert!(card.contains("MACAddress=52:54:00:00:00:01\n") && card.contains("DHCP=no\n"), "{card}");
         assert!(card.contains("Address=192.0.2.7/24\nVLAN=eth0.7\n\n[Route]\nGateway=192.0.2.1\n"), "{card}");
         assert!(files[1].1.contains("Id=7\n"));
-        assert!(files[2].1.contains("Name=eth0.7\n") && files[2].1.contains("Address=198.51.100.7/24\nDNS=192.0.2.53\n"));
+        assert!(
+            files[2].1.contains("Name=eth0.7\n") && files[2].1.contains("Address=198.51.100.7/24\nDNS=192.0.2.53\n")
+        );
         assert!(!files[2].1.contains("Gateway="));
     }
 
