@@ -29,7 +29,7 @@ pub struct DiskWork {
     /// A recovery key that was made.
     pub recovery_key: Option<Secret<String>>,
     /// How the network cards are set, where that was asked.
-    pub network: Option<KnownNetwork>,
+    pub network: Option<Box<KnownNetwork>>,
 }
 
 /// The helper did not do it.

@@ -116,7 +116,7 @@ impl NetworkSettings {
             DiskError::Refused(why) => Problem::new(ProblemCode::Conflict, why),
             other => Problem::new(ProblemCode::Unavailable, other.to_string()),
         })?;
-        let told = done.network.unwrap_or_default();
+        let told = done.network.map(|network| *network).unwrap_or_default();
         *known = Some((told.clone(), SystemClock.boottime()));
         Ok(told)
     }

@@ -42,7 +42,7 @@ pub fn serve<L>(
     });
     match result {
         Ok(Done { disk, recovery_key, network }) => {
-            send(output, &DiskReply::Done { disk, recovery_key, network });
+            send(output, &DiskReply::Done { disk, recovery_key, network: network.map(Box::new) });
             true
         }
         Err(error) => {

@@ -15,17 +15,20 @@ use meadow_model::{Name, Problem, ProblemCode};
 /// A plan and two sealed secrets have some KiB.
 const LARGEST: usize = 64 << 10;
 
-/// The node that this computer is, while it is one, and its way to the voters.
+/// A node and its way to the voters.
+type Speaker = (Name, Arc<Client>);
+
+/// The node that this computer is, while it is one.
 #[derive(Clone, Default)]
-pub(crate) struct OwnVoice(Arc<Mutex<Option<(Name, Arc<Client>)>>>);
+pub(crate) struct OwnVoice(Arc<Mutex<Option<Speaker>>>);
 
 impl OwnVoice {
     /// This computer is that node now; `None`: none.
-    pub(crate) fn set(&self, node: Option<(Name, Arc<Client>)>) {
+    pub(crate) fn set(&self, node: Option<Speaker>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = node;
     }
 
-    fn node(&self) -> Option<(Name, Arc<Client>)> {
+    fn node(&self) -> Option<Speaker> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

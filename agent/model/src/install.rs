@@ -291,7 +291,7 @@ pub enum DiskReply {
         recovery_key: Option<Secret<String>>,
         /// How the network cards are set, where that was the question.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        network: Option<KnownNetwork>,
+        network: Option<Box<KnownNetwork>>,
     },
     /// It failed; nothing that was not planned was touched.
     Failed {

@@ -72,6 +72,9 @@ struct Computer {
     timer: bool,
 }
 
+/// What one write or call does.
+type Step = Box<dyn Fn(&mut Computer)>;
+
 impl Computer {
     fn bring(&mut self) {
         let set = files(self.kept.in_force(), &self.folder.keys().cloned().collect());
@@ -80,7 +83,7 @@ impl Computer {
     }
 
     /// Each step is what one write or call does; a crash comes between two of them.
-    fn try_steps(wanted: Vec<CardNetwork>) -> Vec<Box<dyn Fn(&mut Self)>> {
+    fn try_steps(wanted: Vec<CardNetwork>) -> Vec<Step> {
         vec![
             Box::new(|computer| computer.timer = true),
             Box::new(move |computer| {
@@ -92,7 +95,7 @@ impl Computer {
         ]
     }
 
-    fn confirm_steps() -> Vec<Box<dyn Fn(&mut Self)>> {
+    fn confirm_steps() -> Vec<Step> {
         vec![
             Box::new(|computer| {
                 if let Ok(kept) = computer.kept.keeping() {

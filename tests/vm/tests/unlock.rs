@@ -149,3 +149,35 @@ fn network_settings_are_tried_on_the_console_and_only_kept_ones_survive_a_power_
     let prompt = prompt.expect("it waits");
     assert!(prompt.contains(&host(251)), "{prompt}");
 }
+
+#[test]
+fn a_flipped_bit_in_the_root_is_said_and_is_no_restart_loop() {
+    let mut rack = Rack::build(&RackConfig::cycled(1, &[Firmware::BiosPxe])).expect("a rack");
+    let admin = Admin::create(rack.run().path()).expect("a key");
+    let made = make_disks(&mut rack, &admin).remove(0);
+    let disk = std::fs::File::options().read(true).write(true).open(&rack.machines()[0].hardware().disk).expect("open");
+    let mut byte = [0];
+    disk.read_exact_at(&mut byte, made.root + (40 << 20)).expect("read");
+    disk.write_all_at(&[byte[0] ^ 4], made.root + (40 << 20)).expect("written");
+    rack.machine(1).expect("there").boot_from_disk();
+    rack.power_on_all().expect("power");
+    let person = rack.computer_at("person", 2).expect("a computer");
+    let networks = wait_all(&mut rack, "network ");
+    let address = address(&networks[0]).expect("an address");
+    wait_all(&mut rack, "unlock waiting");
+    host_key(&mut rack, &admin, &person, address);
+    let opened = admin.unlock(&person, address, PASSPHRASE).expect("ssh");
+    assert!(opened.status.success(), "{opened:?}");
+    let told = wait::until("the message", Duration::from_secs(120), || {
+        rack.look_after()?;
+        let text = rack.machines()[0].serial().text_from(0)?;
+        let told = text.contains("slot a on vda3 does not hold the root of this initrd")
+            && text.contains("no Meadow server answers either: both are tried again");
+        Ok(told.then_some(text))
+    });
+    let text = told.expect("it says what is wrong");
+    assert_eq!(text.matches("meadow: init ").count(), 1, "it restarted");
+    // SSH stays, and says how it is.
+    let status = admin.ssh(&person, address, &["status"]).expect("ssh");
+    assert!(said(&status).contains("unlocked: by ssh"), "{status:?}");
+}

@@ -78,7 +78,7 @@ fn ask(machine: &MadeUp, host: &Folder, request: &DiskRequest, busy: bool) -> Re
     let mut output = Vec::new();
     serve(machine, host, &mut line.as_bytes(), &mut output, || Ok((!busy).then_some(())));
     match serde_json::from_slice(&output).unwrap() {
-        DiskReply::Done { network: Some(network), .. } => Ok(network),
+        DiskReply::Done { network: Some(network), .. } => Ok(*network),
         DiskReply::Failed { why } => Err(why),
         other => panic!("{other:?}"),
     }
