@@ -14,11 +14,15 @@ pub enum Access {
     Key,
     /// The node that the path names.
     OwnNode,
+    /// As [`Access::User`], or the node that the path names: who stands before its console (decision 9).
+    OwnNodeOr(Role),
+    /// As [`Access::User`], or a node, which the route gives only operations on itself.
+    OwnWorkOr(Role),
     /// A user with this role or more, or root on this computer.
     User(Role),
 }
 
-use Access::{Key, OwnNode, Public, User};
+use Access::{Key, OwnNode, OwnNodeOr, OwnWorkOr, Public, User};
 use Role::{Admin, Operator, Viewer};
 
 /// Every route with what it asks of its caller. A route that is not in here is refused to everybody.
@@ -30,15 +34,19 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::GET, "/v1/enrolment/claim", Key),
     (Method::PUT, "/v1/nodes/{name}/report", OwnNode),
     (Method::GET, "/v1/self", User(Viewer)),
+    (Method::GET, "/v1/self/network", User(Viewer)),
+    (Method::POST, "/v1/self/network/try", User(Admin)),
+    (Method::POST, "/v1/self/network/confirm", User(Admin)),
+    (Method::POST, "/v1/self/network/back", User(Admin)),
     (Method::GET, "/v1/cluster", User(Viewer)),
     (Method::GET, "/v1/machines", User(Viewer)),
     (Method::GET, "/v1/machines/{name}", User(Viewer)),
     (Method::GET, "/v1/nodes", User(Viewer)),
-    (Method::GET, "/v1/nodes/{name}", User(Viewer)),
+    (Method::GET, "/v1/nodes/{name}", OwnNodeOr(Viewer)),
     (Method::GET, "/v1/tokens", User(Viewer)),
     (Method::GET, "/v1/tokens/{name}", User(Viewer)),
     (Method::GET, "/v1/operations", User(Viewer)),
-    (Method::GET, "/v1/operations/{name}", User(Viewer)),
+    (Method::GET, "/v1/operations/{name}", OwnWorkOr(Viewer)),
     (Method::GET, "/v1/images", User(Viewer)),
     (Method::GET, "/v1/images/{name}", User(Viewer)),
     (Method::GET, "/v1/events", User(Viewer)),
@@ -53,23 +61,26 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::POST, "/v1/machines/{name}/wake", User(Operator)),
     (Method::POST, "/v1/machines/{name}/install/plan", User(Operator)),
     (Method::POST, "/v1/machines/arm", User(Operator)),
-    (Method::POST, "/v1/nodes/{name}/install/plan", User(Operator)),
-    (Method::POST, "/v1/nodes/{name}/reboot", User(Operator)),
+    (Method::POST, "/v1/nodes/{name}/install/plan", OwnNodeOr(Operator)),
+    (Method::POST, "/v1/nodes/{name}/reboot", OwnNodeOr(Operator)),
     (Method::POST, "/v1/pxe/open", User(Operator)),
     (Method::POST, "/v1/pxe/close", User(Operator)),
     (Method::POST, "/v1/pxe/captures", User(Operator)),
     (Method::POST, "/v1/tokens", User(Admin)),
     (Method::DELETE, "/v1/tokens/{name}", User(Admin)),
     (Method::DELETE, "/v1/nodes/{name}", User(Admin)),
-    (Method::POST, "/v1/nodes/{name}/install", User(Admin)),
+    (Method::POST, "/v1/nodes/{name}/install", OwnNodeOr(Admin)),
     (Method::POST, "/v1/nodes/{name}/keys", User(Admin)),
+    (Method::POST, "/v1/nodes/{name}/network/try", User(Admin)),
+    (Method::POST, "/v1/nodes/{name}/network/confirm", User(Admin)),
+    (Method::POST, "/v1/nodes/{name}/network/back", User(Admin)),
     (Method::POST, "/v1/images", User(Admin)),
     (Method::POST, "/v1/images/incoming", User(Admin)),
     (Method::PUT, "/v1/images/incoming", User(Admin)),
     (Method::POST, "/v1/images/rollback", User(Admin)),
     (Method::POST, "/v1/images/{name}/rollout", User(Admin)),
     (Method::DELETE, "/v1/images/{name}", User(Admin)),
-    (Method::GET, "/v1/operations/{name}/answer", User(Admin)),
+    (Method::GET, "/v1/operations/{name}/answer", OwnWorkOr(Admin)),
 ];
 
 /// What the route `method path` asks; `None` where there is no such route. A HEAD asks what the GET does.
@@ -86,9 +97,10 @@ pub fn of_route(method: &Method, path: &str) -> Option<Access> {
 /// the one that was shown does not suffice.
 pub fn check(access: Access, identity: &Identity, subject: Option<&str>) -> Result<(), Problem> {
     let allowed = match (access, identity) {
-        (Public, _) | (Key, Identity::Key(_) | Identity::Node { .. }) | (User(_), Identity::Local) => true,
-        (OwnNode, Identity::Node { name, .. }) => subject == Some(name.as_str()),
-        (User(needed), Identity::User { role, .. }) => *role >= needed,
+        (Public, _) | (Key, Identity::Key(_) | Identity::Node { .. }) => true,
+        (User(_) | OwnNodeOr(_) | OwnWorkOr(_), Identity::Local) | (OwnWorkOr(_), Identity::Node { .. }) => true,
+        (OwnNode | OwnNodeOr(_), Identity::Node { name, .. }) => subject == Some(name.as_str()),
+        (User(needed) | OwnNodeOr(needed) | OwnWorkOr(needed), Identity::User { role, .. }) => *role >= needed,
         _ => false,
     };
     if allowed {
@@ -97,9 +109,9 @@ pub fn check(access: Access, identity: &Identity, subject: Option<&str>) -> Resu
     let needs = match access {
         Public | Key => "a computer with an identity key",
         OwnNode => "the node itself",
-        User(Viewer) => "a user with the role viewer",
-        User(Operator) => "a user with the role operator",
-        User(Admin) => "a user with the role admin",
+        User(Viewer) | OwnNodeOr(Viewer) | OwnWorkOr(Viewer) => "a user with the role viewer",
+        User(Operator) | OwnNodeOr(Operator) | OwnWorkOr(Operator) => "a user with the role operator",
+        User(Admin) | OwnNodeOr(Admin) | OwnWorkOr(Admin) => "a user with the role admin",
     };
     let code = match identity {
         Identity::Anonymous | Identity::Key(_) => ProblemCode::Unauthenticated,
@@ -135,6 +147,8 @@ mod tests {
             (Public, "anonymous key node viewer operator admin local"),
             (Key, "key node"),
             (OwnNode, "node"),
+            (OwnNodeOr(Admin), "node admin local"),
+            (OwnWorkOr(Viewer), "node viewer operator admin local"),
             (User(Viewer), "viewer operator admin local"),
             (User(Operator), "operator admin local"),
             (User(Admin), "admin local"),
@@ -153,7 +167,9 @@ mod tests {
     fn a_node_speaks_for_itself_only() {
         let node = Identity::Node { name: Name::new("node-1").expect("valid"), key: PublicKey::from_der([1]) };
         for other in [Some("node-2"), None] {
-            assert_eq!(check(OwnNode, &node, other).map_err(|p| p.code), Err(ProblemCode::Forbidden));
+            for access in [OwnNode, OwnNodeOr(Viewer), OwnNodeOr(Admin)] {
+                assert_eq!(check(access, &node, other).map_err(|p| p.code), Err(ProblemCode::Forbidden));
+            }
         }
     }
 
@@ -170,7 +186,10 @@ mod tests {
     fn whatever_changes_something_needs_at_least_an_operator() {
         for (method, path, access) in ROUTES {
             if method != Method::GET {
-                assert!(matches!(access, Key | OwnNode | User(Operator | Admin)), "{method} {path}");
+                assert!(
+                    matches!(access, Key | OwnNode | OwnNodeOr(Operator | Admin) | User(Operator | Admin)),
+                    "{method} {path}"
+                );
             }
         }
     }

@@ -12,6 +12,7 @@ use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
 use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
+use meadow_model::network::{NetworkChange, NetworkView};
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::token::NewToken;
 use meadow_model::work::{NodeWork, ReportReply};
@@ -141,4 +142,13 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What the console of this computer shows.
     fn self_view(&self) -> SelfView;
+
+    /// How the network cards of this computer are set.
+    fn network(&self) -> Answer<'_, NetworkView>;
+
+    /// Sets network cards of this computer, until somebody confirms it or for a minute.
+    fn try_network(&self, change: NetworkChange) -> Answer<'_, NetworkView>;
+
+    /// Ends the trial: keeps the settings, or brings those before back.
+    fn end_network_trial(&self, keep: bool) -> Answer<'_, NetworkView>;
 }

@@ -131,6 +131,12 @@ fn needs(access: Option<Access>) -> &'static str {
         Some(Access::User(Role::Viewer)) => "the role viewer",
         Some(Access::User(Role::Operator)) => "the role operator",
         Some(Access::User(Role::Admin)) => "the role admin",
+        Some(Access::OwnNodeOr(Role::Viewer)) => "the role viewer, or the certificate of the node itself",
+        Some(Access::OwnNodeOr(Role::Operator)) => "the role operator, or the certificate of the node itself",
+        Some(Access::OwnNodeOr(Role::Admin)) => "the role admin, or the certificate of the node itself",
+        Some(Access::OwnWorkOr(Role::Viewer)) => "the role viewer, or the certificate of the node that works",
+        Some(Access::OwnWorkOr(Role::Operator)) => "the role operator, or the certificate of the node that works",
+        Some(Access::OwnWorkOr(Role::Admin)) => "the role admin, or the certificate of the node that works",
         None => "nothing can use this",
     }
 }

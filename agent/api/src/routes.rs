@@ -7,6 +7,7 @@ mod events;
 mod health;
 mod images;
 mod machines;
+mod network;
 mod nodes;
 mod operations;
 mod pxe;
@@ -55,6 +56,10 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<dyn Backend>> {
         .routes(routes!(health::health))
         .routes(routes!(health::openapi))
         .routes(routes!(health::self_view))
+        .routes(routes!(network::get))
+        .routes(routes!(network::try_it))
+        .routes(routes!(network::confirm))
+        .routes(routes!(network::back))
         .routes(routes!(cluster::get))
         .routes(routes!(machines::list, machines::create))
         .routes(routes!(machines::get, machines::patch))
@@ -70,6 +75,9 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<dyn Backend>> {
         .routes(routes!(disks::install))
         .routes(routes!(disks::keys))
         .routes(routes!(disks::reboot))
+        .routes(routes!(network::try_on_node))
+        .routes(routes!(network::confirm_on_node))
+        .routes(routes!(network::back_on_node))
         .routes(routes!(disks::answer))
         .routes(routes!(images::list, images::adopt))
         .routes(routes!(images::get, images::remove))

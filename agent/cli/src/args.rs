@@ -20,7 +20,8 @@ pub(crate) use machine::{
     ApproveArgs, ApproveConsentArgs, ApproveInstallArgs, ArmArgs, BootArgs, MachineCommand, RejectArgs,
 };
 pub(crate) use node::{
-    InstallArgs, InstallTarget, KeyChangeArgs, KeysCommand, NodeCommand, RebootArgs, RemoveArgs, UnlockArgs,
+    InstallArgs, InstallTarget, KeyChangeArgs, KeysCommand, NetworkCommand, NetworkEndArgs, NetworkTryArgs,
+    NodeCommand, RebootArgs, RemoveArgs, UnlockArgs,
 };
 pub(crate) use other::{CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
 pub(crate) use pxe::{CaptureArgs, PxeArgs, PxeCommand, PxeEventsArgs, WatchArgs};

@@ -10,6 +10,7 @@ mod init;
 mod install;
 mod join;
 mod machine;
+mod network;
 mod node;
 mod other;
 mod passphrase;

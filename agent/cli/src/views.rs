@@ -7,6 +7,7 @@ mod event;
 mod hardware;
 mod image;
 mod machine;
+mod network;
 mod node;
 mod operation;
 mod problem;

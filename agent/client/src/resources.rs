@@ -13,6 +13,7 @@ use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::event::Event;
 use meadow_model::install::{InstallPlan, InstallRequest, Sealed};
 use meadow_model::machine::Machine;
+use meadow_model::network::{NetworkChange, NetworkView};
 use meadow_model::node::{Node, NodeReport};
 use meadow_model::operation::Operation;
 use meadow_model::resource::List;
@@ -340,6 +341,48 @@ impl Client {
     /// [`ClientError`].
     pub async fn claim_state(&self) -> Result<ClaimReply, ClientError> {
         self.get("/v1/enrolment/claim").await
+    }
+
+    /// Sets network cards of a node for a minute, or until they are confirmed.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn try_node_network(&self, name: &Name, change: &NetworkChange) -> Result<Operation, ClientError> {
+        self.post(&format!("/v1/nodes/{name}/network/try"), change, None).await
+    }
+
+    /// Keeps what a node tries, or brings back what was before.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn end_node_network_trial(&self, name: &Name, keep: bool) -> Result<Operation, ClientError> {
+        let verb = if keep { "confirm" } else { "back" };
+        self.call(Call::new(Method::POST, format!("/v1/nodes/{name}/network/{verb}"))).await
+    }
+
+    /// How the network cards of the computer are set whose agent this talks to.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn network(&self) -> Result<NetworkView, ClientError> {
+        self.get("/v1/self/network").await
+    }
+
+    /// Sets them for a minute, or until they are confirmed.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn try_network(&self, change: &NetworkChange) -> Result<NetworkView, ClientError> {
+        self.post("/v1/self/network/try", change, None).await
+    }
+
+    /// Keeps what is tried, or brings back what was before.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn end_network_trial(&self, keep: bool) -> Result<NetworkView, ClientError> {
+        let verb = if keep { "confirm" } else { "back" };
+        self.call(Call::new(Method::POST, format!("/v1/self/network/{verb}"))).await
     }
 
     /// What the console of the agent's computer shows.

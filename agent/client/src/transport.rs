@@ -100,6 +100,20 @@ impl Client {
         self
     }
 
+    /// Passes somebody else's request on, as this client's identity; the status and body of the answer.
+    ///
+    /// # Errors
+    /// [`ClientError`] where there is no answer. One that says no is none.
+    pub async fn pass_on(&self, request: Request<Bytes>) -> Result<(StatusCode, Bytes), ClientError> {
+        let (head, body) = request.into_parts();
+        let mut call = Call::new(head.method, head.uri.path());
+        let key = head.headers.get("idempotency-key").and_then(|key| key.to_str().ok());
+        call.idempotency_key = key.map(str::to_owned);
+        call.body = (!body.is_empty()).then_some(body);
+        let reply = self.exchange(call).await?;
+        Ok((reply.status, reply.body))
+    }
+
     /// Sends `call` and reads the answer as `T`.
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
         let reply = self.exchange(call).await?;

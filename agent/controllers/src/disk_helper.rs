@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use meadow_model::Secret;
 use meadow_model::install::{DiskReply, DiskRequest, InstalledDisk};
+use meadow_model::network::KnownNetwork;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
@@ -27,6 +28,8 @@ pub struct DiskWork {
     pub disk: Option<InstalledDisk>,
     /// A recovery key that was made.
     pub recovery_key: Option<Secret<String>>,
+    /// How the network cards are set, where that was asked.
+    pub network: Option<Box<KnownNetwork>>,
 }
 
 /// The helper did not do it.
@@ -77,7 +80,7 @@ impl DiskHelper {
         loop {
             match reply(&mut read).await? {
                 DiskReply::Progress { step, percent } => progress(&step, percent),
-                DiskReply::Done { disk, recovery_key } => return Ok(DiskWork { disk, recovery_key }),
+                DiskReply::Done { disk, recovery_key, network } => return Ok(DiskWork { disk, recovery_key, network }),
                 DiskReply::Failed { why } => return Err(DiskError::Refused(why)),
             }
         }

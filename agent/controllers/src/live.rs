@@ -15,6 +15,8 @@ use crate::mesh::Peers;
 
 /// Characters of a version that are shown.
 const MAX_VERSION: usize = 128;
+/// A computer with a hundred cards has some 30 KiB.
+const MAX_NETWORK_BYTES: usize = 64 << 10;
 
 /// The newest report of each node and the newest handshake with each.
 pub struct LiveReports {
@@ -26,6 +28,8 @@ pub struct LiveReports {
 struct Live {
     reports: BTreeMap<Name, Report>,
     handshakes: BTreeMap<WireGuardKey, Duration>,
+    /// Who waits for a passphrase.
+    waiting: BTreeSet<Name>,
 }
 
 struct Report {
@@ -61,6 +65,17 @@ impl LiveReports {
         self.locked(|live| live.handshakes = handshakes);
     }
 
+    /// Notes who waits for a passphrase now.
+    pub fn record_waiting(&self, waiting: BTreeSet<Name>) {
+        self.locked(|live| live.waiting = waiting);
+    }
+
+    /// Who waits for a passphrase.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<Name> {
+        self.locked(|live| live.waiting.iter().cloned().collect())
+    }
+
     /// Completes the status of a node from its newest report. `me` is the node that this agent runs on: it has no
     /// handshake with itself, and its report is its own word.
     #[must_use]
@@ -77,6 +92,7 @@ impl LiveReports {
                 status.unresolved.clone_from(&report.unresolved);
                 status.reachable.clone_from(&report.reachable);
                 status.version = Some(report.version.clone());
+                status.network.clone_from(&report.network);
                 if let (Some(hardware), Some(known)) = (&mut status.hardware, &report.disks) {
                     hardware.disks.clone_from(&known.disks);
                     known.firmware.into_iter().for_each(|now| hardware.set_firmware_state(now));
@@ -84,10 +100,15 @@ impl LiveReports {
             }
             status.last_handshake = live.handshakes.get(&node.spec.wireguard).map(|time| wall(*time));
         });
-        if node.metadata.name == *me {
+        let name = &node.metadata.name;
+        if name == me {
             status.last_handshake = status.last_report;
         }
-        status.judged(now)
+        let mut status = status.judged(now);
+        if status.state == NodeState::NotReady && self.locked(|live| live.waiting.contains(name)) {
+            status.reason = Some(format!("it waits for its passphrase: meadow unlock {name}"));
+        }
+        status
     }
 
     fn locked<T>(&self, work: impl FnOnce(&mut Live) -> T) -> T {
@@ -115,6 +136,9 @@ fn bounded(mut report: NodeReport, nodes: &Table<Name, Node>) -> NodeReport {
     let size = serde_json::to_vec(&report.disks).map_or(usize::MAX, |disks| disks.len());
     if size > MAX_HARDWARE_BYTES {
         report.disks = None;
+    }
+    if serde_json::to_vec(&report.network).map_or(usize::MAX, |network| network.len()) > MAX_NETWORK_BYTES {
+        report.network = None;
     }
     report
 }
@@ -174,6 +198,7 @@ mod tests {
             handshakes: Vec::new(),
             disks: None,
             work: Vec::new(),
+            network: None,
         }
     }
 
@@ -191,6 +216,17 @@ mod tests {
         assert_eq!(status.version.map(|version| version.len()), Some(MAX_VERSION));
         assert_eq!((status.unresolved, status.reachable), (vec![name("seed")], Vec::new()));
         live.locked(|live| assert!(live.reports.values().all(|kept| kept.report.disks.is_none())));
+    }
+
+    #[test]
+    fn who_waits_for_a_passphrase_is_told_until_it_is_ready() {
+        let (state, live) = (cluster("seed"), LiveReports::new(Arc::new(SystemClock)));
+        live.record_waiting(BTreeSet::from([name("seed")]));
+        let status = live.status(of(&state, "seed"), &name("seed"));
+        assert_eq!(status.reason.as_deref(), Some("it waits for its passphrase: meadow unlock seed"));
+        assert_eq!(live.waiting(), [name("seed")]);
+        live.record(of(&state, "seed"), state.nodes(), report());
+        assert_eq!(live.status(of(&state, "seed"), &name("seed")).reason, None);
     }
 
     #[test]

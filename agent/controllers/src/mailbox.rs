@@ -19,7 +19,8 @@ const MAX_WORK: usize = 1000;
 /// Answers that wait to be fetched; a further one pushes out the oldest.
 const MAX_ANSWERS: usize = 100;
 /// Actions whose work a node does.
-const ACTIONS: [&str; 6] = [INSTALL, KEYS, REBOOT, WRITE_IMAGE, TRY_IMAGE, BLESS_IMAGE];
+const ACTIONS: [&str; 9] =
+    [INSTALL, KEYS, REBOOT, WRITE_IMAGE, TRY_IMAGE, BLESS_IMAGE, TRY_NETWORK, CONFIRM_NETWORK, NETWORK_BACK];
 
 /// The action of an installation.
 pub const INSTALL: &str = "install";
@@ -27,6 +28,13 @@ pub const INSTALL: &str = "install";
 pub const KEYS: &str = "keys";
 /// The action of a restart.
 pub const REBOOT: &str = "reboot";
+
+/// The action of trying network settings.
+pub const TRY_NETWORK: &str = "try-network";
+/// The action of keeping network settings.
+pub const CONFIRM_NETWORK: &str = "confirm-network";
+/// The action of taking network settings back.
+pub const NETWORK_BACK: &str = "network-back";
 
 /// The action of writing an image into the slot that does not run.
 pub const WRITE_IMAGE: &str = "write-image";

@@ -9,9 +9,8 @@ use meadow_host::wireguard::PrivateKey;
 use meadow_model::install::{DiskRequest, InstallMode, InstallWork, Sealed};
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::NodeDisks;
-use meadow_model::preboot::StaticNetwork;
 use meadow_model::work::{ImageTask, InstallTask, KeyTask, NodeTask, WorkEnd, answer_purpose, passphrase_purpose};
-use meadow_model::{Name, Secret};
+use meadow_model::{Name, Problem, Secret};
 use meadow_pki::sealed;
 use tokio::sync::{Mutex, watch};
 use tracing::warn;
@@ -19,6 +18,7 @@ use tracing::warn;
 use crate::disk_helper::{DiskHelper, DiskWork};
 use crate::image_fetch::ImageFetcher;
 use crate::image_source::ImageSource;
+use crate::network_settings::NetworkSettings;
 use crate::stick_image::StickImage;
 use crate::work::{Note, Worker};
 
@@ -36,8 +36,8 @@ pub struct NodeTasks {
     pub adopted: ImageFetcher,
     /// The image of the stick that this node booted from.
     pub stick: StickImage,
-    /// Fixed addresses of this boot, which an installation takes along.
-    pub network: Vec<StaticNetwork>,
+    /// How the network cards are set, which an installation takes along.
+    pub network: Arc<NetworkSettings>,
     /// The agent's state, which an installation takes along.
     pub state_dir: PathBuf,
     /// The newest look at the disks, brought up to date by the work.
@@ -56,6 +56,9 @@ impl Worker for NodeTasks {
                 NodeTask::Reboot => Ok(None),
                 NodeTask::WriteImage(task) => self.write_image(&task, &note).await,
                 NodeTask::TryImage { digest } => self.try_image(&digest, &note).await,
+                NodeTask::TryNetwork(change) => self.network.begin(&change).await.map(|_| None).map_err(told),
+                NodeTask::ConfirmNetwork => self.network.end(true).await.map(|_| None).map_err(told),
+                NodeTask::NetworkBack => self.network.end(false).await.map(|_| None).map_err(told),
                 NodeTask::BlessImage => self.ask(&DiskRequest::Bless, &note).await.map(|_| None).map_err(Into::into),
             };
             result.map_or_else(|error| WorkEnd::Failed { why: format!("{error:#}") }, |answer| WorkEnd::Done { answer })
@@ -74,6 +77,13 @@ impl Worker for NodeTasks {
 /// What goes wrong is told to a person; nothing decides by it.
 type Done = Result<Option<Sealed>, Box<dyn std::error::Error + Send + Sync>>;
 
+/// A problem of this node, for who asked from elsewhere: with each field that is wrong.
+fn told(problem: Problem) -> Box<dyn std::error::Error + Send + Sync> {
+    let fields: Vec<String> =
+        problem.fields.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
+    if fields.is_empty() { problem.detail.into() } else { fields.join("; ").into() }
+}
+
 impl NodeTasks {
     async fn install(&self, task: InstallTask, note: &Note) -> Done {
         let passphrase = self.unsealed(&task.passphrase)?;
@@ -89,7 +99,7 @@ impl NodeTasks {
             authorized_keys: task.authorized_keys,
             cluster: task.cluster,
             ca_fingerprint: task.ca_fingerprint,
-            network: if task.network.is_empty() { self.network.clone() } else { task.network },
+            network: if task.network.is_empty() { self.network.records().await } else { task.network },
         };
         let done = self.ask(&DiskRequest::Install(Box::new(work)), note).await;
         self.images.forget()?;

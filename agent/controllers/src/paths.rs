@@ -67,6 +67,12 @@ impl Paths {
         self.run_dir().join("boot-report.json")
     }
 
+    /// Where `/etc/resolv.conf` of the image points to.
+    #[must_use]
+    pub fn resolver(&self) -> PathBuf {
+        self.run_dir().join("resolv.conf")
+    }
+
     /// Where the disk helper listens.
     #[must_use]
     pub fn disk_helper(&self) -> PathBuf {

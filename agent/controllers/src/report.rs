@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use meadow_client::{API_PORT, Client, ClientError};
 use meadow_model::ProblemCode;
-use meadow_model::console::SelfState;
+use meadow_model::console::{SelfState, SelfWork};
 use meadow_model::enrolment::ClaimReply;
 use meadow_model::mesh::{MeshPeer, MeshView};
 use meadow_model::node::{NodeDisks, NodeReport, PeerHandshake};
@@ -16,6 +16,7 @@ use meadow_pki::{CaPin, Identity};
 use tokio::sync::watch;
 
 use crate::mesh::Peers;
+use crate::network_settings::NetworkSettings;
 use crate::probe::{Findings, probe};
 use crate::self_status::SelfStatus;
 use crate::work::Work;
@@ -43,6 +44,8 @@ pub struct Reporter {
     pub disks: watch::Receiver<Option<NodeDisks>>,
     /// The work that the cluster gave this node.
     pub work: Work,
+    /// How the network cards are set.
+    pub network: Arc<NetworkSettings>,
     /// What the console shows.
     pub status: SelfStatus,
     /// Version of the agent.
@@ -68,10 +71,13 @@ impl Reporter {
             let mut report = report(&view, &self.peers.borrow().clone(), findings, &self.version);
             report.disks.clone_from(&self.disks.borrow());
             report.work = self.work.reports();
+            report.network = self.network.view().await.ok();
+            self.show(&report);
             match self.send(&mut voters, &view, &report).await {
                 Ok(reply) => {
                     failures = 0;
                     self.adopt(reply.mesh);
+                    self.status.update(|view| view.waits_for_unlock = reply.waits_for_unlock);
                     self.work.take(&report.work, reply.work);
                     self.status.set(SelfState::Ready, format!("node {} of the cluster", view.name));
                 }
@@ -86,6 +92,20 @@ impl Reporter {
             }
             tokio::time::sleep(PERIOD).await;
         }
+    }
+
+    /// Tells the console what the voters are told.
+    fn show(&self, report: &NodeReport) {
+        let under_way = report.work.iter().filter(|work| work.end.is_none()).map(|work| SelfWork {
+            operation: work.operation.clone(),
+            step: work.step.clone(),
+            percent: work.percent,
+        });
+        let work = under_way.collect();
+        self.status.update(|view| {
+            view.disks.clone_from(&report.disks);
+            view.work = work;
+        });
     }
 
     async fn send(
@@ -159,6 +179,7 @@ pub fn report(view: &MeshView, peers: &Peers, findings: Findings, version: &str)
         handshakes: view.peers.iter().map(handshake).collect(),
         disks: None,
         work: Vec::new(),
+        network: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use meadow_host::links::Links;
 use meadow_host::{Clock, SystemClock};
-use meadow_model::console::{InterfaceAddress, SelfEvent, SelfState, SelfView};
+use meadow_model::console::{InterfaceAddress, PowerOff, SelfEvent, SelfState, SelfView};
 use tracing::info;
 
 /// How many events the console's log keeps.
@@ -35,6 +35,11 @@ impl SelfStatus {
             api: Vec::new(),
             events: Vec::new(),
             version: version.to_owned(),
+            voters: None,
+            disks: None,
+            work: Vec::new(),
+            waits_for_unlock: Vec::new(),
+            power_off: PowerOff::default(),
         };
         Self { view: Arc::new(Mutex::new(view)) }
     }
@@ -64,7 +69,7 @@ impl SelfStatus {
     /// The view now.
     #[must_use]
     pub fn view(&self) -> SelfView {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone().judged()
     }
 
     /// Keeps the addresses in the view as the interfaces have them, for ever.

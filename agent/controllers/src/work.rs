@@ -123,7 +123,12 @@ impl Entry {
         let restart = match &work.task {
             NodeTask::Install(task) => task.reboot,
             NodeTask::Reboot | NodeTask::TryImage { .. } => true,
-            NodeTask::Keys(_) | NodeTask::WriteImage(_) | NodeTask::BlessImage => false,
+            NodeTask::Keys(_)
+            | NodeTask::WriteImage(_)
+            | NodeTask::BlessImage
+            | NodeTask::TryNetwork(_)
+            | NodeTask::ConfirmNetwork
+            | NodeTask::NetworkBack => false,
         };
         let report = WorkReport {
             operation: work.operation.clone(),

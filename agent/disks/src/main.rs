@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use meadow_disks::{ThisComputer, serve};
+use meadow_disks::{NetworkHere, ThisComputer, serve};
 use rustix::fs::{FlockOperation, flock};
 use tracing_subscriber::EnvFilter;
 
@@ -35,5 +35,9 @@ fn main() -> ExitCode {
         tracing::error!("no connection was passed; this is started by meadow-disks.socket");
         return ExitCode::FAILURE;
     };
-    if serve(&ThisComputer, &mut input, &mut output, lock) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if serve(&ThisComputer, &NetworkHere, &mut input, &mut output, lock) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use meadow_model::Secret;
 use meadow_model::install::{DiskReply, DiskRequest, InstalledDisk};
+use meadow_model::network::KnownNetwork;
 use zeroize::Zeroizing;
 
 use crate::machine::Machine;
+use crate::network::{self, NetworkHost};
 use crate::progress::Progress;
 use crate::{DiskError, install, keys, own_disk, stick, tpm_slot, update};
 
@@ -22,21 +24,25 @@ const REPLY: usize = 16 << 10;
 /// Whoever asked may go away meanwhile: what was begun is brought to its end. Gives whether it succeeded.
 pub fn serve<L>(
     machine: &dyn Machine,
+    cards: &dyn NetworkHost,
     input: &mut dyn Read,
     output: &mut dyn Write,
     lock: impl FnOnce() -> io::Result<Option<L>>,
 ) -> bool {
     let result = read_request(input).and_then(|request| {
-        let held = if request == DiskRequest::Look { None } else { Some(take(lock)?) };
-        let result = carry_out(machine, &request, &mut |step, percent| {
-            send(output, &DiskReply::Progress { step: step.to_owned(), percent });
-        });
+        let held = if writes_no_disk(&request, cards)? { None } else { Some(take(lock)?) };
+        let result = match network::carry_out(machine, cards, &request) {
+            Some(known) => known.map(|known| Done { network: Some(known), ..Done::default() }),
+            None => carry_out(machine, &request, &mut |step, percent| {
+                send(output, &DiskReply::Progress { step: step.to_owned(), percent });
+            }),
+        };
         drop(held);
         result
     });
     match result {
-        Ok(done) => {
-            send(output, &DiskReply::Done { disk: done.0, recovery_key: done.1 });
+        Ok(Done { disk, recovery_key, network }) => {
+            send(output, &DiskReply::Done { disk, recovery_key, network: network.map(Box::new) });
             true
         }
         Err(error) => {
@@ -45,6 +51,15 @@ pub fn serve<L>(
             false
         }
     }
+}
+
+/// Whether it may be done beside a change of the disks: above all, the way back of a trial waits for nothing.
+fn writes_no_disk(request: &DiskRequest, cards: &dyn NetworkHost) -> Result<bool, DiskError> {
+    Ok(match request {
+        DiskRequest::Look | DiskRequest::LookAtNetwork | DiskRequest::TryNetwork(_) => true,
+        DiskRequest::NetworkBack => !network::is_keeping(cards)?,
+        _ => false,
+    })
 }
 
 fn take<L>(lock: impl FnOnce() -> io::Result<Option<L>>) -> Result<L, DiskError> {
@@ -72,7 +87,13 @@ fn read_request(input: &mut dyn Read) -> Result<DiskRequest, DiskError> {
     })
 }
 
-type Done = (Option<InstalledDisk>, Option<Secret<String>>);
+/// What there is to tell.
+#[derive(Default)]
+struct Done {
+    disk: Option<InstalledDisk>,
+    recovery_key: Option<Secret<String>>,
+    network: Option<KnownNetwork>,
+}
 
 fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progress<'_>) -> Result<Done, DiskError> {
     let mut recovery_key = None;
@@ -81,7 +102,7 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
             let installed = install::install(machine, work, progress);
             stick::forget(machine)?;
             let installed = installed?;
-            return Ok((Some(installed.disk), installed.recovery_key));
+            return Ok(Done { disk: Some(installed.disk), recovery_key: installed.recovery_key, network: None });
         }
         DiskRequest::Look => {}
         DiskRequest::AddPassphrase { existing, new, label } => keys::add_passphrase(machine, existing, new, label)?,
@@ -95,19 +116,24 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
             if update::is_trial(machine)? {
                 machine.restart()?;
             }
-            return Ok((None, None));
+            return Ok(Done::default());
         }
         DiskRequest::StickImage => stick::gather(machine, progress)?,
         DiskRequest::Reboot => {
             machine.restart()?;
-            return Ok((None, None));
+            return Ok(Done::default());
         }
+        // Carried out elsewhere.
+        DiskRequest::LookAtNetwork
+        | DiskRequest::TryNetwork(_)
+        | DiskRequest::ConfirmNetwork
+        | DiskRequest::NetworkBack => {}
     }
     let disk = match own_disk::find(machine)? {
         Some(own) => Some(own.describe(machine)?),
         None => None,
     };
-    Ok((disk, recovery_key))
+    Ok(Done { disk, recovery_key, network: None })
 }
 
 /// Sends a line; an asker that is gone misses it.

@@ -10,6 +10,7 @@ use meadow_api::wire::{CapturePart, Health};
 use meadow_api::{Answer, Arm, Author, Backend};
 use meadow_controllers::live::LiveReports;
 use meadow_controllers::mailbox::Mailbox;
+use meadow_controllers::network_settings::NetworkSettings;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::stored::StoredError;
 use meadow_enroll::{JoinToken, Ticket};
@@ -20,6 +21,7 @@ use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
 use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
+use meadow_model::network::{NetworkChange, NetworkView};
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::token::NewToken;
 use meadow_model::work::{NodeWork, ReportReply};
@@ -47,6 +49,7 @@ pub(crate) struct Voter {
     pub(crate) mailbox: Mailbox,
     pub(crate) images: Arc<Images>,
     pub(crate) status: SelfStatus,
+    pub(crate) network: Arc<NetworkSettings>,
 }
 
 impl Voter {
@@ -123,7 +126,7 @@ impl Voter {
         }
         self.live.record(resource, state.nodes(), report);
         let mesh = state.mesh_view(node).ok_or_else(revoked)?;
-        Ok(ReportReply { mesh, work: self.mailbox.work_for(node) })
+        Ok(ReportReply { mesh, work: self.mailbox.work_for(node), waits_for_unlock: self.live.waiting() })
     }
 
     /// Brings the state up to date with what a node reports of itself, its disk and its work.
@@ -270,7 +273,23 @@ impl Backend for Voter {
     }
 
     fn self_view(&self) -> SelfView {
-        self.status.view()
+        let voters = self.replica.state().nodes().values().filter(|node| node.spec.voter).count();
+        let mut view = self.status.view();
+        view.voters = u32::try_from(voters).ok();
+        view.waits_for_unlock = self.live.waiting();
+        view.judged()
+    }
+
+    fn network(&self) -> Answer<'_, NetworkView> {
+        Box::pin(self.network.view())
+    }
+
+    fn try_network(&self, change: NetworkChange) -> Answer<'_, NetworkView> {
+        Box::pin(async move { self.network.begin(&change).await })
+    }
+
+    fn end_network_trial(&self, keep: bool) -> Answer<'_, NetworkView> {
+        Box::pin(self.network.end(keep))
     }
 }
 

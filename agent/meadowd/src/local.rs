@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use meadow_api::wire::{CapturePart, Health};
 use meadow_api::{Answer, Arm, Author, Backend};
+use meadow_controllers::network_settings::NetworkSettings;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_host::{Clock, SystemClock};
 use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
@@ -14,6 +15,7 @@ use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
 use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
+use meadow_model::network::{NetworkChange, NetworkView};
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::token::NewToken;
 use meadow_model::work::{NodeWork, ReportReply};
@@ -24,6 +26,7 @@ use meadow_state::{Applied, State};
 /// Knows only itself; everything of the cluster is asked at a voter.
 pub(crate) struct Onlooker {
     pub(crate) status: SelfStatus,
+    pub(crate) network: Arc<NetworkSettings>,
 }
 
 fn elsewhere() -> Problem {
@@ -139,5 +142,17 @@ impl Backend for Onlooker {
 
     fn self_view(&self) -> SelfView {
         self.status.view()
+    }
+
+    fn network(&self) -> Answer<'_, NetworkView> {
+        Box::pin(self.network.view())
+    }
+
+    fn try_network(&self, change: NetworkChange) -> Answer<'_, NetworkView> {
+        Box::pin(async move { self.network.begin(&change).await })
+    }
+
+    fn end_network_trial(&self, keep: bool) -> Answer<'_, NetworkView> {
+        Box::pin(self.network.end(keep))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::middleware::from_fn_with_state;
 use meadow_client::{ARTIFACT_PORT, Client, Endpoint};
 use meadow_controllers::disk_helper::DiskHelper;
 use meadow_controllers::enrol::{self, Candidate};
@@ -15,9 +16,11 @@ use meadow_controllers::join::{self, JoinRequest, JoinResult};
 use meadow_controllers::keys::Keys;
 use meadow_controllers::membership::Membership;
 use meadow_controllers::mesh::{Mesh, Peers};
+use meadow_controllers::network_settings::NetworkSettings;
 use meadow_controllers::node_tasks::NodeTasks;
 use meadow_controllers::paths::Paths;
 use meadow_controllers::report::Reporter;
+use meadow_controllers::resolver_file;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::settings::Settings;
 use meadow_controllers::stick_image::StickImage;
@@ -37,6 +40,7 @@ use tracing::{info, warn};
 
 use crate::listener::serve_local;
 use crate::local::Onlooker;
+use crate::own_voice::{self, OwnVoice};
 use crate::{disk_watch, image_share, stick};
 
 /// What a person does whose computer belongs nowhere.
@@ -66,7 +70,10 @@ struct Invitation {
 
 /// Enrols where that has not happened yet, and then keeps the computer a node.
 pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()> {
-    let router = meadow_api::router(Arc::new(Onlooker { status: status.clone() }));
+    let network = Arc::new(network_settings(paths).await?);
+    let router = meadow_api::router(Arc::new(Onlooker { status: status.clone(), network: network.clone() }));
+    let voice = OwnVoice::default();
+    let router = router.layer(from_fn_with_state(voice.clone(), own_voice::pass_on));
     let socket = paths.socket();
     let local = async { serve_local(&socket, router).await };
     let role = async {
@@ -75,13 +82,35 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
         sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("systemd was not told")?;
         loop {
             let membership = belong(paths, status, &mut measures).await?;
-            serve_as_node(paths, status, &settings, membership).await?;
+            voice.set(Some((membership.node.clone(), Arc::new(voter_client(&membership, paths)?))));
+            let served = serve_as_node(paths, status, &settings, &network, membership).await;
+            voice.set(None);
+            served?;
         }
+    };
+    let resolver = async {
+        if files::exists(&paths.boot_report()) {
+            resolver_file::keep(&paths.resolver()).await;
+        }
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         ended = local => ended,
         ended = role => ended,
+        () = resolver => Ok(()),
     }
+}
+
+/// The network cards of this computer, which are ours to set where it runs our image.
+async fn network_settings(paths: &Paths) -> anyhow::Result<NetworkSettings> {
+    if !files::exists(&paths.boot_report()) {
+        return Ok(NetworkSettings::of_another_system());
+    }
+    let start = match stick::seed(paths) {
+        Some(seed) if !seed.network.is_empty() => stick::own_network(&seed, &crate::seed::inventory().await?),
+        _ => Vec::new(),
+    };
+    Ok(NetworkSettings::new(DiskHelper::at(paths.disk_helper()), start))
 }
 
 /// The membership of this computer: kept, or gained now. `measures` are made once.
@@ -283,11 +312,19 @@ fn own_name(invitation: &Invitation) -> Option<Name> {
     Name::new(text.split('.').next()?).ok()
 }
 
+/// A client of the cluster's API on the LAN, as this node.
+fn voter_client(membership: &Membership, paths: &Paths) -> anyhow::Result<Client> {
+    let keys = Keys::load_or_make(&paths.state())?;
+    let identity = Identity::with_chain(keys.identity.key_pem().expose(), &membership.chain_pem)?;
+    Ok(Client::tls(&membership.api, CaPin(membership.ca_fingerprint), Some(&identity))?)
+}
+
 /// Keeps the mesh up and reports, until the node is removed from its cluster.
 async fn serve_as_node(
     paths: &Paths,
     status: &SelfStatus,
     settings: &Settings,
+    network: &Arc<NetworkSettings>,
     membership: Membership,
 ) -> anyhow::Result<()> {
     let keys = Keys::load_or_make(&paths.state())?;
@@ -302,20 +339,15 @@ async fn serve_as_node(
     status.set(SelfState::Degraded, "bringing up the mesh");
     let ca = CaPin(membership.ca_fingerprint);
     let identity = || Identity::with_chain(keys.identity.key_pem().expose(), &membership.chain_pem);
-    let lan = Client::tls(&membership.api, ca, Some(&identity()?))?;
+    let lan = voter_client(&membership, paths)?;
     let mesh = Mesh::open(keys.wireguard.clone(), settings.hosts_file.clone()).await?;
     info!(backend = ?mesh.backend(), "mesh");
     let views = Arc::new(watch::Sender::new(Some(membership.mesh.clone())));
     let peers = watch::Sender::new(Peers::new());
     let helper = DiskHelper::at(paths.disk_helper());
-    let network = match stick::seed(paths) {
-        Some(seed) => {
-            let hardware = crate::seed::inventory().await?;
-            stick::announce(&seed, &membership.node, &hardware, status);
-            stick::own_network(&seed, &hardware)
-        }
-        None => Vec::new(),
-    };
+    if let Some(seed) = stick::seed(paths) {
+        stick::announce(&seed, &membership.node, &crate::seed::inventory().await?, status);
+    }
     let disks = watch::Sender::new(None);
     let tasks = NodeTasks {
         node: membership.node.clone(),
@@ -337,7 +369,7 @@ async fn serve_as_node(
             build_key: paths.build_key(),
             folder: paths.stick_image(),
         },
-        network,
+        network: network.clone(),
         state_dir: paths.state_dir(),
         known: disks.clone(),
         turn: tokio::sync::Mutex::default(),
@@ -350,6 +382,7 @@ async fn serve_as_node(
         peers: peers.subscribe(),
         disks: disks.subscribe(),
         work: Work::new(Arc::new(tasks)),
+        network: network.clone(),
         status: status.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };

@@ -10,13 +10,15 @@ use meadow_controllers::image_store::ImageStore;
 use meadow_controllers::keys::Keys;
 use meadow_controllers::live::LiveReports;
 use meadow_controllers::mailbox::Mailbox;
+use meadow_controllers::network_settings::NetworkSettings;
 use meadow_controllers::paths::Paths;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::settings::Settings;
-use meadow_controllers::stored;
+use meadow_controllers::{stored, unlock_watch};
 use meadow_host::{Clock, SystemClock, memory};
 use meadow_model::console::SelfState;
 use meadow_model::hardware::{Hardware, Measures};
+use meadow_model::node::Node;
 use meadow_model::{Name, Problem};
 use meadow_pki::{Ca, Identity, PeerClassifier, Role, server_config};
 use meadow_raft::{Replica, ReplicaConfig, ReplicaHandle};
@@ -37,6 +39,9 @@ use crate::voter_mesh::{VoterMesh, serve_mesh};
 
 /// How long udev may take to know the disks of a machine that has just started; after that they are listed as they are.
 const UDEV: Duration = Duration::from_secs(10);
+
+/// How often nodes that are down are asked whether they wait for a passphrase.
+const UNLOCKS: Duration = Duration::from_secs(5);
 
 /// Serves the cluster until something essential fails.
 pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()> {
@@ -64,6 +69,7 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
         mailbox: Mailbox::default(),
         images: Arc::new(Images::new(paths, &settings)),
         status: status.clone(),
+        network: Arc::new(NetworkSettings::of_another_system()),
     });
     let router = meadow_api::router(voter.clone());
     let api = Arc::new(TlsListener { tls, classifier, membership: Arc::new(replica.clone()), router: router.clone() });
@@ -78,9 +84,21 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
         () = api.clone().serve(listener) => anyhow::bail!("the API ended"),
         ended = serve_local(&socket, router) => ended,
         () = mesh.run(keys.wireguard.clone(), settings.hosts_file.clone()) => anyhow::bail!("the mesh ended"),
+        () = watch_unlocks(voter.clone()) => anyhow::bail!("nobody sees who waits for a passphrase any more"),
         () = rollouts::run(voter) => anyhow::bail!("nobody rolls out images any more"),
         () = share => anyhow::bail!("images are not handed out any more"),
         () = serve_mesh(api, settings.api_listen, replica, me) => anyhow::bail!("the API of the mesh ended"),
+    }
+}
+
+/// Notes now and then who waits for a passphrase.
+async fn watch_unlocks(voter: Arc<Voter>) {
+    loop {
+        let state = voter.replica.state();
+        let judged = |node: &Node| Node { status: voter.live.status(node, &voter.me), ..node.clone() };
+        let waiting = unlock_watch::look(state.nodes().values().map(judged)).await;
+        voter.live.record_waiting(waiting);
+        tokio::time::sleep(UNLOCKS).await;
     }
 }
 

@@ -71,19 +71,21 @@ pub(crate) fn announce(seed: &Seed, node: &Name, hardware: &Hardware, status: &S
     });
 }
 
-/// The seed's fixed addresses, as the record of an installed node has them.
+/// The seed's networks, as the record of an installed node has them.
 pub(crate) fn own_network(seed: &Seed, hardware: &Hardware) -> Vec<StaticNetwork> {
     let mac_of = |name: &str| hardware.nics.iter().find(|nic| nic.name == name).map(|nic| nic.mac);
-    let fixed = seed.network.iter().filter_map(|network| {
+    let told = seed.network.iter().filter(|network| network.vlan.is_some() || network.address.is_some());
+    let records = told.filter_map(|network| {
         let mac = match &network.card {
             CardChoice::Any => None,
             CardChoice::Mac(mac) => Some(*mac),
             // A card that is not there has no hardware address to write down.
             CardChoice::Name(name) => Some(mac_of(name)?),
         };
-        Some(StaticNetwork { mac, vlan: network.vlan, address: network.address.clone()?, gateway: network.gateway })
+        let address = network.address.clone().unwrap_or_else(|| StaticNetwork::DHCP.to_owned());
+        Some(StaticNetwork { mac, vlan: network.vlan, address, gateway: network.gateway, dns: Vec::new() })
     });
-    fixed.collect()
+    records.collect()
 }
 
 #[cfg(test)]
@@ -126,13 +128,16 @@ mod tests {
     }
 
     #[test]
-    fn the_record_of_an_installed_node_gets_the_fixed_addresses() {
-        let networks = ["eth0.7=192.0.2.7/24,192.0.2.1", "eth1=192.0.2.8/24", "eth0=dhcp"];
+    fn the_record_of_an_installed_node_gets_the_networks() {
+        let networks = ["eth0.7=192.0.2.7/24,192.0.2.1", "eth1=192.0.2.8/24", "eth0=dhcp", "*.8=dhcp"];
         let seed = Seed { network: networks.map(|text| text.parse().expect(text)).to_vec(), ..Seed::new() };
         let own = own_network(&seed, &hardware());
         let gateway = "192.0.2.1".parse().ok();
         let mac = Some(MacAddress([2, 0, 0, 0, 0, 1]));
-        assert_eq!(own, [StaticNetwork { mac, vlan: Some(7), address: "192.0.2.7/24".to_owned(), gateway }]);
+        let fixed = StaticNetwork { mac, vlan: Some(7), address: "192.0.2.7/24".to_owned(), gateway, dns: Vec::new() };
+        let dhcp =
+            StaticNetwork { mac: None, vlan: Some(8), address: "dhcp".to_owned(), gateway: None, dns: Vec::new() };
+        assert_eq!(own, [fixed, dhcp]);
     }
 
     #[test]

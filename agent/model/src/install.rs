@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::SlotImage;
 use crate::mesh::WireGuardKey;
+use crate::network::{CardId, CardNetwork, KnownNetwork};
 use crate::preboot::StaticNetwork;
 use crate::{Name, Secret, Timestamp};
 
@@ -227,8 +228,27 @@ pub enum DiskRequest {
     GiveUpTrial,
     /// Gathers the image of the stick that this computer booted from in the helper's folder.
     StickImage,
+    /// Tells how the network cards are set.
+    LookAtNetwork,
+    /// Sets network cards until somebody confirms it, or for [`crate::network::TRIAL_SECONDS`].
+    TryNetwork(Box<TryNetwork>),
+    /// Keeps the settings that are tried now.
+    ConfirmNetwork,
+    /// Brings the settings from before a trial back; nothing where none is tried.
+    NetworkBack,
     /// Restarts the computer.
     Reboot,
+}
+
+/// Settings of network cards to try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TryNetwork {
+    /// The cards of this computer.
+    pub cards: Vec<CardId>,
+    /// How they were set at the start, where no record of this node says it.
+    pub start: Vec<StaticNetwork>,
+    /// What the cards that it names are to do.
+    pub networks: Vec<CardNetwork>,
 }
 
 /// What an installation needs beside the plan.
@@ -269,6 +289,9 @@ pub enum DiskReply {
         disk: Option<InstalledDisk>,
         /// A recovery key that was made; shown once.
         recovery_key: Option<Secret<String>>,
+        /// How the network cards are set, where that was the question.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network: Option<Box<KnownNetwork>>,
     },
     /// It failed; nothing that was not planned was touched.
     Failed {

@@ -17,6 +17,7 @@ pub mod mac;
 pub mod machine;
 pub mod mesh;
 pub mod name;
+pub mod network;
 pub mod node;
 pub mod operation;
 pub mod preboot;

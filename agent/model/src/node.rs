@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::hardware::{Disk, FirmwareState, Hardware, Measures};
 use crate::install::InstalledDisk;
 use crate::mesh::WireGuardKey;
+use crate::network::NetworkView;
 use crate::work::WorkReport;
 use crate::{Fingerprint, MacAddress, Name, Resource, Timestamp};
 
@@ -61,6 +62,9 @@ pub struct NodeStatus {
     /// Its own disk, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installed: Option<InstalledDisk>,
+    /// How its network cards are set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkView>,
 }
 
 /// Where a node stands.
@@ -111,6 +115,9 @@ pub struct NodeReport {
     /// The work that it was given.
     #[serde(default)]
     pub work: Vec<WorkReport>,
+    /// How its network cards are set; `None` from an agent that does not tell.
+    #[serde(default)]
+    pub network: Option<NetworkView>,
 }
 
 /// A node's newest look at its disks.

@@ -8,6 +8,8 @@ use crate::{Fingerprint, MacAddress, Name, Secret};
 
 /// Version of [`Preboot`].
 pub const VERSION: u32 = 1;
+/// TCP port on which the initramfs asks for a passphrase over SSH.
+pub const UNLOCK_PORT: u16 = 2222;
 
 /// The record of the partition `meadow-preboot`. Readable by whoever holds the disk: no secret of the cluster is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,16 +65,25 @@ impl HostKey {
     }
 }
 
-/// A network card with fixed addresses, for networks without DHCP.
+/// A network that a card is in: a fixed address, for networks without DHCP, or DHCP on a VLAN.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StaticNetwork {
     /// The card; `None`: every wired one.
     pub mac: Option<MacAddress>,
     /// VLAN identifier, 1 to 4094, where the port is tagged.
     pub vlan: Option<u16>,
-    /// Address and prefix length, such as `192.0.2.7/24`.
+    /// Address and prefix length, such as `192.0.2.7/24`, or [`StaticNetwork::DHCP`], which initramfs of before leave out.
     pub address: String,
     /// The router.
     #[schema(value_type = Option<String>)]
     pub gateway: Option<IpAddr>,
+    /// DNS servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub dns: Vec<IpAddr>,
+}
+
+impl StaticNetwork {
+    /// In place of an address: the card asks DHCP.
+    pub const DHCP: &str = "dhcp";
 }

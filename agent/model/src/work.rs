@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::install::{InstallPlan, Sealed};
 use crate::mesh::{MeshView, WireGuardKey};
+use crate::network::NetworkChange;
 use crate::preboot::StaticNetwork;
 use crate::{Fingerprint, Name};
 
@@ -17,6 +18,9 @@ pub struct ReportReply {
     /// What the node is to do; it leaves the list once the node has said how it ended.
     #[serde(default)]
     pub work: Vec<NodeWork>,
+    /// The nodes that wait for their passphrase, for whoever stands before a console.
+    #[serde(default)]
+    pub waits_for_unlock: Vec<Name>,
 }
 
 /// A piece of work.
@@ -47,6 +51,12 @@ pub enum NodeTask {
     },
     /// Make the running slot the one that is booted from now on.
     BlessImage,
+    /// Set network cards for a minute.
+    TryNetwork(NetworkChange),
+    /// Keep the network settings that are tried.
+    ConfirmNetwork,
+    /// Bring the network settings from before the trial back.
+    NetworkBack,
 }
 
 /// An image that the cluster adopted, for one node.

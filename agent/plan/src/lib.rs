@@ -7,6 +7,7 @@ mod contents;
 pub mod flash;
 pub mod install;
 pub mod layout;
+pub mod network;
 mod refusal;
 pub mod rollout;
 

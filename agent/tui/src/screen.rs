@@ -3,20 +3,21 @@
 use std::io::{self, Write};
 
 use ratatui::backend::CrosstermBackend;
+use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
-use crate::page::{Page, render};
+use crate::app::App;
 
 /// Rows at the bottom that are left to others: the kernel and the boot write to the console as well, and what they
 /// write scrolls within these rows instead of tearing the page apart.
 pub const FOREIGN_ROWS: u16 = 2;
 
-/// A terminal with one page on it. Only differences are written, so that a slow serial line is not kept busy.
+/// A terminal with the console on it. Only differences are written, so that a slow serial line is not kept busy.
 pub struct Screen<W: Write> {
     terminal: Terminal<CrosstermBackend<W>>,
     size: (u16, u16),
-    shown: Option<Page>,
+    shown: Option<Buffer>,
 }
 
 impl<W: Write> Screen<W> {
@@ -39,17 +40,20 @@ impl<W: Write> Screen<W> {
         self.size
     }
 
-    /// Shows a page; nothing is written where it is the one that is there.
+    /// Shows it; nothing is written where it looks as it did.
     ///
     /// # Errors
     /// Where the terminal cannot be written to.
-    pub fn show(&mut self, page: &Page) -> io::Result<()> {
-        if self.shown.as_ref() == Some(page) {
+    pub fn show(&mut self, app: &App) -> io::Result<()> {
+        let (width, height) = self.size;
+        let mut wanted = Buffer::empty(Rect::new(0, 0, width, height.saturating_sub(FOREIGN_ROWS)));
+        app.draw(wanted.area, &mut wanted);
+        if self.shown.as_ref() == Some(&wanted) {
             return Ok(());
         }
-        self.terminal.draw(|frame| render(page, frame.area(), frame.buffer_mut()))?;
+        self.terminal.draw(|frame| frame.buffer_mut().merge(&wanted))?;
         self.park()?;
-        self.shown = Some(page.clone());
+        self.shown = Some(wanted);
         Ok(())
     }
 

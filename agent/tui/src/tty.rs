@@ -10,11 +10,16 @@ use std::thread;
 use rustix::fs::OFlags;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::sync::mpsc;
+use zeroize::Zeroize;
+
+use crate::keys::{Key, keys};
 
 /// What a serial line is taken for, since it cannot tell.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 /// Larger than any terminal; a device that claims more is not believed.
 const MAX_SIZE: u16 = 1000;
+/// Keys that wait while the agent is asked for something; more than anybody types ahead.
+const WAITING: usize = 1024;
 
 /// A terminal in raw mode, restored when this goes.
 pub struct Tty {
@@ -62,25 +67,30 @@ impl Tty {
         Ok(io::BufWriter::with_capacity(16 << 10, self.device.try_clone()?))
     }
 
-    /// Tells of every key press, whichever it is; closed when the terminal hangs up.
+    /// Tells the keys that are pressed; closed when the terminal hangs up.
     ///
     /// # Errors
     /// Where the process has no descriptor or thread left.
-    pub fn keys(&self) -> io::Result<mpsc::Receiver<()>> {
+    pub fn keys(&self) -> io::Result<mpsc::Receiver<Key>> {
         let mut device = self.device.try_clone()?;
-        let (sender, keys) = mpsc::channel(1);
+        let (sender, receiver) = mpsc::channel(WAITING);
         let read = move || {
             let mut buffer = [0; 256];
             // The thread waits in `read` and ends with the process, or when the line hangs up.
-            while device.read(&mut buffer).is_ok_and(|count| count > 0) {
-                // Where one is waiting already, the answer to it is the answer to this one too.
-                if let Err(mpsc::error::TrySendError::Closed(())) = sender.try_send(()) {
-                    return;
+            while let Ok(count) = device.read(&mut buffer)
+                && count > 0
+            {
+                for key in keys(buffer.get(..count).unwrap_or_default()) {
+                    // A line that is noise must not keep the reader waiting, nor fill the memory.
+                    if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(key) {
+                        return;
+                    }
                 }
+                buffer.zeroize();
             }
         };
         thread::Builder::new().name("keys".into()).spawn(read)?;
-        Ok(keys)
+        Ok(receiver)
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use meadow_model::Timestamp;
+use meadow_tui::app::App;
 use meadow_tui::page::{Page, Silence};
 use meadow_tui::screen::{FOREIGN_ROWS, Screen};
 
@@ -37,8 +38,10 @@ impl Write for Line {
     }
 }
 
-fn silent(why: &str) -> Page {
-    Page { view: None, silence: Some(Silence { since: Timestamp::from_millis(0), why: why.into() }) }
+fn silent(why: &str) -> App {
+    let mut app = App::default();
+    app.page = Page { view: None, silence: Some(Silence { since: Timestamp::from_millis(0), why: why.into() }) };
+    app
 }
 
 #[test]

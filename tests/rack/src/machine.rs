@@ -1,6 +1,8 @@
 //! One machine of the rack.
 
 use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -34,6 +36,8 @@ pub struct Machine {
     program: Option<Program>,
     tpm: Option<Tpm>,
     tpm_program: Option<Program>,
+    /// Where somebody types, once somebody has.
+    keyboard: Option<UnixStream>,
     started: Option<Instant>,
     boot_offset: u64,
     restarts: u32,
@@ -88,6 +92,7 @@ impl Machine {
             stick: None,
             control: run.file(format!("{name}.qmp")),
             serial: serial.clone(),
+            keyboard: run.file(format!("{name}.keyboard")),
             name: name.clone(),
             tpm: None,
             command_line: None,
@@ -100,6 +105,7 @@ impl Machine {
             program: None,
             tpm: None,
             tpm_program: None,
+            keyboard: None,
             started: None,
             boot_offset: 0,
             restarts: 0,
@@ -181,6 +187,22 @@ impl Machine {
         &self.serial
     }
 
+    /// Types on its serial line.
+    ///
+    /// # Errors
+    /// When it is off.
+    pub fn type_text(&mut self, text: &str) -> Result<()> {
+        if self.keyboard.is_none() {
+            let stream = UnixStream::connect(&self.hardware.keyboard).context("nobody listens to the keyboard")?;
+            let mut screen = stream.try_clone()?;
+            // What is not read there would keep the machine from writing; it ends with the machine.
+            std::thread::spawn(move || std::io::copy(&mut screen, &mut std::io::sink()));
+            self.keyboard = Some(stream);
+        }
+        let keyboard = self.keyboard.as_mut().context("no keyboard")?;
+        keyboard.write_all(text.as_bytes()).with_context(|| format!("cannot type at {}", self.hardware.name))
+    }
+
     /// How often it was started again because it hung before its first byte.
     #[must_use]
     pub fn restarts(&self) -> u32 {
@@ -224,6 +246,7 @@ impl Machine {
         }
         // It ends by itself with the machine; where it hangs it is ended.
         self.tpm_program = None;
+        self.keyboard = None;
         self.started = None;
         Ok(())
     }

@@ -35,6 +35,8 @@ pub struct Hardware {
     pub stick: Option<PathBuf>,
     /// Where its serial line is written.
     pub serial: PathBuf,
+    /// Socket of whoever types on its serial line.
+    pub keyboard: PathBuf,
     /// Socket of QEMU's control.
     pub control: PathBuf,
     /// Its SMBIOS UUID.
@@ -57,7 +59,16 @@ impl Hardware {
         arguments.add("-m", self.memory_mib.to_string()).add("-smp", self.processors.to_string());
         // Nothing but what is listed: fewer devices, quicker boot.
         arguments.flag("-nodefaults").add("-vga", "none").add("-display", "none").add("-monitor", "none");
-        arguments.add("-serial", format!("file:{}", self.serial.display()));
+        // Somebody may type there; what is written goes to the file whether anybody listens or not.
+        arguments.add(
+            "-chardev",
+            format!(
+                "socket,id=serial,path={},server=on,wait=off,logfile={}",
+                self.keyboard.display(),
+                self.serial.display()
+            ),
+        );
+        arguments.add("-serial", "chardev:serial");
         arguments.add("-qmp", format!("unix:{},server=on,wait=off", self.control.display()));
         self.add_firmware(&mut arguments);
         arguments.add("-netdev", format!("tap,id=n0,ifname={},script=no,downscript=no", self.tap));
@@ -177,6 +188,7 @@ mod tests {
             disk_first: false,
             stick: None,
             serial: "/s.log".into(),
+            keyboard: "/k.sock".into(),
             control: "/c.sock".into(),
             uuid: "00000000-0000-4000-8000-000000000001".to_owned(),
             tpm: None,

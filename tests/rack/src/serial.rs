@@ -54,12 +54,20 @@ impl SerialLog {
     /// # Errors
     /// When the file cannot be read.
     pub fn text_from(&self, start: u64) -> Result<String> {
+        Ok(strip_escapes(&String::from_utf8_lossy(&self.bytes_from(start)?)))
+    }
+
+    /// The bytes from the byte `start` on, as they went over the line.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn bytes_from(&self, start: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         if let Ok(mut file) = File::open(&self.path) {
             file.seek(SeekFrom::Start(start))?;
             file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", self.path.display()))?;
         }
-        Ok(strip_escapes(&String::from_utf8_lossy(&bytes)))
+        Ok(bytes)
     }
 
     /// The milestones from the byte `start` on, without `meadow: `.

@@ -132,6 +132,30 @@ pub fn address(milestone: &str) -> Result<IpAddr> {
     address.parse().with_context(|| format!("no address in `{milestone}`"))
 }
 
+/// What stands on a terminal at the machine's serial line, as one line with one space between words: what is read does not
+/// depend on where lines are wrapped.
+///
+/// # Errors
+/// When the serial log cannot be read.
+pub fn screen(machine: &Machine) -> Result<String> {
+    let mut terminal = vt100::Parser::default();
+    terminal.process(&machine.serial().bytes_from(0)?);
+    Ok(terminal.screen().contents().split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Waits until that screen shows all of `texts`; the screen.
+///
+/// # Panics
+/// When it does not in time.
+pub fn wait_screen(rack: &mut Rack, number: usize, texts: &[&str]) -> String {
+    let shown = wait::until(&texts.join(", "), BOOT, || {
+        rack.look_after()?;
+        let screen = screen(rack.machine(number)?)?;
+        Ok(texts.iter().all(|text| screen.contains(text)).then_some(screen))
+    });
+    shown.unwrap_or_else(|error| panic!("{error:#}; its screen: {:?}", rack.machine(number).and_then(|m| screen(m))))
+}
+
 /// Waits until each machine of the rack has reached a milestone that begins with `prefix`; these milestones.
 ///
 /// # Panics

@@ -9,7 +9,7 @@ use anyhow::Result;
 use meadow_rack::namespace::Namespace;
 use meadow_rack::{Firmware, Machine, Rack, RackConfig, wait};
 use meadow_tests_vm::node_disk::{self, Made, Wanted};
-use meadow_tests_vm::{Admin, BOOT, address, milestone, wait_all};
+use meadow_tests_vm::{Admin, BOOT, address, milestone, wait_all, wait_screen};
 
 const PASSPHRASE: &str = "correct horse battery";
 
@@ -105,6 +105,49 @@ fn a_node_is_unlocked_over_ssh_and_reaches_its_root_and_strangers_get_nothing() 
         Ok(rack.machines().iter().all(up).then_some(()))
     });
     screens.expect("the agent runs");
+    network_settings_are_tried_on_the_console_and_only_kept_ones_survive_a_power_cut(&mut rack, addresses[0]);
+}
+
+fn network_settings_are_tried_on_the_console_and_only_kept_ones_survive_a_power_cut(rack: &mut Rack, dhcp: IpAddr) {
+    let IpAddr::V4(dhcp) = dhcp else { panic!("{dhcp}") };
+    let [a, b, c, _] = dhcp.octets();
+    // Outside of what the router gives out.
+    let host = |last: u8| format!("{a}.{b}.{c}.{last}/24");
+    let before = dhcp.to_string();
+    rack.machine(1).expect("there").type_text("s").expect("typed");
+    wait_screen(rack, 1, &["Power off?", "YES, it is safe now", "DHCP", &before]);
+    let set = |rack: &mut Rack, from: &str, address: &str| {
+        let erased = "\x7f".repeat(from.len());
+        let mode = if from.is_empty() { " " } else { "" };
+        let keys = format!("n\t\t{mode}\t{erased}{address}\r");
+        rack.machine(1).expect("there").type_text(&keys).expect("typed");
+        wait_screen(rack, 1, &["TRIED"]);
+    };
+
+    set(rack, "", &host(250));
+    // Nobody says anything, so the address of before comes back.
+    wait_screen(rack, 1, &["Enter try for 60 s", &format!("DHCP {before}/24 via"), "Told DHCP"]);
+
+    rack.machine(1).expect("there").type_text("\x1b").expect("typed");
+    wait_screen(rack, 1, &["Own disk"]);
+    set(rack, "", &host(251));
+    rack.machine(1).expect("there").type_text("k").expect("typed");
+    wait_screen(rack, 1, &["kept, also for the next start"]);
+
+    // Another trial, and the power goes meanwhile.
+    rack.machine(1).expect("there").type_text("\x1b").expect("typed");
+    wait_screen(rack, 1, &["Own disk", &host(251)]);
+    set(rack, &host(251), &host(252));
+    rack.machine(1).expect("there").power_off().expect("off");
+    rack.machine(2).expect("there").power_off().expect("off");
+    rack.power_on(1).expect("power");
+    // DHCP answers first, before the record is read; the prompt names what counts.
+    let prompt = wait::until("the prompt", BOOT, || {
+        rack.look_after()?;
+        milestone(&rack.machines()[0], "unlock waiting")
+    });
+    let prompt = prompt.expect("it waits");
+    assert!(prompt.contains(&host(251)), "{prompt}");
 }
 
 #[test]

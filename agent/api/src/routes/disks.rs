@@ -13,7 +13,9 @@ use meadow_state::Outcome;
 use meadow_state::command::{Command, OperationEnd};
 
 use super::nodes::{find, judged};
+use super::operations::visible;
 use super::{Context, Reply, author, change, machines};
+use crate::Identity;
 use crate::backend::Backend;
 use crate::extract::{self, Caller, Subject};
 use crate::problem::Failure;
@@ -119,13 +121,16 @@ pub(super) async fn reboot(
 /// The sealed secret that a node answered an operation with. It is kept in memory for a while.
 #[utoipa::path(get, path = "/v1/operations/{name}/answer", tag = "operations", params(("name" = String, Path)),
     responses((status = 200, body = Sealed)))]
-pub(super) async fn answer(State(backend): Context, Subject(name): Subject) -> Reply<Json<Sealed>> {
+pub(super) async fn answer(State(backend): Context, caller: Caller, Subject(name): Subject) -> Reply<Json<Sealed>> {
+    if matches!(caller.identity, Identity::Node { .. }) {
+        visible(&*backend.state()?, &caller, &name)?;
+    }
     let none = || Failure::new(ProblemCode::NotFound, format!("{name} has no answer, or not any more"));
     backend.operation_answer(&name).map(Json).ok_or_else(none)
 }
 
 /// A node that takes work: it reports, and its disks are Meadow's to change.
-fn ready(backend: &dyn Backend, name: &Name) -> Reply<Node> {
+pub(super) fn ready(backend: &dyn Backend, name: &Name) -> Reply<Node> {
     let node = judged(backend, find(&*backend.state()?, name)?);
     if node.spec.voter {
         let detail = format!("{name} runs on a system of its own, which Meadow does not change");
@@ -149,7 +154,7 @@ fn refused(refusal: Refusal) -> Failure {
     Failure::new(ProblemCode::InstallRefused, refusal.to_string())
 }
 
-async fn give(
+pub(super) async fn give(
     backend: &dyn Backend,
     caller: &Caller,
     headers: &HeaderMap,

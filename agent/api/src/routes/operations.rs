@@ -7,11 +7,12 @@ use http::StatusCode;
 use http::header::LOCATION;
 use meadow_model::operation::{Operation, OperationSpec, OperationStatus};
 use meadow_model::resource::List;
-use meadow_model::{ProblemCode, Resource};
+use meadow_model::{Kind, Name, ProblemCode, Resource};
 use meadow_state::{Applied, Outcome};
 
-use super::{Context, Reply, json_name, resource};
-use crate::extract::{Query, Subject};
+use super::{Context, Reply, json_name, missing, resource};
+use crate::Identity;
+use crate::extract::{Caller, Query, Subject};
 use crate::list::{Field, ListQuery};
 use crate::problem::Failure;
 
@@ -36,9 +37,21 @@ pub(super) async fn list(State(backend): Context, Query(query): Query<ListQuery>
 #[utoipa::path(get, path = "/v1/operations/{name}", tag = "operations", params(("name" = String, Path)), responses(
     (status = 200, body = Resource<OperationSpec, OperationStatus>, headers(("ETag" = String))),
 ))]
-pub(super) async fn get(State(backend): Context, Subject(name): Subject) -> Reply<Response> {
+pub(super) async fn get(State(backend): Context, caller: Caller, Subject(name): Subject) -> Reply<Response> {
     let state = backend.state()?;
-    Ok(resource::shown(StatusCode::OK, resource::find(state.operations(), "operation", &name)?))
+    Ok(resource::shown(StatusCode::OK, visible(&state, &caller, &name)?))
+}
+
+/// An operation, where the caller may see it: a node sees those on itself and no others.
+pub(super) fn visible<'s>(state: &'s meadow_state::State, caller: &Caller, name: &Name) -> Reply<&'s Operation> {
+    let operation = resource::find(state.operations(), "operation", name)?;
+    let spec = &operation.spec;
+    match &caller.identity {
+        Identity::Node { name: node, .. } if spec.kind != Kind::Node || spec.target != *node => {
+            Err(missing("operation", name))
+        }
+        _ => Ok(operation),
+    }
 }
 
 /// The answer to a request that started work: the operation to follow.

@@ -5,6 +5,7 @@
 mod disks;
 mod images;
 mod memory;
+mod network;
 
 use std::sync::Arc;
 

@@ -9,13 +9,14 @@ use meadow_api::wire::{CapturePart, Health};
 use meadow_api::{Answer, Arm, Author, Backend};
 use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
 use meadow_model::code::VerificationCode;
-use meadow_model::console::{SelfState, SelfView};
+use meadow_model::console::{PowerOff, SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
 use meadow_model::hardware::Hardware;
 use meadow_model::image::{ImageSpec, IncomingArtifact, IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::mesh::WireGuardKey;
+use meadow_model::network::{NetworkChange, NetworkView, resolve};
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::token::NewToken;
 use meadow_model::work::{NodeWork, ReportReply};
@@ -183,7 +184,7 @@ impl Backend for Memory {
     fn record_report(&self, node: &Name, _: NodeReport, _: SocketAddr) -> Answer<'_, ReportReply> {
         let view = self.state().map(|state| state.mesh_view(node));
         let view = view.and_then(|view| view.ok_or_else(|| Problem::new(ProblemCode::NotFound, "no such node")));
-        ready(view.map(|mesh| ReportReply { mesh, work: Vec::new() }))
+        ready(view.map(|mesh| ReportReply { mesh, work: Vec::new(), waits_for_unlock: Vec::new() }))
     }
 
     fn give_work(&self, _: &Name, work: NodeWork) -> Result<(), Problem> {
@@ -298,6 +299,27 @@ impl Backend for Memory {
             api: Vec::new(),
             events: Vec::new(),
             version: "test".to_owned(),
+            voters: Some(1),
+            disks: None,
+            work: Vec::new(),
+            waits_for_unlock: Vec::new(),
+            power_off: PowerOff::default(),
         }
+    }
+
+    fn network(&self) -> Answer<'_, NetworkView> {
+        let view = NetworkView { cards: Vec::new(), trial: None, lasts: true, locked: None };
+        Box::pin(std::future::ready(Ok(view)))
+    }
+
+    fn try_network(&self, change: NetworkChange) -> Answer<'_, NetworkView> {
+        let mut problem = Problem::new(ProblemCode::BadRequest, "the network settings");
+        problem.fields = resolve(&change.networks, &[]).expect_err("there is no card");
+        Box::pin(std::future::ready(Err(problem)))
+    }
+
+    fn end_network_trial(&self, keep: bool) -> Answer<'_, NetworkView> {
+        let nothing = Problem::new(ProblemCode::Conflict, "nothing is tried");
+        if keep { Box::pin(std::future::ready(Err(nothing))) } else { self.network() }
     }
 }

@@ -25,6 +25,9 @@ pub(crate) enum NodeCommand {
     /// What opens a node's state: list, add a passphrase, make a new recovery key, remove.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// How a node's network cards are set: show, try others for a minute, keep them.
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Restart a node.
     Reboot(RebootArgs),
     /// Take a node out of the cluster: its key is refused from then on.
@@ -117,6 +120,61 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    /// Show the cards, what they are told and what they have.
+    Show {
+        /// Name of the node.
+        name: Name,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Set a card for a minute; the settings before come back by themselves unless you confirm.
+    Try(NetworkTryArgs),
+    /// Keep what is tried now.
+    Confirm(NetworkEndArgs),
+    /// Bring the settings from before the trial back at once.
+    Back(NetworkEndArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NetworkTryArgs {
+    /// Name of the node.
+    pub(crate) name: Name,
+    /// The card: its MAC address or the kernel's name.
+    #[arg(long, value_name = "CARD")]
+    pub(crate) card: String,
+    /// Ask DHCP.
+    #[arg(long, required_unless_present = "address", conflicts_with_all = ["address", "gateway"])]
+    pub(crate) dhcp: bool,
+    /// Address and prefix length, such as 192.0.2.7/24.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) address: Option<String>,
+    /// The router.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) gateway: Option<IpAddr>,
+    /// VLAN where the port is tagged, 1 to 4094.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) vlan: Option<u16>,
+    /// A DNS server; may be given three times.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) dns: Vec<IpAddr>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NetworkEndArgs {
+    /// Name of the node.
+    pub(crate) name: Name,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Args, Debug)]

@@ -1,6 +1,6 @@
 //! `meadow node`.
 
-use super::{Context, confirm_risk, disks, install};
+use super::{Context, confirm_risk, disks, install, network};
 use crate::args::{LsArgs, NodeCommand, RemoveArgs};
 use crate::output::{print_changed, print_list, print_one, say};
 use crate::reference;
@@ -12,6 +12,7 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> anyhow::Resu
             print_one(&output.output, &reference::node(&context.connect()?, &name).await?)
         }
         NodeCommand::Install(args) => install::run(context, &args).await,
+        NodeCommand::Network(command) => network::run(context, command).await,
         NodeCommand::Keys(command) => disks::keys(context, command).await,
         NodeCommand::Reboot(args) => disks::reboot(context, &args).await,
         NodeCommand::Remove(args) => remove(context, &args).await,

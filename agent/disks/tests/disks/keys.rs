@@ -6,12 +6,13 @@ use meadow_model::install::{DiskReply, DiskRequest, InstallMode, KeyKind};
 
 use crate::image::{self, PASSPHRASE};
 use crate::machine::MadeUp;
+use crate::network::Folder;
 
 /// Sends a request as a line, gives the last line of the answer.
 pub(crate) fn ask(machine: &MadeUp, request: &DiskRequest) -> DiskReply {
     let line = serde_json::to_string(request).unwrap() + "\n";
     let mut output = Vec::new();
-    serve(machine, &mut line.as_bytes(), &mut output, || Ok(Some(())));
+    serve(machine, &Folder::nowhere(), &mut line.as_bytes(), &mut output, || Ok(Some(())));
     let text = String::from_utf8(output).unwrap();
     let replies: Vec<DiskReply> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let (last, before) = replies.split_last().unwrap();
@@ -72,7 +73,7 @@ fn requests_that_nobody_understands_repeat_no_secret() {
     let long = "x".repeat(300 << 10);
     for line in ["", "\n", "{\"do\":\"hunter22\"}\n", "{\"do\":\"look\", \"hunter22", &long] {
         let mut output = Vec::new();
-        serve(&machine, &mut line.as_bytes(), &mut output, || Ok(Some(())));
+        serve(&machine, &Folder::nowhere(), &mut line.as_bytes(), &mut output, || Ok(Some(())));
         let text = String::from_utf8(output).unwrap();
         assert!(text.contains("\"is\":\"failed\"") && !text.contains("hunter"), "{text}");
     }
@@ -82,6 +83,6 @@ fn requests_that_nobody_understands_repeat_no_secret() {
 fn one_change_at_a_time() {
     let machine = MadeUp::new(2 << 30);
     let mut output = Vec::new();
-    serve(&machine, &mut b"{\"do\":\"bless\"}\n".as_slice(), &mut output, || Ok(None::<()>));
+    serve(&machine, &Folder::nowhere(), &mut b"{\"do\":\"bless\"}\n".as_slice(), &mut output, || Ok(None::<()>));
     assert!(String::from_utf8(output).unwrap().contains("another change of this node's disks is under way"));
 }

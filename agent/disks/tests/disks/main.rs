@@ -5,6 +5,7 @@ mod image;
 mod install;
 mod keys;
 mod machine;
+mod network;
 mod power_cut;
 mod stick;
 mod tpm_slot;

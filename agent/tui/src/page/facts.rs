@@ -2,8 +2,6 @@
 
 use meadow_model::console::SelfView;
 
-/// Columns of the labels.
-pub(super) const LABEL_WIDTH: u16 = 14;
 /// Addresses shown; a machine with more says how many there are.
 const MAX_ADDRESSES: usize = 4;
 

@@ -10,6 +10,8 @@ use crate::state;
 
 const VLANS: std::ops::RangeInclusive<u16> = 1..=4094;
 const LONGEST_PREFIX: (u8, u8) = (32, 128);
+/// In place of an address.
+const DHCP: &str = "dhcp";
 
 /// A network that a card is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct FixedNetwork {
     pub vlan: Option<u16>,
     /// The address; `None`: DHCP.
     pub address: Option<FixedAddress>,
+    /// DNS servers, for the booted system.
+    pub dns: Vec<IpAddr>,
 }
 
 /// An address of a card.
@@ -67,8 +71,11 @@ impl FixedNetwork {
     /// What is wrong, in words.
     pub fn parse(network: &state::Network) -> Result<Self, String> {
         let mac = network.mac.as_deref().map(parse_mac).transpose()?;
-        let address = Some(FixedAddress::parse(&network.address, network.gateway)?);
-        Self { mac, name: None, vlan: network.vlan, address }.checked()
+        let address = match network.address.as_str() {
+            DHCP => None,
+            text => Some(FixedAddress::parse(text, network.gateway)?),
+        };
+        Self { mac, name: None, vlan: network.vlan, address, dns: network.dns.clone() }.checked()
     }
 
     /// Checks what a stick's seed says.
@@ -82,7 +89,7 @@ impl FixedNetwork {
             seed::Card::Name(name) => (None, Some(name.clone())),
         };
         let address = network.address.as_deref().map(|text| FixedAddress::parse(text, network.gateway)).transpose()?;
-        Self { mac, name, vlan: network.vlan, address }.checked()
+        Self { mac, name, vlan: network.vlan, address, dns: Vec::new() }.checked()
     }
 
     fn checked(self) -> Result<Self, String> {
@@ -103,7 +110,7 @@ impl FixedNetwork {
     /// Address and prefix length, or that it asks DHCP.
     #[must_use]
     pub fn text(&self) -> String {
-        self.address.map_or_else(|| "dhcp".to_owned(), |address| address.text())
+        self.address.map_or_else(|| DHCP.to_owned(), |address| address.text())
     }
 
     /// Whether the card itself goes on asking DHCP.
@@ -167,6 +174,9 @@ fn section(networks: &[FixedNetwork], vlan: Option<u16>) -> String {
     for address in addresses(networks, vlan) {
         let _ = writeln!(text, "Address={}", address.text());
     }
+    for server in networks.iter().filter(|network| network.vlan == vlan).flat_map(|network| &network.dns) {
+        let _ = writeln!(text, "DNS={server}");
+    }
     text
 }
 
@@ -192,7 +202,8 @@ mod tests {
 
     fn network(address: &str, gateway: Option<&str>, vlan: Option<u16>) -> state::Network {
         let gateway = gateway.map(|text| text.parse().unwrap());
-        state::Network { mac: Some("52:54:00:00:00:01".to_owned()), vlan, address: address.to_owned(), gateway }
+        let mac = Some("52:54:00:00:00:01".to_owned());
+        state::Network { mac, vlan, address: address.to_owned(), gateway, dns: Vec::new() }
     }
 
     #[test]
@@ -218,7 +229,9 @@ mod tests {
     #[test]
     fn networkd_goes_on_with_card_and_vlan() {
         let plain = FixedNetwork::parse(&network("192.0.2.7/24", Some("192.0.2.1"), None)).unwrap();
-        let tagged = FixedNetwork::parse(&network("198.51.100.7/24", None, Some(7))).unwrap();
+        let tagged =
+            state::Network { dns: vec!["192.0.2.53".parse().unwrap()], ..network("198.51.100.7/24", None, Some(7)) };
+        let tagged = FixedNetwork::parse(&tagged).unwrap();
         let files = networkd_files(&[("eth0".to_owned(), MAC, vec![plain, tagged])]);
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["05-meadow-eth0.network", "05-meadow-eth0.7.netdev", "05-meadow-eth0.7.network"]);
@@ -226,8 +239,16 @@ mod tests {
         assert!(card.contains("MACAddress=52:54:00:00:00:01\n") && card.contains("DHCP=no\n"), "{card}");
         assert!(card.contains("Address=192.0.2.7/24\nVLAN=eth0.7\n\n[Route]\nGateway=192.0.2.1\n"), "{card}");
         assert!(files[1].1.contains("Id=7\n"));
-        assert!(files[2].1.contains("Name=eth0.7\n") && files[2].1.contains("Address=198.51.100.7/24\n"));
+        assert!(
+            files[2].1.contains("Name=eth0.7\n") && files[2].1.contains("Address=198.51.100.7/24\nDNS=192.0.2.53\n")
+        );
         assert!(!files[2].1.contains("Gateway="));
+    }
+
+    #[test]
+    fn a_record_may_say_dhcp() {
+        let tagged = FixedNetwork::parse(&network("dhcp", None, Some(7))).unwrap();
+        assert!(tagged.address.is_none() && !tagged.is_plain_dhcp());
     }
 
     #[test]

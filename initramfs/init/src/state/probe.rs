@@ -45,17 +45,20 @@ pub struct Found {
     pub warnings: Vec<String>,
 }
 
-/// A card with fixed addresses.
+/// A network that a card is in.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Network {
     /// Hardware address with colons; `None`: every wired card.
     pub mac: Option<String>,
     /// VLAN identifier.
     pub vlan: Option<u16>,
-    /// Address and prefix length.
+    /// Address and prefix length, or `dhcp`.
     pub address: String,
     /// The router.
     pub gateway: Option<IpAddr>,
+    /// DNS servers, for the booted system.
+    #[serde(default)]
+    pub dns: Vec<IpAddr>,
 }
 
 impl Probe {

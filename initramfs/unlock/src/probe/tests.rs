@@ -22,6 +22,7 @@ fn preboot(host_key: HostKey) -> Preboot {
             vlan: Some(7),
             address: "192.0.2.7/24".to_owned(),
             gateway: Some("192.0.2.1".parse().unwrap()),
+            dns: Vec::new(),
         }],
         host_key,
     }

@@ -1,0 +1,227 @@
+//! Which page is shown, what keys do, and what is wanted of the agent.
+
+use std::time::Duration;
+
+use meadow_client::ClientError;
+use meadow_model::Secret;
+use meadow_model::hardware::Disk;
+use meadow_model::install::{InstallMode, InstallPlan};
+use meadow_model::network::{NetworkChange, NetworkView};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::install::Installation;
+use crate::keys::Key;
+use crate::network::Editor;
+use crate::page::{Page, render, title};
+use crate::rows::Rows;
+use crate::{qr, setup};
+
+/// Without a key for so long, what was typed is forgotten and the first page is shown again.
+pub const IDLE: Duration = Duration::from_secs(300);
+
+/// What somebody at the console wants of the agent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Network settings, for a minute.
+    Try(NetworkChange),
+    /// The trial ended.
+    EndTrial {
+        /// Whether the settings stay.
+        keep: bool,
+    },
+    /// A plan for a disk.
+    Plan {
+        /// Its serial number.
+        serial: String,
+        /// How much of a system.
+        mode: InstallMode,
+    },
+    /// The node on a disk, by a plan that somebody consented to.
+    Install {
+        /// The plan.
+        plan: Box<InstallPlan>,
+        /// What is to open the state.
+        passphrase: Secret<String>,
+    },
+    /// The computer restarted.
+    Restart,
+}
+
+/// The console.
+#[derive(Default)]
+pub struct App {
+    /// What the agent said of the machine.
+    pub page: Page,
+    /// How the network cards are set; `None` until the agent said it.
+    pub network: Option<NetworkView>,
+    pub(crate) installation: Installation,
+    editor: Editor,
+    place: Place,
+    said: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Overview,
+    Setup,
+    Network,
+    Install,
+    Code,
+}
+
+impl App {
+    /// Takes a key: what somebody wants by it, and whether all is to be drawn anew, for whoever has just come to the line.
+    pub fn press(&mut self, key: Key) -> (Option<Wish>, bool) {
+        let before = self.place;
+        let wish = self.key(key);
+        let moved = self.place != before;
+        if moved || wish.is_some() {
+            self.said = None;
+        }
+        let reading = matches!(before, Place::Overview | Place::Setup | Place::Code);
+        (wish, moved || reading || key == Key::Other)
+    }
+
+    fn key(&mut self, key: Key) -> Option<Wish> {
+        match (self.place, key) {
+            (Place::Install, Key::Escape) if self.installation.is_held() => {
+                self.said = Some("it goes on; stay until it has ended".to_owned());
+                None
+            }
+            (_, Key::Escape) => {
+                self.installation = Installation::default();
+                self.editor = Editor::default();
+                self.place = if self.place == Place::Setup { Place::Overview } else { Place::Setup };
+                None
+            }
+            (Place::Network, key) => self.network.as_ref().and_then(|view| self.editor.press(key, view)),
+            (Place::Install, key) => self.installation.press(key, disks(&self.page)),
+            (_, Key::Char(letter)) => {
+                self.place = match letter {
+                    'o' => Place::Overview,
+                    's' => Place::Setup,
+                    'n' => Place::Network,
+                    'i' => Place::Install,
+                    'c' => Place::Code,
+                    _ => self.place,
+                };
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Nobody has pressed a key for [`IDLE`].
+    pub fn idle(&mut self) {
+        if !self.installation.is_held() {
+            self.installation = Installation::default();
+            self.editor = Editor::default();
+            self.place = Place::Overview;
+            self.said = None;
+        }
+    }
+
+    /// Whether the network settings are shown now.
+    #[must_use]
+    pub fn shows_network(&self) -> bool {
+        matches!(self.place, Place::Setup | Place::Network)
+    }
+
+    /// The newest network settings.
+    pub fn network_is(&mut self, view: NetworkView) {
+        self.editor.fill(&view);
+        self.network = Some(view);
+    }
+
+    /// The plan of an installation that was asked for.
+    pub fn planned(&mut self, plan: InstallPlan) {
+        if self.place == Place::Install {
+            self.installation.planned(plan);
+        }
+    }
+
+    /// The agent did not do what was wanted.
+    pub fn failed(&mut self, error: &ClientError) {
+        let fields = match error {
+            ClientError::Problem(problem) => problem.fields.clone(),
+            _ => Vec::new(),
+        };
+        let told = match error {
+            ClientError::Problem(problem) => problem.detail.clone(),
+            other => other.to_string(),
+        };
+        match self.place {
+            Place::Install => self.installation.fail(told),
+            _ if fields.is_empty() => self.said = Some(told),
+            _ => self.editor.refuse(fields),
+        }
+    }
+
+    /// Something to tell at the bottom.
+    pub fn say(&mut self, text: impl Into<String>) {
+        self.said = Some(text.into());
+    }
+
+    /// Draws the page.
+    pub fn draw(&self, area: Rect, buffer: &mut Buffer) {
+        let height = area.height.saturating_sub(1);
+        let (body, foot) = (Rect { height, ..area }, Rect { y: area.y + height, height: area.height - height, ..area });
+        match self.place {
+            Place::Overview => render(&self.page, body, buffer),
+            _ => {
+                let mut rows = Rows::new(body, buffer);
+                title(&self.page, &mut rows);
+                self.draw_place(&mut rows);
+            }
+        }
+        if self.place == Place::Code {
+            self.draw_code(body, buffer);
+        }
+        let (text, style) = match &self.said {
+            Some(said) => (format!(" {said}"), Style::new().fg(Color::Yellow).add_modifier(Modifier::BOLD)),
+            None => (self.hints().to_owned(), Style::new().fg(Color::Cyan)),
+        };
+        Rows::new(foot, buffer).line(&text, style);
+    }
+
+    fn draw_place(&self, rows: &mut Rows<'_>) {
+        match self.place {
+            Place::Setup => setup::render(&self.page, self.network.as_ref(), rows),
+            Place::Network => self.editor.render(self.network.as_ref(), rows),
+            Place::Install => self.installation.render(disks(&self.page), rows),
+            Place::Overview | Place::Code => {}
+        }
+    }
+
+    fn draw_code(&self, body: Rect, buffer: &mut Buffer) {
+        let below = Rect { y: body.y + 1.min(body.height), height: body.height.saturating_sub(1), ..body };
+        let text = self.page.view.as_ref().and_then(qr::text);
+        let drawn = match text {
+            Some(text) => qr::draw(&text, below, buffer),
+            None => Err("there is no key to show yet".to_owned()),
+        };
+        if let Err(why) = drawn {
+            Rows::new(below, buffer).long_fact("Code", &why, 4, Style::new());
+        }
+    }
+
+    fn hints(&self) -> &'static str {
+        let trying = self.network.as_ref().is_some_and(|view| view.trial.is_some());
+        match self.place {
+            Place::Overview => " s setup and repair   n network   i install   c code for a telephone",
+            Place::Setup => " o overview   n network   i install   c code for a telephone   Esc back",
+            Place::Code => " o overview   s setup and repair   Esc back",
+            Place::Network if trying => " k keep   b back to the settings before   Esc leave",
+            Place::Network => " Up/Down line   Left/Right choose   Enter try for 60 s   Esc leave",
+            Place::Install => self.installation.hints(),
+        }
+    }
+}
+
+/// The disks, as the node told them.
+fn disks(page: &Page) -> &[Disk] {
+    page.view.as_ref().and_then(|view| view.disks.as_ref()).map_or(&[], |known| &known.disks)
+}

@@ -1,0 +1,324 @@
+//! Installing this node onto one of its disks, step by step.
+
+use meadow_host::wireguard::PrivateKey;
+use meadow_model::hardware::Disk;
+use meadow_model::install::{InstallMode, InstallPlan};
+use meadow_model::operation::{Operation, OperationState};
+use meadow_model::{Name, Secret};
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::app::Wish;
+use crate::field::Field;
+use crate::keys::Key;
+use crate::rows::Rows;
+
+/// Shorter passphrases are guessed, as `meadow node install` says too.
+const SHORTEST: usize = 8;
+/// What somebody types who has the recovery key on paper.
+const WRITTEN: &str = "written";
+
+/// How far it is.
+#[derive(Default)]
+pub(crate) enum Step {
+    /// A disk is chosen.
+    #[default]
+    Choose,
+    /// The plan is asked for.
+    Asked,
+    /// The plan is shown, and the serial number typed again.
+    Consent { plan: Box<InstallPlan>, typed: Field },
+    /// The passphrase is typed.
+    Passphrase { plan: Box<InstallPlan>, first: Field },
+    /// It is typed again.
+    Again { plan: Box<InstallPlan>, first: Field, second: Field },
+    /// It was handed over.
+    Begun,
+    /// The node works.
+    Running { operation: Box<Operation>, answer: PrivateKey },
+    /// The recovery key is shown.
+    RecoveryKey { key: Secret<String>, typed: Field },
+    /// All is done.
+    Done,
+}
+
+/// The steps.
+#[derive(Default)]
+pub(crate) struct Installation {
+    pub(crate) step: Step,
+    selected: usize,
+    mode: InstallMode,
+    said: Option<String>,
+}
+
+impl Installation {
+    /// Whether leaving it would lose something that nobody sees again.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.step, Step::Begun | Step::Running { .. } | Step::RecoveryKey { .. })
+    }
+
+    /// The operation to follow.
+    pub(crate) fn follows(&self) -> Option<&Name> {
+        match &self.step {
+            Step::Running { operation, .. } => Some(&operation.metadata.name),
+            _ => None,
+        }
+    }
+
+    /// The plan is there.
+    pub(crate) fn planned(&mut self, plan: InstallPlan) {
+        self.said = None;
+        self.step = Step::Consent { plan: Box::new(plan), typed: Field::default() };
+    }
+
+    /// It has begun; `answer` opens the recovery key.
+    pub(crate) fn begun(&mut self, operation: Operation, answer: PrivateKey) {
+        self.step = Step::Running { operation: Box::new(operation), answer };
+    }
+
+    /// How the operation stands; whether its answer is to be fetched.
+    pub(crate) fn followed(&mut self, newer: Operation) -> bool {
+        let Step::Running { operation, .. } = &mut self.step else { return false };
+        **operation = newer;
+        match operation.status.state {
+            OperationState::Running => false,
+            OperationState::Failed => {
+                let why = operation.status.error.clone().unwrap_or_else(|| "the operation tells no reason".to_owned());
+                self.fail(why);
+                false
+            }
+            OperationState::Succeeded => true,
+        }
+    }
+
+    /// The key that opens the answer.
+    pub(crate) fn answer_key(&self) -> Option<&PrivateKey> {
+        match &self.step {
+            Step::Running { answer, .. } => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// The recovery key has come.
+    pub(crate) fn recovery_key(&mut self, key: Secret<String>) {
+        self.step = Step::RecoveryKey { key, typed: Field::default() };
+    }
+
+    /// It did not work; back to the start.
+    pub(crate) fn fail(&mut self, why: String) {
+        self.step = Step::Choose;
+        self.said = Some(why);
+    }
+
+    /// What the keys do now.
+    pub(crate) fn hints(&self) -> &'static str {
+        match self.step {
+            Step::Choose => " Up/Down disk   m system or state only   Enter show the plan   Esc leave",
+            Step::Consent { .. } | Step::Passphrase { .. } | Step::Again { .. } => {
+                " Enter go on   Esc leave, nothing is done"
+            }
+            Step::RecoveryKey { .. } => " Enter go on",
+            Step::Done => " r restart   Esc leave",
+            Step::Asked | Step::Begun | Step::Running { .. } => "",
+        }
+    }
+
+    /// Takes a key; what somebody wants by it.
+    pub(crate) fn press(&mut self, key: Key, disks: &[Disk]) -> Option<Wish> {
+        match &mut self.step {
+            Step::Choose => return self.choose(key, disks),
+            Step::Consent { typed, .. } => {
+                if key == Key::Enter {
+                    return self.consent();
+                }
+                typed.press(key);
+            }
+            Step::Passphrase { first, .. } => {
+                if key == Key::Enter {
+                    return self.first();
+                }
+                first.press(key);
+            }
+            Step::Again { second, .. } => {
+                if key == Key::Enter {
+                    return self.second();
+                }
+                second.press(key);
+            }
+            Step::RecoveryKey { typed, .. } => {
+                typed.press(key);
+                if key == Key::Enter && typed.text().trim() == WRITTEN {
+                    self.step = Step::Done;
+                }
+            }
+            Step::Done if key == Key::Char('r') => return Some(Wish::Restart),
+            Step::Asked | Step::Begun | Step::Running { .. } | Step::Done => {}
+        }
+        None
+    }
+
+    fn choose(&mut self, key: Key, disks: &[Disk]) -> Option<Wish> {
+        match key {
+            Key::Next if self.selected + 1 < disks.len() => self.selected += 1,
+            Key::Previous => self.selected = self.selected.saturating_sub(1),
+            Key::Char('m') => {
+                self.mode = match self.mode {
+                    InstallMode::System => InstallMode::StateOnly,
+                    InstallMode::StateOnly => InstallMode::System,
+                }
+            }
+            Key::Enter => {
+                let Some(serial) = disks.get(self.selected)?.serial.clone() else {
+                    self.said = Some("this disk tells no serial number, so nobody can consent to wipe it".to_owned());
+                    return None;
+                };
+                self.step = Step::Asked;
+                self.said = None;
+                return Some(Wish::Plan { serial, mode: self.mode });
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn consent(&mut self) -> Option<Wish> {
+        let Step::Consent { plan, typed } = std::mem::take(&mut self.step) else { return None };
+        if typed.text().trim() == plan.serial {
+            self.said = None;
+            self.step = Step::Passphrase { plan, first: Field::default() };
+        } else {
+            self.said = Some("that is another serial number; nothing was done".to_owned());
+            self.step = Step::Consent { plan, typed: Field::default() };
+        }
+        None
+    }
+
+    fn first(&mut self) -> Option<Wish> {
+        let Step::Passphrase { plan, first } = std::mem::take(&mut self.step) else { return None };
+        let length = first.text().chars().count();
+        self.step = if length < SHORTEST {
+            self.said = Some(format!("{length} characters are guessed; take at least {SHORTEST}, better five words"));
+            Step::Passphrase { plan, first: Field::default() }
+        } else {
+            self.said = None;
+            Step::Again { plan, first, second: Field::default() }
+        };
+        None
+    }
+
+    fn second(&mut self) -> Option<Wish> {
+        let Step::Again { plan, mut first, second } = std::mem::take(&mut self.step) else { return None };
+        if first.text() == second.text() {
+            self.step = Step::Begun;
+            return Some(Wish::Install { plan, passphrase: first.take() });
+        }
+        self.said = Some("the two passphrases differ; type them again".to_owned());
+        self.step = Step::Passphrase { plan, first: Field::default() };
+        None
+    }
+
+    /// Draws it.
+    pub(crate) fn render(&self, disks: &[Disk], rows: &mut Rows<'_>) {
+        if let Some(said) = &self.said {
+            rows.long_fact("", said, 4, Style::new().fg(Color::Red));
+        }
+        match &self.step {
+            Step::Choose => self.render_disks(disks, rows),
+            Step::Asked => rows.line(" Asking the cluster for a plan.", Style::new()),
+            Step::Consent { plan, typed } => {
+                render_plan(plan, rows);
+                rows.skip();
+                rows.line(" Type the serial number of this disk to wipe it, then Enter; Escape leaves.", Style::new());
+                rows.styled_fact("Serial", &format!("[{}]", typed.text()), reversed());
+            }
+            Step::Passphrase { plan, .. } => hidden(plan, "New passphrase of the state", rows),
+            Step::Again { plan, .. } => hidden(plan, "The same again", rows),
+            Step::Begun => rows.line(" Handing it over.", Style::new()),
+            Step::Running { operation, .. } => {
+                rows.line(&format!(" Installing ({}); leave it switched on.", operation.metadata.name), Style::new());
+                rows.skip();
+                let room = usize::from(rows.height());
+                let skipped = operation.status.steps.len().saturating_sub(room);
+                operation.status.steps.iter().skip(skipped).for_each(|step| rows.fact("", &step.message));
+            }
+            Step::RecoveryKey { key, typed } => {
+                rows.line(" Installed. This key opens the state when the passphrase is lost. It is", Style::new());
+                rows.line(" shown this once: write it on paper.", Style::new());
+                rows.skip();
+                for line in grouped(key.expose()) {
+                    rows.styled_fact("", &line, Style::new().add_modifier(Modifier::BOLD));
+                }
+                rows.skip();
+                rows.line(&format!(" I have written it down (type: {WRITTEN}, then Enter)"), Style::new());
+                rows.styled_fact("", &format!("[{}]", typed.text()), reversed());
+            }
+            Step::Done => {
+                rows.line(
+                    " Installed. r restarts this machine into its disk; pull a stick first, unless its",
+                    Style::new(),
+                );
+                rows.line(" seed says `install`. It then waits for its passphrase, here and over SSH.", Style::new());
+            }
+        }
+    }
+
+    fn render_disks(&self, disks: &[Disk], rows: &mut Rows<'_>) {
+        let mode = match self.mode {
+            InstallMode::System => "the system and its state",
+            InstallMode::StateOnly => "only its state; it goes on booting over the network",
+        };
+        rows.fact("Puts there", mode);
+        rows.skip();
+        if disks.is_empty() {
+            rows.line(" No disk is known; this machine has to be a node first.", Style::new());
+        }
+        for (index, disk) in disks.iter().enumerate() {
+            let style = if index == self.selected { reversed() } else { Style::new() };
+            rows.styled_fact(&disk.name, &disk_text(disk), style);
+        }
+    }
+}
+
+fn reversed() -> Style {
+    Style::new().add_modifier(Modifier::REVERSED)
+}
+
+fn hidden(plan: &InstallPlan, what: &str, rows: &mut Rows<'_>) {
+    rows.fact("Disk", &format!("{} {}", plan.disk, plan.serial));
+    rows.skip();
+    rows.line(&format!(" {what} (not shown while you type), then Enter:"), Style::new());
+}
+
+fn render_plan(plan: &InstallPlan, rows: &mut Rows<'_>) {
+    let model = plan.model.as_deref().unwrap_or("disk");
+    rows.fact("Disk", &format!("{} {} ({model}, {})", plan.disk, plan.serial, gigabytes(plan.size_bytes)));
+    match plan.loses.as_slice() {
+        [] => rows.fact("LOST", "nothing: it is blank"),
+        loses => rows.long_fact("LOST", &loses.join(", "), 6, Style::new().fg(Color::Red).add_modifier(Modifier::BOLD)),
+    }
+    let parts = plan.partitions.iter().map(|part| format!("{} {}", part.name, gigabytes(part.size)));
+    rows.long_fact("Becomes", &parts.collect::<Vec<_>>().join(", "), 4, Style::new());
+    rows.fact("Free", &gigabytes(plan.free_bytes));
+}
+
+fn disk_text(disk: &Disk) -> String {
+    let serial = disk.serial.as_deref().unwrap_or("no serial number");
+    let holds = match (disk.in_use.as_slice(), &disk.signature) {
+        ([], None) => "blank".to_owned(),
+        ([], Some(signature)) => {
+            let parts = disk.partitions.len();
+            if parts == 0 { signature.clone() } else { format!("{signature}, {parts} partitions") }
+        }
+        (uses, _) => format!("in use: {}", uses.join(" ")),
+    };
+    format!("{serial}  {}  {}  {holds}", gigabytes(disk.size_bytes), disk.model.as_deref().unwrap_or(""))
+}
+
+fn gigabytes(bytes: u64) -> String {
+    if bytes >= 1_000_000_000 { format!("{} GB", bytes / 1_000_000_000) } else { format!("{} MB", bytes / 1_000_000) }
+}
+
+/// A key in lines of four groups.
+fn grouped(key: &str) -> Vec<String> {
+    let groups: Vec<&str> = key.trim().split('-').collect();
+    groups.chunks(4).map(|line| line.join("-")).collect()
+}
