@@ -21,6 +21,7 @@ mod pass_on;
 mod preboot_area;
 mod program;
 mod progress;
+mod reset;
 mod serve;
 mod slot;
 mod stick;

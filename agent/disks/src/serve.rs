@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::machine::Machine;
 use crate::progress::Progress;
-use crate::{DiskError, install, keys, own_disk, stick, tpm_slot, update};
+use crate::{DiskError, install, keys, own_disk, reset, stick, tpm_slot, update};
 
 /// Longest request: a plan, public keys, two passphrases.
 const LONGEST: usize = 256 << 10;
@@ -98,6 +98,8 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
             return Ok((None, None));
         }
         DiskRequest::StickImage => stick::gather(machine, progress)?,
+        DiskRequest::Reset(plan) => reset::run(machine, plan, progress)?,
+        DiskRequest::FinishReset => _ = reset::finish(machine, progress)?,
         DiskRequest::Reboot => {
             machine.restart()?;
             return Ok((None, None));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::image::SlotImage;
 use crate::mesh::WireGuardKey;
 use crate::preboot::StaticNetwork;
+use crate::reset::ResetPlan;
 use crate::{Name, Secret, Timestamp};
 
 /// How much of a system a disk is to hold.
@@ -227,6 +228,10 @@ pub enum DiskRequest {
     GiveUpTrial,
     /// Gathers the image of the stick that this computer booted from in the helper's folder.
     StickImage,
+    /// Erases this node's state for good, and wipes further disks, as somebody consented to.
+    Reset(Box<ResetPlan>),
+    /// Brings resets to their end that were cut off.
+    FinishReset,
     /// Restarts the computer.
     Reboot,
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::install::{InstallPlan, Sealed};
 use crate::mesh::{MeshView, WireGuardKey};
 use crate::preboot::StaticNetwork;
+use crate::reset::ResetPlan;
 use crate::{Fingerprint, Name};
 
 /// The answer to a node's report.
@@ -38,6 +39,8 @@ pub enum NodeTask {
     Keys(KeyTask),
     /// Restart.
     Reboot,
+    /// Erase its state, and restart as a new machine.
+    Reset(Box<ResetPlan>),
     /// Fetch an image and write it into the slot that does not run.
     WriteImage(Box<ImageTask>),
     /// Restart into the slot with this image, once.

@@ -8,6 +8,7 @@ pub mod flash;
 pub mod install;
 pub mod layout;
 mod refusal;
+pub mod reset;
 pub mod rollout;
 
 pub use refusal::Refusal;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use meadow_model::boot::BootPolicy;
+use meadow_model::boot::{BootPolicy, LostState};
 use meadow_model::code::VerificationCode;
 use meadow_model::hardware::{Hardware, Measures};
 use meadow_model::image::ImageSpec;
@@ -270,6 +270,9 @@ pub struct ClaimRecord {
     pub ephemeral: bool,
     /// The name it would like.
     pub wanted_name: Option<Name>,
+    /// The node whose state was lost on it, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<LostState>,
 }
 
 /// What a machine brought to be let in.

@@ -6,6 +6,7 @@ mod install;
 mod keys;
 mod machine;
 mod power_cut;
+mod reset;
 mod stick;
 mod tpm_slot;
 mod update;
