@@ -13,9 +13,10 @@ use meadow_model::fingerprint::PublicKey;
 use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::node::{Node, NodeReport, NodeStatus};
+use meadow_model::reset::{ResetPlan, ResetRequest};
 use meadow_model::token::NewToken;
 use meadow_model::work::{NodeWork, ReportReply};
-use meadow_model::{Fingerprint, MacAddress, Name, Problem, Timestamp};
+use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
 use meadow_state::command::{MachineRef, Proposal};
 use meadow_state::{Applied, State};
 
@@ -123,4 +124,20 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What the console of this computer shows.
     fn self_view(&self) -> SelfView;
+
+    /// What a factory reset of this computer would erase.
+    fn plan_own_reset(&self, _request: ResetRequest) -> Answer<'_, ResetPlan> {
+        somebodys_own()
+    }
+
+    /// Carries out a factory reset of this computer, with consent for a plan, and restarts it.
+    fn reset_self(&self, _request: ResetRequest) -> Answer<'_, ResetPlan> {
+        somebodys_own()
+    }
+}
+
+/// The answer of a computer that does not run Meadow's image.
+fn somebodys_own<T: Send + 'static>() -> Answer<'static, T> {
+    let detail = "this computer runs on a system of its own, which Meadow does not change";
+    Box::pin(std::future::ready(Err(Problem::new(ProblemCode::Conflict, detail))))
 }

@@ -10,6 +10,7 @@ mod machines;
 mod nodes;
 mod operations;
 mod pxe;
+mod rescue;
 mod resource;
 mod tokens;
 
@@ -70,6 +71,11 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<dyn Backend>> {
         .routes(routes!(disks::keys))
         .routes(routes!(disks::reboot))
         .routes(routes!(disks::answer))
+        .routes(routes!(rescue::plan_reset))
+        .routes(routes!(rescue::reset))
+        .routes(routes!(rescue::leave))
+        .routes(routes!(rescue::plan_own_reset))
+        .routes(routes!(rescue::reset_self))
         .routes(routes!(images::list, images::adopt))
         .routes(routes!(images::get, images::remove))
         .routes(routes!(images::offer, images::piece))

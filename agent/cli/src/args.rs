@@ -16,11 +16,8 @@ use clap::{Parser, Subcommand};
 pub(crate) use cluster::{EventCommand, OperationCommand, StatusArgs};
 pub(crate) use common::{Connection, LsArgs, OutputArgs, Risk, WaitArgs};
 pub(crate) use image::{AddArgs, CourseArgs, ImageCommand, RemoveImageArgs, RollbackArgs, RolloutArgs};
-pub(crate) use machine::{
-    ApproveArgs, ApproveConsentArgs, ApproveInstallArgs, ArmArgs, BootArgs, MachineCommand, RejectArgs,
-};
-pub(crate) use node::{
-    InstallArgs, InstallTarget, KeyChangeArgs, KeysCommand, NodeCommand, RebootArgs, RemoveArgs, UnlockArgs,
+pub(crate) use machine::{ApproveArgs, ApproveConsentArgs, ApproveInstallArgs, ArmArgs, BootArgs, MachineCommand, RejectArgs};
+pub(crate) use node::{InstallArgs, InstallTarget, KeyChangeArgs, KeysCommand, NodeCommand, RebootArgs, RemoveArgs, ResetArgs, UnlockArgs,
 };
 pub(crate) use other::{CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
 pub(crate) use pxe::{PxeCommand, PxeEventsArgs};

@@ -13,6 +13,7 @@ mod node;
 mod other;
 mod passphrase;
 mod pxe;
+mod reset;
 mod seed;
 mod seed_file;
 mod token;

@@ -10,6 +10,7 @@ mod machine;
 mod node;
 mod operation;
 mod problem;
+mod reset;
 mod seed;
 mod token;
 

@@ -14,6 +14,7 @@ use meadow_model::install::{InstallPlan, InstallRequest, Sealed};
 use meadow_model::machine::Machine;
 use meadow_model::node::{Node, NodeReport};
 use meadow_model::operation::Operation;
+use meadow_model::reset::{ResetPlan, ResetRequest};
 use meadow_model::resource::List;
 use meadow_model::token::{NewToken, Token, TokenRequest};
 use meadow_model::work::{KeyTask, ReportReply};
@@ -185,6 +186,46 @@ impl Client {
     /// [`ClientError`].
     pub async fn reboot(&self, name: &Name) -> Result<Operation, ClientError> {
         self.call(Call::new(Method::POST, format!("/v1/nodes/{name}/reboot"))).await
+    }
+
+    /// What a factory reset of a node would erase.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn plan_reset(&self, name: &Name, request: &ResetRequest) -> Result<ResetPlan, ClientError> {
+        self.post(&format!("/v1/nodes/{name}/reset/plan"), request, None).await
+    }
+
+    /// Resets a node, with consent for a plan.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reset(&self, name: &Name, request: &ResetRequest) -> Result<Operation, ClientError> {
+        self.post(&format!("/v1/nodes/{name}/reset"), request, None).await
+    }
+
+    /// Says that this node has erased itself.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn leave(&self, name: &Name) -> Result<(), ClientError> {
+        self.call_empty(Call::new(Method::POST, format!("/v1/nodes/{name}/leave"))).await
+    }
+
+    /// What a factory reset of the agent's own computer would erase.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn plan_own_reset(&self, request: &ResetRequest) -> Result<ResetPlan, ClientError> {
+        self.post("/v1/self/reset/plan", request, None).await
+    }
+
+    /// Resets the agent's own computer, with consent for a plan.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reset_self(&self, request: &ResetRequest) -> Result<ResetPlan, ClientError> {
+        self.post("/v1/self/reset", request, None).await
     }
 
     /// The sealed secret that a node answered an operation with.

@@ -19,7 +19,7 @@ const MAX_WORK: usize = 1000;
 /// Answers that wait to be fetched; a further one pushes out the oldest.
 const MAX_ANSWERS: usize = 100;
 /// Actions whose work a node does.
-const ACTIONS: [&str; 6] = [INSTALL, KEYS, REBOOT, WRITE_IMAGE, TRY_IMAGE, BLESS_IMAGE];
+const ACTIONS: [&str; 7] = [INSTALL, KEYS, REBOOT, RESET, WRITE_IMAGE, TRY_IMAGE, BLESS_IMAGE];
 
 /// The action of an installation.
 pub const INSTALL: &str = "install";
@@ -27,6 +27,8 @@ pub const INSTALL: &str = "install";
 pub const KEYS: &str = "keys";
 /// The action of a restart.
 pub const REBOOT: &str = "reboot";
+/// The action of a factory reset.
+pub const RESET: &str = "reset";
 
 /// The action of writing an image into the slot that does not run.
 pub const WRITE_IMAGE: &str = "write-image";

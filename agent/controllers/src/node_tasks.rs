@@ -4,12 +4,14 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use meadow_host::wireguard::PrivateKey;
 use meadow_model::install::{DiskRequest, InstallMode, InstallWork, Sealed};
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::NodeDisks;
 use meadow_model::preboot::StaticNetwork;
+use meadow_model::reset::ResetPlan;
 use meadow_model::work::{ImageTask, InstallTask, KeyTask, NodeTask, WorkEnd, answer_purpose, passphrase_purpose};
 use meadow_model::{Name, Secret};
 use meadow_pki::sealed;
@@ -21,6 +23,9 @@ use crate::image_fetch::ImageFetcher;
 use crate::image_source::ImageSource;
 use crate::stick_image::StickImage;
 use crate::work::{Note, Worker};
+
+/// How long a node that was reset waits until the cluster has heard of it.
+const UNHEARD: Duration = Duration::from_secs(60);
 
 /// What the work of this node needs.
 pub struct NodeTasks {
@@ -54,6 +59,7 @@ impl Worker for NodeTasks {
                 NodeTask::Install(task) => self.install(*task, &note).await,
                 NodeTask::Keys(task) => self.change_keys(task, &note).await,
                 NodeTask::Reboot => Ok(None),
+                NodeTask::Reset(plan) => self.reset(plan, &note).await,
                 NodeTask::WriteImage(task) => self.write_image(&task, &note).await,
                 NodeTask::TryImage { digest } => self.try_image(&digest, &note).await,
                 NodeTask::BlessImage => self.ask(&DiskRequest::Bless, &note).await.map(|_| None).map_err(Into::into),
@@ -94,6 +100,17 @@ impl NodeTasks {
         let done = self.ask(&DiskRequest::Install(Box::new(work)), note).await;
         self.images.forget()?;
         self.answered(done?, Some(&task.reply_to))
+    }
+
+    /// Whether or not the cluster hears of it, a node without a state does not go on for long.
+    async fn reset(self: &Arc<Self>, plan: Box<ResetPlan>, note: &Note) -> Done {
+        self.ask(&DiskRequest::Reset(plan), note).await?;
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(UNHEARD).await;
+            this.restart().await;
+        });
+        Ok(None)
     }
 
     async fn write_image(&self, task: &ImageTask, note: &Note) -> Done {

@@ -15,15 +15,19 @@ use meadow_model::fingerprint::PublicKey;
 use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::node::{Node, NodeReport, NodeStatus};
+use meadow_model::reset::{ResetPlan, ResetRequest};
 use meadow_model::token::NewToken;
 use meadow_model::work::{NodeWork, ReportReply};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
 use meadow_state::command::Proposal;
 use meadow_state::{Applied, State};
 
+use crate::own_computer::OwnComputer;
+
 /// Knows only itself; everything of the cluster is asked at a voter.
 pub(crate) struct Onlooker {
     pub(crate) status: SelfStatus,
+    pub(crate) this: OwnComputer,
 }
 
 fn elsewhere() -> Problem {
@@ -123,5 +127,13 @@ impl Backend for Onlooker {
 
     fn self_view(&self) -> SelfView {
         self.status.view()
+    }
+
+    fn plan_own_reset(&self, request: ResetRequest) -> Answer<'_, ResetPlan> {
+        Box::pin(async move { self.this.plan_reset(&request).await })
+    }
+
+    fn reset_self(&self, request: ResetRequest) -> Answer<'_, ResetPlan> {
+        Box::pin(async move { self.this.reset(&request).await })
     }
 }

@@ -26,7 +26,7 @@ use meadow_controllers::work::Work;
 use meadow_enroll::JoinToken;
 use meadow_host::files;
 use meadow_host::hosts;
-use meadow_model::boot::{BootCluster, BootConfig, BootReport};
+use meadow_model::boot::{BootCluster, BootConfig, BootReport, LostState};
 use meadow_model::console::SelfState;
 use meadow_model::hardware::Measures;
 use meadow_model::mesh::MeshView;
@@ -37,6 +37,7 @@ use tracing::{info, warn};
 
 use crate::listener::serve_local;
 use crate::local::Onlooker;
+use crate::own_computer::OwnComputer;
 use crate::{disk_watch, image_share, stick};
 
 /// What a person does whose computer belongs nowhere.
@@ -66,12 +67,14 @@ struct Invitation {
 
 /// Enrols where that has not happened yet, and then keeps the computer a node.
 pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()> {
-    let router = meadow_api::router(Arc::new(Onlooker { status: status.clone() }));
+    let this = OwnComputer { paths: paths.clone(), status: status.clone() };
+    let router = meadow_api::router(Arc::new(Onlooker { status: status.clone(), this: this.clone() }));
     let socket = paths.socket();
     let local = async { serve_local(&socket, router).await };
     let role = async {
         let settings = Settings::load(&paths.settings())?;
         let mut measures = None;
+        tell_lost_state(paths, status);
         sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("systemd was not told")?;
         loop {
             let membership = belong(paths, status, &mut measures).await?;
@@ -81,6 +84,15 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
     tokio::select! {
         ended = local => ended,
         ended = role => ended,
+        () = this.finish_reset() => anyhow::bail!("nobody looks for resets any more"),
+    }
+}
+
+/// A person at the console is told what this computer was; so is the cluster, by its claim.
+fn tell_lost_state(paths: &Paths, status: &SelfStatus) {
+    if let Ok(Some(BootReport { lost: Some(lost), .. })) = stored::load(&paths.boot_report()) {
+        let LostState { node, cluster, why, .. } = lost;
+        status.event(format!("this computer was {node} of the cluster {cluster}, whose state is lost: {why}"));
     }
 }
 
@@ -342,6 +354,7 @@ async fn serve_as_node(
         known: disks.clone(),
         turn: tokio::sync::Mutex::default(),
     };
+    let work = Work::new(Arc::new(tasks));
     let reporter = Reporter {
         ca,
         identity: identity()?,
@@ -349,7 +362,7 @@ async fn serve_as_node(
         views: views.clone(),
         peers: peers.subscribe(),
         disks: disks.subscribe(),
-        work: Work::new(Arc::new(tasks)),
+        work: work.clone(),
         status: status.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
@@ -362,6 +375,10 @@ async fn serve_as_node(
         ended = keep_membership(paths, membership, views.subscribe()) => return ended,
         removed = reporter.run() => removed,
     };
+    if work.restart_if_ended().await {
+        status.set(SelfState::Rejected, "this node was reset; it restarts as a new machine");
+        return std::future::pending().await;
+    }
     leave(paths, settings).await?;
     status.set(SelfState::Rejected, format!("{removed}; to enrol again reboot the machine, or run `meadow join`"));
     Ok(())

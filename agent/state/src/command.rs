@@ -187,6 +187,11 @@ pub enum Command {
         /// Refused where the resource has another revision by now.
         if_match: Option<u64>,
     },
+    /// A node has erased itself: it is taken out, and its computer is a new machine.
+    NodeReset {
+        /// Which node.
+        node: Name,
+    },
 }
 
 /// How an operation ended.
@@ -312,6 +317,7 @@ impl Command {
             Self::StartRollout { .. } => "start-rollout",
             Self::EndRollout { .. } => "end-rollout",
             Self::RemoveNode { .. } => "remove-node",
+            Self::NodeReset { .. } => "node-reset",
         }
     }
 }

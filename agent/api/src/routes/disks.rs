@@ -125,7 +125,7 @@ pub(super) async fn answer(State(backend): Context, Subject(name): Subject) -> R
 }
 
 /// A node that takes work: it reports, and its disks are Meadow's to change.
-fn ready(backend: &dyn Backend, name: &Name) -> Reply<Node> {
+pub(super) fn ready(backend: &dyn Backend, name: &Name) -> Reply<Node> {
     let node = judged(backend, find(&*backend.state()?, name)?);
     if node.spec.voter {
         let detail = format!("{name} runs on a system of its own, which Meadow does not change");
@@ -149,7 +149,7 @@ fn refused(refusal: Refusal) -> Failure {
     Failure::new(ProblemCode::InstallRefused, refusal.to_string())
 }
 
-async fn give(
+pub(super) async fn give(
     backend: &dyn Backend,
     caller: &Caller,
     headers: &HeaderMap,

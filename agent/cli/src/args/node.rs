@@ -27,6 +27,8 @@ pub(crate) enum NodeCommand {
     Keys(KeysCommand),
     /// Restart a node.
     Reboot(RebootArgs),
+    /// Erase a node's state for good; its computer comes back as a new machine. Shows what would be lost and asks.
+    Reset(ResetArgs),
     /// Take a node out of the cluster: its key is refused from then on.
     Remove(RemoveArgs),
 }
@@ -37,6 +39,28 @@ pub(crate) struct RemoveArgs {
     pub(crate) name: Name,
     #[command(flatten)]
     pub(crate) risk: Risk,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ResetArgs {
+    /// Name of the node.
+    #[arg(required_unless_present = "here")]
+    pub(crate) name: Option<Name>,
+    /// This very computer, through its own agent; its cluster need not be reachable.
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) here: bool,
+    /// Serial number of a further disk to wipe; may be given several times. All others are left alone.
+    #[arg(long, value_name = "SERIAL")]
+    pub(crate) disk: Vec<String>,
+    /// Only show what would be erased.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) risk: Risk,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

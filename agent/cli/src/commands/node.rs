@@ -1,6 +1,6 @@
 //! `meadow node`.
 
-use super::{Context, confirm_risk, disks, install};
+use super::{Context, confirm_risk, disks, install, reset};
 use crate::args::{LsArgs, NodeCommand, RemoveArgs};
 use crate::output::{print_changed, print_list, print_one, say};
 use crate::reference;
@@ -14,6 +14,7 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> anyhow::Resu
         NodeCommand::Install(args) => install::run(context, &args).await,
         NodeCommand::Keys(command) => disks::keys(context, command).await,
         NodeCommand::Reboot(args) => disks::reboot(context, &args).await,
+        NodeCommand::Reset(args) => reset::run(context, &args).await,
         NodeCommand::Remove(args) => remove(context, &args).await,
     }
 }

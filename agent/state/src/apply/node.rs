@@ -106,6 +106,21 @@ impl Transaction {
         self.abandon_work_of(name);
     }
 
+    /// A node has erased its state: its key is refused, and its computer is a new machine, which is booted when it asks.
+    pub(super) fn forget_reset_node(&mut self, name: &Name) {
+        let Some(node) = self.state.nodes.get(name).cloned() else { return };
+        let computers = self.machines_of(name);
+        self.retire(&node);
+        for computer in computers {
+            let mut machine = self.new_machine(&computer.metadata.name, computer.status.mac);
+            machine.spec.boot = BootPolicy::Image;
+            machine.spec.plain_pxe = computer.spec.plain_pxe;
+            self.put_machine(machine);
+        }
+        let message = format!("{name} was reset and is no node any more; its computer comes back as a new machine");
+        self.info("node-reset", Kind::Node, name, message);
+    }
+
     /// The machines that became this node.
     fn machines_of(&self, node: &Name) -> Vec<Machine> {
         let became = |decision: &Decision| matches!(decision, Decision::Approved { node: n, .. } if n == node);

@@ -10,6 +10,8 @@ use crate::limits::{MAX_OPERATIONS, MAX_REASON, MAX_STEPS, MAX_TEXT};
 
 /// The action of the operation that lasts from an approval to the node's first report.
 pub(crate) const ENROL: &str = "enrol";
+/// The action of a factory reset; once a node says that it has erased itself, it is none any more.
+pub(crate) const RESET: &str = "reset";
 
 impl Transaction {
     /// Starts an operation that nobody else runs on this target.
@@ -59,7 +61,12 @@ impl Transaction {
             };
             operation.status.ended = Some(self.at);
         }
+        let was_reset = operation.spec.action == RESET && operation.status.state == OperationState::Succeeded;
+        let target = operation.spec.target.clone();
         self.put_operation(operation);
+        if was_reset {
+            self.forget_reset_node(&target);
+        }
         Ok(Outcome::Done)
     }
 
