@@ -15,7 +15,7 @@ use meadow_model::install::Sealed;
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::reset::{ResetPlan, ResetRequest};
 use meadow_model::token::NewToken;
-use meadow_model::work::{NodeWork, ReportReply};
+use meadow_model::work::{NodeWork, ReportReply, StickUpdate, SupportTask};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
 use meadow_state::command::{MachineRef, Proposal};
 use meadow_state::{Applied, State};
@@ -132,6 +132,16 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Carries out a factory reset of this computer, with consent for a plan, and restarts it.
     fn reset_self(&self, _request: ResetRequest) -> Answer<'_, ResetPlan> {
+        somebodys_own()
+    }
+
+    /// Updates this computer from a stick and restarts it; what was done.
+    fn update_self(&self, _update: StickUpdate) -> Answer<'_, String> {
+        somebodys_own()
+    }
+
+    /// Writes a support bundle onto a stick; what was done.
+    fn support_self(&self, _task: SupportTask) -> Answer<'_, String> {
         somebodys_own()
     }
 }

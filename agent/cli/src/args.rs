@@ -9,6 +9,7 @@ mod other;
 mod pxe;
 mod setup;
 mod stick;
+mod support;
 mod token;
 
 use clap::{Parser, Subcommand};
@@ -16,13 +17,18 @@ use clap::{Parser, Subcommand};
 pub(crate) use cluster::{EventCommand, OperationCommand, StatusArgs};
 pub(crate) use common::{Connection, LsArgs, OutputArgs, Risk, WaitArgs};
 pub(crate) use image::{AddArgs, CourseArgs, ImageCommand, RemoveImageArgs, RollbackArgs, RolloutArgs};
-pub(crate) use machine::{ApproveArgs, ApproveConsentArgs, ApproveInstallArgs, ArmArgs, BootArgs, MachineCommand, RejectArgs};
-pub(crate) use node::{InstallArgs, InstallTarget, KeyChangeArgs, KeysCommand, NodeCommand, RebootArgs, RemoveArgs, ResetArgs, UnlockArgs,
+pub(crate) use machine::{
+    ApproveArgs, ApproveConsentArgs, ApproveInstallArgs, ArmArgs, BootArgs, MachineCommand, RejectArgs,
+};
+pub(crate) use node::{
+    InstallArgs, InstallTarget, KeyChangeArgs, KeysCommand, NodeCommand, RebootArgs, ReinstallArgs, RemoveArgs, ResetArgs,
+    UnlockArgs, UpdateArgs,
 };
 pub(crate) use other::{CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
 pub(crate) use pxe::{PxeCommand, PxeEventsArgs};
 pub(crate) use setup::{InitArgs, JoinArgs};
 pub(crate) use stick::{ActionKind, FlashArgs, SeedArgs, SeedOptions, StickCommand};
+pub(crate) use support::{BundleArgs, SupportCommand};
 pub(crate) use token::{CreateTokenArgs, RevokeArgs, TokenCommand};
 
 /// Meadow turns unequal, cheap machines into one platform.
@@ -66,6 +72,9 @@ pub(crate) enum Command {
     /// The server that boots machines over the network.
     #[command(subcommand)]
     Pxe(PxeCommand),
+    /// What somebody who helps has to know of a computer.
+    #[command(subcommand)]
+    Support(SupportCommand),
     /// Work that takes a while, and its history.
     #[command(subcommand, visible_alias = "operations")]
     Operation(OperationCommand),
@@ -92,7 +101,7 @@ mod tests {
     use crate::output::Format;
 
     /// Commands that give out no resources.
-    const WITHOUT_OUTPUT: &[&str] = &["init", "join", "unlock", "image flash", "completion", "man"];
+    const WITHOUT_OUTPUT: &[&str] = &["init", "join", "unlock", "image flash", "support bundle", "completion", "man"];
 
     fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
         for sub in command.get_subcommands() {

@@ -11,6 +11,7 @@ mod node;
 mod operation;
 mod problem;
 mod reset;
+mod said;
 mod seed;
 mod token;
 

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use meadow_model::Name;
 use meadow_model::install::Sealed;
 use meadow_model::operation::{Operation, OperationState};
-use meadow_model::work::{NodeWork, WorkEnd, WorkReport};
+use meadow_model::work::{NodeTask, NodeWork, WorkEnd, WorkReport};
 use meadow_model::{Kind, Problem, ProblemCode};
 use meadow_state::State;
 use meadow_state::command::{Command, OperationEnd};
@@ -19,7 +19,7 @@ const MAX_WORK: usize = 1000;
 /// Answers that wait to be fetched; a further one pushes out the oldest.
 const MAX_ANSWERS: usize = 100;
 /// Actions whose work a node does.
-const ACTIONS: [&str; 7] = [INSTALL, KEYS, REBOOT, RESET, WRITE_IMAGE, TRY_IMAGE, BLESS_IMAGE];
+const ACTIONS: [&str; 10] = [INSTALL, KEYS, REBOOT, RESET, REINSTALL, UPDATE, SUPPORT, WRITE_IMAGE, TRY_IMAGE, BLESS_IMAGE];
 
 /// The action of an installation.
 pub const INSTALL: &str = "install";
@@ -29,6 +29,12 @@ pub const KEYS: &str = "keys";
 pub const REBOOT: &str = "reboot";
 /// The action of a factory reset.
 pub const RESET: &str = "reset";
+/// The action of a reinstallation from the network.
+pub const REINSTALL: &str = "reinstall";
+/// The action of an update from a stick.
+pub const UPDATE: &str = "update";
+/// The action of writing a support bundle.
+pub const SUPPORT: &str = "support";
 
 /// The action of writing an image into the slot that does not run.
 pub const WRITE_IMAGE: &str = "write-image";
@@ -99,6 +105,11 @@ impl Mailbox {
         let name = &operation.metadata.name;
         let Some(report) = reports.iter().find(|report| report.operation == *name) else {
             let waits = self.work_for(node).iter().any(|work| work.operation == *name);
+            if !waits && operation.spec.action == REINSTALL {
+                // A person may take long to start the node over the network, and there is no secret in it: given again.
+                let given = self.give(node, NodeWork { operation: name.clone(), task: NodeTask::Reinstall });
+                return given.err().map(|problem| note(name, &problem.detail, None));
+            }
             let why = "the agent that kept this work restarted before the node took it; ask for it again".to_owned();
             let lost = || note(name, LOST, Some(OperationEnd::Failed { why }));
             return (!waits).then(lost);

@@ -133,8 +133,8 @@ impl Entry {
     fn of(work: &NodeWork) -> Self {
         let restart = match &work.task {
             NodeTask::Install(task) => task.reboot,
-            NodeTask::Reboot | NodeTask::Reset(_) | NodeTask::TryImage { .. } => true,
-            NodeTask::Keys(_) | NodeTask::WriteImage(_) | NodeTask::BlessImage => false,
+            NodeTask::Reboot | NodeTask::Reinstall | NodeTask::Reset(_) | NodeTask::TryImage { .. } | NodeTask::UpdateFromStick(_) => true,
+            NodeTask::Keys(_) | NodeTask::WriteImage(_) | NodeTask::BlessImage | NodeTask::Support(_) => false,
         };
         let report = WorkReport {
             operation: work.operation.clone(),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use meadow_luks::Volume;
 use meadow_model::hardware::Disk;
+use meadow_model::image::SlotImage;
 use meadow_model::install::{BootSlot, InstallMode, InstalledDisk, Partition};
 use meadow_model::preboot::{HostKey, Preboot};
 use meadow_plan::layout;
@@ -40,6 +41,11 @@ impl OwnDisk {
         Ok(machine.partition_node(&self.disk.name, partition))
     }
 
+    /// One of its partitions, as its table has it.
+    pub(crate) fn partition(&self, name: &str) -> Option<&Partition> {
+        self.partitions.iter().find(|partition| partition.name == name)
+    }
+
     /// Opens the header of its state, the very volume that the record names.
     pub(crate) fn volume(&self, machine: &dyn Machine) -> Result<Volume, DiskError> {
         let volume = Volume::open(&self.node(machine, layout::STATE)?)?;
@@ -54,16 +60,25 @@ impl OwnDisk {
         report.slot.filter(|_| here)
     }
 
+    fn look_at_system(&self, machine: &dyn Machine) -> Result<(Vec<SlotImage>, GrubEnv), DiskError> {
+        let esp = Esp::open_to_read(&self.node(machine, layout::ESP)?)?;
+        let mut slots = Vec::new();
+        for slot in [BootSlot::A, BootSlot::B] {
+            slots.extend(slot::image(&esp, slot)?);
+        }
+        Ok((slots, slot::grubenv(&esp)?))
+    }
+
     pub(crate) fn describe(&self, machine: &dyn Machine) -> Result<InstalledDisk, DiskError> {
         let mode = if self.record.installed { InstallMode::System } else { InstallMode::StateOnly };
         let running = self.running(machine);
         let (mut slots, mut environment) = (Vec::new(), None);
         if mode == InstallMode::System {
-            let esp = Esp::open_to_read(&self.node(machine, layout::ESP)?)?;
-            for slot in [BootSlot::A, BootSlot::B] {
-                slots.extend(slot::image(&esp, slot)?);
+            match self.look_at_system(machine) {
+                Ok((found, env)) => (slots, environment) = (found, Some(env)),
+                // A node whose system is damaged is a node all the same, and has to tell so to be helped.
+                Err(error) => tracing::warn!(%error, "the system on this node's disk cannot be read"),
             }
-            environment = Some(slot::grubenv(&esp)?);
         }
         let gave_up =
             |env: &GrubEnv| env.attempted.filter(|slot| env.tried.is_none() && running.is_some_and(|r| r != *slot));

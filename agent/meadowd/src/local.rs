@@ -17,7 +17,7 @@ use meadow_model::install::Sealed;
 use meadow_model::node::{Node, NodeReport, NodeStatus};
 use meadow_model::reset::{ResetPlan, ResetRequest};
 use meadow_model::token::NewToken;
-use meadow_model::work::{NodeWork, ReportReply};
+use meadow_model::work::{NodeWork, ReportReply, StickUpdate, SupportTask};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
 use meadow_state::command::Proposal;
 use meadow_state::{Applied, State};
@@ -135,5 +135,13 @@ impl Backend for Onlooker {
 
     fn reset_self(&self, request: ResetRequest) -> Answer<'_, ResetPlan> {
         Box::pin(async move { self.this.reset(&request).await })
+    }
+
+    fn update_self(&self, update: StickUpdate) -> Answer<'_, String> {
+        Box::pin(async move { self.this.update(&update).await })
+    }
+
+    fn support_self(&self, task: SupportTask) -> Answer<'_, String> {
+        Box::pin(async move { self.this.support(&task).await })
     }
 }

@@ -20,13 +20,12 @@ use meadow_controllers::paths::Paths;
 use meadow_controllers::report::Reporter;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::settings::Settings;
-use meadow_controllers::stick_image::StickImage;
 use meadow_controllers::stored;
 use meadow_controllers::work::Work;
 use meadow_enroll::JoinToken;
 use meadow_host::files;
 use meadow_host::hosts;
-use meadow_model::boot::{BootCluster, BootConfig, BootReport, LostState};
+use meadow_model::boot::{BootCluster, BootConfig, BootReport, LostState, RootFrom};
 use meadow_model::console::SelfState;
 use meadow_model::hardware::Measures;
 use meadow_model::mesh::MeshView;
@@ -78,7 +77,7 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
         sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("systemd was not told")?;
         loop {
             let membership = belong(paths, status, &mut measures).await?;
-            serve_as_node(paths, status, &settings, membership).await?;
+            serve_as_node(&this, &settings, membership).await?;
         }
     };
     tokio::select! {
@@ -296,12 +295,8 @@ fn own_name(invitation: &Invitation) -> Option<Name> {
 }
 
 /// Keeps the mesh up and reports, until the node is removed from its cluster.
-async fn serve_as_node(
-    paths: &Paths,
-    status: &SelfStatus,
-    settings: &Settings,
-    membership: Membership,
-) -> anyhow::Result<()> {
+async fn serve_as_node(this: &OwnComputer, settings: &Settings, membership: Membership) -> anyhow::Result<()> {
+    let OwnComputer { paths, status } = this;
     let keys = Keys::load_or_make(&paths.state())?;
     status.update(|view| {
         view.name = Some(membership.node.clone());
@@ -343,12 +338,11 @@ async fn serve_as_node(
             build_key: paths.build_key(),
             release_key: membership.release_key.clone(),
         },
-        stick: StickImage {
-            booted: stick::booted(paths),
-            disks: helper.clone(),
-            build_key: paths.build_key(),
-            folder: paths.stick_image(),
-        },
+        stick: this.stick_image(),
+        carried: this.carried_image(),
+        booted_over_network: booted_over_network(paths),
+        bundles: this.bundles(),
+        status: status.clone(),
         network,
         state_dir: paths.state_dir(),
         known: disks.clone(),
@@ -366,10 +360,14 @@ async fn serve_as_node(
         status: status.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
+    let carried = this.carried_image();
     let removed = tokio::select! {
         () = mesh.run(views.subscribe(), peers) => anyhow::bail!("the mesh ended"),
         () = image_share::run(ImageStore::new(paths.images()).whole_images(), views.subscribe()) => {
             anyhow::bail!("images are not handed out any more")
+        }
+        () = carried.watch(status, disks.subscribe()) => {
+            anyhow::bail!("nobody looks after the image from a stick any more")
         }
         () = disk_watch::run(paths, &helper, &disks) => anyhow::bail!("nobody looks at the disks any more"),
         ended = keep_membership(paths, membership, views.subscribe()) => return ended,
@@ -382,6 +380,11 @@ async fn serve_as_node(
     leave(paths, settings).await?;
     status.set(SelfState::Rejected, format!("{removed}; to enrol again reboot the machine, or run `meadow join`"));
     Ok(())
+}
+
+fn booted_over_network(paths: &Paths) -> bool {
+    let report = stored::load::<BootReport>(&paths.boot_report());
+    matches!(report, Ok(Some(report)) if report.root_from == RootFrom::Network)
 }
 
 /// Where the image may be had: from the server that booted this computer, else from where the API is.

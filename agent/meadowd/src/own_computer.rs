@@ -3,19 +3,26 @@
 use std::time::Duration;
 
 use meadow_client::Client;
+use meadow_controllers::carried_image::CarriedImage;
 use meadow_controllers::disk_helper::DiskHelper;
 use meadow_controllers::keys::Keys;
 use meadow_controllers::membership::Membership;
 use meadow_controllers::paths::Paths;
 use meadow_controllers::self_status::SelfStatus;
+use meadow_controllers::stick_image::StickImage;
 use meadow_controllers::stored;
+use meadow_controllers::support::SupportBundles;
 use meadow_host::files;
 use meadow_model::boot::BootReport;
+use meadow_model::console::SelfState;
 use meadow_model::install::DiskRequest;
 use meadow_model::reset::{ResetPlan, ResetRequest};
+use meadow_model::work::{StickUpdate, SupportTask};
 use meadow_model::{Name, Problem, ProblemCode};
 use meadow_pki::{CaPin, Identity};
 use tracing::{info, warn};
+
+use crate::stick;
 
 /// For the cluster to hear that this node is gone; a reset is not kept waiting by a cluster that cannot be reached.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -80,6 +87,48 @@ impl OwnComputer {
                 )),
             }
         }
+        self.restart();
+        Ok(plan)
+    }
+
+    /// Writes the image of a stick and restarts into it once.
+    pub(crate) async fn update(&self, update: &StickUpdate) -> Result<String, Problem> {
+        let ready = self.status.view().state == SelfState::Ready;
+        let written = self.carried_image().write(update, ready, |_, _| {}).await;
+        written.map_err(|error| Problem::new(ProblemCode::Conflict, error.to_string()))?;
+        self.restart();
+        Ok("the image is written; pull the stick, this computer restarts into it now".to_owned())
+    }
+
+    /// Writes a support bundle onto a stick.
+    pub(crate) async fn support(&self, task: &SupportTask) -> Result<String, Problem> {
+        let name = self.name()?.to_string();
+        let saved = self.bundles().save(&name, &task.stick, self.status.view(), |_, _| {}).await;
+        let file = saved.map_err(|error| Problem::new(ProblemCode::Conflict, error.to_string()))?;
+        Ok(format!("{file} is on the stick; it is safe to pull"))
+    }
+
+    /// Images that a person carries here.
+    pub(crate) fn carried_image(&self) -> CarriedImage {
+        CarriedImage { stick: self.stick_image(), disks: self.helper(), note: self.paths.carried_image() }
+    }
+
+    /// Support bundles.
+    pub(crate) fn bundles(&self) -> SupportBundles {
+        SupportBundles { paths: self.paths.clone(), disks: self.helper() }
+    }
+
+    /// The images of sticks.
+    pub(crate) fn stick_image(&self) -> StickImage {
+        StickImage {
+            booted: stick::booted(&self.paths),
+            disks: self.helper(),
+            build_key: self.paths.build_key(),
+            folder: self.paths.stick_image(),
+        }
+    }
+
+    fn restart(&self) {
         let helper = self.helper();
         tokio::spawn(async move {
             tokio::time::sleep(BREATH).await;
@@ -87,7 +136,6 @@ impl OwnComputer {
                 warn!("this computer does not restart: {error}");
             }
         });
-        Ok(plan)
     }
 
     fn farewell(&self) -> Option<(Client, Name)> {

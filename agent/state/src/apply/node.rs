@@ -69,14 +69,15 @@ impl Transaction {
         node.spec.ephemeral = !durable;
         self.put_node(node);
         if became {
-            self.leave_to_its_disk(name);
+            self.set_boot_of(name, BootPolicy::LocalDisk);
         }
         Ok(Outcome::Done)
     }
 
-    fn leave_to_its_disk(&mut self, node: &Name) {
+    /// What the boot server tells the computer of a node.
+    pub(super) fn set_boot_of(&mut self, node: &Name, policy: BootPolicy) {
         for mut machine in self.machines_of(node) {
-            machine.spec.boot = BootPolicy::LocalDisk;
+            machine.spec.boot = policy;
             self.put_machine(machine);
         }
     }
