@@ -19,7 +19,8 @@ const MAX_WORK: usize = 1000;
 /// Answers that wait to be fetched; a further one pushes out the oldest.
 const MAX_ANSWERS: usize = 100;
 /// Actions whose work a node does.
-const ACTIONS: [&str; 10] = [INSTALL, KEYS, REBOOT, RESET, REINSTALL, UPDATE, SUPPORT, WRITE_IMAGE, TRY_IMAGE, BLESS_IMAGE];
+const ACTIONS: [&str; 10] =
+    [INSTALL, KEYS, REBOOT, RESET, REINSTALL, UPDATE, SUPPORT, WRITE_IMAGE, TRY_IMAGE, BLESS_IMAGE];
 
 /// The action of an installation.
 pub const INSTALL: &str = "install";

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meadow_host::wireguard::PrivateKey;
+use meadow_model::console::SelfState;
 use meadow_model::install::{DiskRequest, InstallMode, InstallWork, Sealed};
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::NodeDisks;
 use meadow_model::preboot::StaticNetwork;
 use meadow_model::reset::ResetPlan;
-use meadow_model::console::SelfState;
 use meadow_model::work::{
     ImageTask, InstallTask, KeyTask, NodeTask, StickUpdate, SupportTask, WorkEnd, answer_purpose, passphrase_purpose,
 };
@@ -71,7 +71,10 @@ impl Worker for NodeTasks {
             if task == NodeTask::Reinstall && !self.booted_over_network {
                 // Only a system that does not run can be written anew. Whether a restart would bring this node to the
                 // network, only its firmware knows: a person starts it, and other work goes on until then.
-                note.step("waits for a start over the network: restart it, with the network first in its firmware", None);
+                note.step(
+                    "waits for a start over the network: restart it, with the network first in its firmware",
+                    None,
+                );
                 return std::future::pending().await;
             }
             let _turn = self.turn.lock().await;
@@ -153,8 +156,7 @@ impl NodeTasks {
     async fn support(&self, task: &SupportTask, note: &Note) -> Done {
         note.step("gathers what somebody who helps has to know", None);
         let name = self.node.to_string();
-        let saved = self.bundles.save(&name, &task.stick, self.status.view(), |step, percent| note.step(step, percent));
-        note.step(&format!("{} is on the stick; it is safe to pull", saved.await?), None);
+        self.bundles.save(&name, &task.stick, self.status.view(), |step, percent| note.step(step, percent)).await?;
         Ok(None)
     }
 

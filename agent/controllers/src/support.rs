@@ -93,3 +93,58 @@ pub fn json(value: &impl Serialize) -> Vec<u8> {
 fn text(text: &str) -> Vec<u8> {
     format!("{text}\n").into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::BASE64;
+    use meadow_enroll::{JoinToken, Ticket};
+    use meadow_model::{Fingerprint, Name};
+
+    use super::*;
+    use crate::keys::Keys;
+
+    #[test]
+    fn no_secret_of_a_node_is_in_its_bundle() {
+        let root = tempfile::tempdir().expect("a folder");
+        let paths = Paths::below(root.path());
+        for folder in [paths.state_dir(), paths.run_dir()] {
+            files::make_folder(&folder, Access::Private).expect("made");
+        }
+        let keys = Keys::load_or_make(&paths.state()).expect("keys");
+        let pem = String::clone(keys.identity.key_pem().expose());
+        let token = JoinToken::from_random(Name::new("t-1").expect("valid"), Fingerprint([1; 32]), [2; 20]).text();
+        let ticket = Ticket::from_random([3; 20]);
+        let write = |path, text: String| files::replace(path, text.as_bytes(), Access::Private).expect("written");
+        write(&paths.join_request(), format!("{{\"token\": \"{}\"}}", token.expose()));
+        write(&paths.seed(), format!("{{\"token\":\"{}\"}}", token.expose()));
+        write(&paths.boot_config(), format!("{{\"ticket\": \"{}\", \"version\": 1}}", ticket.text().expose()));
+
+        let wireguard = *keys.wireguard.expose();
+        let secrets = [
+            pem.lines().nth(1).expect("a body").to_owned(),
+            BASE64.encode(&wireguard),
+            data_encoding::HEXLOWER.encode(&wireguard),
+            token.expose().clone(),
+            ticket.text().expose().clone(),
+        ];
+        // As if a program had written all of them into its log.
+        let log = entry("journal/careless.txt", [pem, secrets.join("\n")].join("\n").into_bytes());
+        let bundle = bundle(&paths, vec![log, entry("agent/self.json", json(&"public"))]);
+        for found in bundle.entries() {
+            let text = String::from_utf8_lossy(&found.bytes);
+            for secret in &secrets {
+                assert!(!text.contains(secret.as_str()), "{} holds a secret", found.name);
+            }
+            assert!(!found.bytes.windows(32).any(|bytes| bytes == wireguard), "{} holds the mesh key", found.name);
+        }
+        let named = |name: &str| bundle.entries().iter().find(|entry| entry.name == name).expect("there").bytes.clone();
+        assert_eq!(named("agent/self.json"), b"\"public\"");
+        assert!(String::from_utf8_lossy(&named("state/files.txt")).contains("wireguard.key"), "listed, not read");
+    }
+
+    #[test]
+    fn the_name_tells_whose_and_when() {
+        let name = file_name("node-1");
+        assert!(name.starts_with("meadow-support-node-1-20") && name.ends_with(".tar.gz") && name.len() < 64, "{name}");
+    }
+}

@@ -133,7 +133,11 @@ impl Entry {
     fn of(work: &NodeWork) -> Self {
         let restart = match &work.task {
             NodeTask::Install(task) => task.reboot,
-            NodeTask::Reboot | NodeTask::Reinstall | NodeTask::Reset(_) | NodeTask::TryImage { .. } | NodeTask::UpdateFromStick(_) => true,
+            NodeTask::Reboot
+            | NodeTask::Reinstall
+            | NodeTask::Reset(_)
+            | NodeTask::TryImage { .. }
+            | NodeTask::UpdateFromStick(_) => true,
             NodeTask::Keys(_) | NodeTask::WriteImage(_) | NodeTask::BlessImage | NodeTask::Support(_) => false,
         };
         let report = WorkReport {

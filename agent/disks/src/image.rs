@@ -88,10 +88,9 @@ impl Image {
                  that is meant",
                 about.image, now.image
             ))),
-            Some(now) if now.image == about.image => Err(DiskError::refused(format!(
-                "the image {} runs already; nothing needs to be done",
-                now.image
-            ))),
+            Some(now) if now.image == about.image => {
+                Err(DiskError::refused(format!("the image {} runs already; nothing needs to be done", now.image)))
+            }
             _ => Ok(()),
         }
     }

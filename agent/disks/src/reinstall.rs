@@ -22,7 +22,9 @@ const ESP_SHARE: u64 = 3;
 pub(crate) fn run(machine: &dyn Machine, folder: &Path, progress: &mut Progress<'_>) -> Result<(), DiskError> {
     let own = own_disk::require(machine)?;
     if !own.record.installed {
-        return Err(DiskError::refused("this node keeps only its state on its disk, so there is no system to write anew"));
+        return Err(DiskError::refused(
+            "this node keeps only its state on its disk, so there is no system to write anew",
+        ));
     }
     if own.running(machine).is_some() {
         return Err(DiskError::refused(
@@ -36,7 +38,9 @@ pub(crate) fn run(machine: &dyn Machine, folder: &Path, progress: &mut Progress<
     let root = Area::open_alone(&place(layout::ROOT_A)?)?;
     fits(&image, &[ROOT], root.size()?)?;
     fits(&image, &SLOT_FILES, Area::open_alone(&place(layout::ESP)?)?.size()? / ESP_SHARE)?;
-    let bios = own.partition(layout::BIOS).ok_or_else(|| DiskError::refused("the disk has no meadow-bios; install it anew"))?;
+    let bios = own
+        .partition(layout::BIOS)
+        .ok_or_else(|| DiskError::refused("the disk has no meadow-bios; install it anew"))?;
     fits(&image, &["grub/core.img"], bios.size)?;
     image.check(&names, progress)?;
     tpm_slot::expect_signed(machine, &own, &image)?;

@@ -45,14 +45,18 @@ pub(crate) fn run(
     let area = Area::open_alone(&node)?;
     let (start, length) = first_fat(&area, &partitions.iter().map(|part| (part.start, part.size)).collect::<Vec<_>>())?
         .ok_or_else(|| {
-            DiskError::refused(format!("the stick {serial} has no FAT file system; format it with FAT32, or take another one"))
+            DiskError::refused(format!(
+                "the stick {serial} has no FAT file system; format it with FAT32, or take another one"
+            ))
         })?;
     let written = write(&area, start, length, name, &bytes);
     area.sync()?;
     let found = written.and_then(|()| read_back(&area, start, length, name));
     match found {
         Ok(found) if found == bytes => Ok(()),
-        Ok(_) => Err(DiskError::refused(format!("the stick {serial} gives back something else than was written; take another one"))),
+        Ok(_) => Err(DiskError::refused(format!(
+            "the stick {serial} gives back something else than was written; take another one"
+        ))),
         Err(error) => Err(DiskError::io("write to the stick", &node)(error)),
     }
 }
@@ -74,7 +78,8 @@ fn mbr_partitions(sector: &[u8]) -> Vec<(u64, u64)> {
     if sector.len() < 512 || sector[510..512] != [0x55, 0xaa] {
         return Vec::new();
     }
-    let number = |at: usize| u64::from(u32::from_le_bytes([sector[at], sector[at + 1], sector[at + 2], sector[at + 3]]));
+    let number =
+        |at: usize| u64::from(u32::from_le_bytes([sector[at], sector[at + 1], sector[at + 2], sector[at + 3]]));
     (0..4).map(|row| MBR_TABLE + 16 * row).map(|at| (number(at + 8) * SECTOR, number(at + 12) * SECTOR)).collect()
 }
 

@@ -83,10 +83,7 @@ fn named(machine: &dyn Machine, serial: &str) -> Result<(String, Vec<Partition>)
     if partitions.iter().any(|partition| partition.name == layout::SEED) {
         return Ok((disk.name, partitions));
     }
-    Err(DiskError::refused(format!(
-        "{} ({serial}) is no Meadow stick; write one with `meadow image flash`",
-        disk.name
-    )))
+    Err(DiskError::refused(format!("{} ({serial}) is no Meadow stick; write one with `meadow image flash`", disk.name)))
 }
 
 /// The one disk with that serial number.

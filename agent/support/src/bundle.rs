@@ -85,7 +85,8 @@ mod tests {
         let entry = |name: &str, bytes: Vec<u8>| Entry { name: name.to_owned(), bytes };
         let mut long = vec![b'x'; LARGEST_ENTRY];
         long.extend(b"the newest line\n");
-        let bundle = Bundle::without(&Secrets::default(), vec![entry("a/log.txt", long), entry("b.json", b"{}".to_vec())]);
+        let bundle =
+            Bundle::without(&Secrets::default(), vec![entry("a/log.txt", long), entry("b.json", b"{}".to_vec())]);
         let mut packed = Vec::new();
         bundle.pack("meadow-support-node-1", 1_800_000_000, &mut packed).expect("packed");
         let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed.as_slice()));

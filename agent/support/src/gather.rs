@@ -15,20 +15,32 @@ const MOST_LISTED: usize = 2000;
 
 /// Name in the bundle, program and arguments. Each of them only reads, and none is told a secret.
 const PROGRAMS: [(&str, &str, &[&str]); 12] = [
-    ("journal/meadowd.txt", "journalctl", &["--no-pager", "--output=short-iso-precise", "--lines=20000", "--unit=meadowd.service"]),
+    (
+        "journal/meadowd.txt",
+        "journalctl",
+        &["--no-pager", "--output=short-iso-precise", "--lines=20000", "--unit=meadowd.service"],
+    ),
     (
         "journal/meadow.txt",
         "journalctl",
         &["--no-pager", "--output=short-iso-precise", "--lines=20000", "--unit=meadow-*"],
     ),
     ("journal/kernel.txt", "journalctl", &["--no-pager", "--output=short-monotonic", "--lines=20000", "--dmesg"]),
-    ("journal/errors.txt", "journalctl", &["--no-pager", "--output=short-iso-precise", "--lines=5000", "--priority=warning"]),
+    (
+        "journal/errors.txt",
+        "journalctl",
+        &["--no-pager", "--output=short-iso-precise", "--lines=5000", "--priority=warning"],
+    ),
     ("system/failed-units.txt", "systemctl", &["--no-pager", "--plain", "--failed"]),
     ("system/units.txt", "systemctl", &["--no-pager", "--plain", "status", "meadowd.service", "meadow-disks.socket"]),
     (
         "disks/lsblk.json",
         "lsblk",
-        &["--json", "--bytes", "--output=NAME,TYPE,SIZE,RO,RM,TRAN,MODEL,SERIAL,FSTYPE,PARTTYPE,PARTLABEL,PARTUUID,MOUNTPOINTS"],
+        &[
+            "--json",
+            "--bytes",
+            "--output=NAME,TYPE,SIZE,RO,RM,TRAN,MODEL,SERIAL,FSTYPE,PARTTYPE,PARTLABEL,PARTUUID,MOUNTPOINTS",
+        ],
     ),
     ("network/addresses.json", "ip", &["-json", "address"]),
     ("network/links.json", "ip", &["-json", "-statistics", "link"]),
@@ -72,7 +84,9 @@ fn said_by(program: &str, arguments: &[&str]) -> Vec<u8> {
     command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
     match command.output() {
         Ok(output) if output.status.success() || !output.stdout.is_empty() => output.stdout,
-        Ok(output) => format!("{program} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into_bytes(),
+        Ok(output) => {
+            format!("{program} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into_bytes()
+        }
         Err(error) => format!("{program} cannot be run: {error}\n").into_bytes(),
     }
 }

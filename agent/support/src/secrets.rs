@@ -35,7 +35,9 @@ impl Secrets {
                 let is_small = fs::symlink_metadata(&path).is_ok_and(|is| is.is_file() && is.len() <= LARGEST);
                 let ends = |end: &str| path.extension().is_some_and(|found| found == end);
                 match fs::read(&path) {
-                    Ok(bytes) if is_small && (ends("key") || path.ends_with("dropbear-host-key")) => secrets.add_key(&bytes),
+                    Ok(bytes) if is_small && (ends("key") || path.ends_with("dropbear-host-key")) => {
+                        secrets.add_key(&bytes)
+                    }
                     Ok(bytes) if is_small && ends("json") => secrets.add_fields(&bytes),
                     _ => {}
                 }

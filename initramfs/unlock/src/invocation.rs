@@ -101,7 +101,8 @@ mod tests {
         ] {
             assert_eq!(parse(arguments, asked), Invocation::Session(expected), "{arguments:?} {asked:?}");
         }
-        let probe = |state: Option<&str>| Invocation::Probe { preboot: "/dev/vda5".into(), state: state.map(PathBuf::from) };
+        let probe =
+            |state: Option<&str>| Invocation::Probe { preboot: "/dev/vda5".into(), state: state.map(PathBuf::from) };
         assert_eq!(parse(&["probe", "/dev/vda5", "/dev/vda6"], None), probe(Some("/dev/vda6")));
         assert_eq!(parse(&["probe", "/dev/vda5"], None), probe(None));
         assert_eq!(parse(&["console", "ttyS0"], None), Invocation::Console("ttyS0".to_owned()));

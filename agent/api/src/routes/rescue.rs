@@ -116,7 +116,8 @@ pub(super) async fn reinstall(
     let state = backend.state()?;
     let installed = find(&state, &name)?.status.installed.as_ref();
     if installed.is_none_or(|disk| disk.mode != InstallMode::System) {
-        let detail = format!("{name} does not boot from a disk of its own; install it with `meadow node install {name}`");
+        let detail =
+            format!("{name} does not boot from a disk of its own; install it with `meadow node install {name}`");
         return Err(Failure::new(ProblemCode::Conflict, detail));
     }
     give(&*backend, &caller, &headers, &name, "reinstall", NodeTask::Reinstall).await
@@ -139,7 +140,8 @@ pub(super) async fn call_off(
     let none = || Failure::new(ProblemCode::NotFound, format!("no reinstallation of {name} waits"));
     let author = author(&caller, &headers)?;
     let end = OperationEnd::Failed { why: format!("called off by {}", author.actor) };
-    let note = Command::NoteOperation { operation: running.ok_or_else(none)?, step: "called off".to_owned(), end: Some(end) };
+    let note =
+        Command::NoteOperation { operation: running.ok_or_else(none)?, step: "called off".to_owned(), end: Some(end) };
     change(&*backend, author, note).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -192,11 +194,6 @@ fn resettable(backend: &dyn Backend, name: &Name) -> Reply<Node> {
 fn planned(node: &Node, request: &ResetRequest) -> Reply<ResetPlan> {
     let unknown = || Failure::new(ProblemCode::Conflict, "the node has not told its hardware");
     let hardware = node.status.hardware.as_ref().ok_or_else(unknown)?;
-    let plan = meadow_plan::reset::plan(
-        &node.metadata.name,
-        hardware,
-        node.status.installed.as_ref(),
-        &request.disks,
-    );
+    let plan = meadow_plan::reset::plan(&node.metadata.name, hardware, node.status.installed.as_ref(), &request.disks);
     plan.map_err(|refusal| Failure::new(ProblemCode::InstallRefused, refusal.to_string()))
 }

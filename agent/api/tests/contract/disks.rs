@@ -119,3 +119,25 @@ async fn a_computer_that_is_somebodys_own_resets_nothing() {
         assert_eq!(admin.json(Method::POST, path, &[], json!({})).await.code(), "conflict");
     }
 }
+
+#[tokio::test]
+async fn what_a_stick_brings_is_work_and_a_reinstallation_can_be_called_off() {
+    let memory = Memory::with_node(hardware());
+    let admin = Caller::user(&memory, Role::Admin);
+    let stick = json!({"stick": "S2"});
+    for (path, action) in [("update", "update"), ("support", "support")] {
+        let begun = admin.json(Method::POST, &format!("/v1/nodes/attic/{path}"), &[], stick.clone()).await;
+        assert_eq!(
+            (begun.status, &begun.body["spec"]["action"]),
+            (StatusCode::ACCEPTED, &json!(action)),
+            "{}",
+            begun.body
+        );
+    }
+    let alone = admin.send(Method::POST, "/v1/nodes/attic/reinstall", &[], Body::empty()).await;
+    assert_eq!(alone.code(), "conflict", "it has no system on a disk");
+    let nothing = admin.send(Method::DELETE, "/v1/nodes/attic/reinstall", &[], Body::empty()).await;
+    assert_eq!(nothing.code(), "not-found");
+    let operator = Caller::user(&memory, Role::Operator);
+    assert_eq!(operator.json(Method::POST, "/v1/nodes/attic/update", &[], stick).await.code(), "forbidden");
+}

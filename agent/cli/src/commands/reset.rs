@@ -45,7 +45,8 @@ fn agreed(context: &Context, args: &ResetArgs, plan: &ResetPlan) -> anyhow::Resu
     }
     let name = &plan.node;
     for wiped in &plan.wipes {
-        let lost = if wiped.loses.is_empty() { "nothing that is recognised".to_owned() } else { wiped.loses.join(", ") };
+        let lost =
+            if wiped.loses.is_empty() { "nothing that is recognised".to_owned() } else { wiped.loses.join(", ") };
         let consequence = format!("The disk {} of {name} is wiped. Lost for ever: {lost}.", wiped.serial);
         confirm_risk(context, &args.risk, RISK, &wiped.serial, &consequence)?;
     }

@@ -29,9 +29,14 @@ pub(super) async fn bundle(context: &Context, args: &BundleArgs) -> anyhow::Resu
             let node = reference::node(&client, node).await?;
             let task = SupportTask { stick: stick.clone() };
             let operation = client.support(&node.metadata.name, &task).await?;
-            let ended = wait::until_done(&client, operation, args.wait.timeout).await?;
-            let told = ended.status.steps.iter().rev().find(|step| step.message.contains("meadow-support-"));
-            say(told.map_or("The bundle is on the stick; it is safe to pull.", |step| step.message.as_str()));
+            if args.wait.no_wait {
+                return put(&format!("{}\n", operation.metadata.name));
+            }
+            wait::until_done(&client, operation, args.wait.timeout).await?;
+            say(&format!(
+                "meadow-support-{}-….tar.gz is on the stick {stick}; it is safe to pull.",
+                node.metadata.name
+            ));
             Ok(())
         }
         (None, _, Some(stick)) => {

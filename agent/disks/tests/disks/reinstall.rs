@@ -68,7 +68,9 @@ fn power_may_fail_at_any_word_and_the_same_again_completes_it() {
     let mut cuts = 0;
     // Between two of them nothing new begins.
     for count in (1..).step_by(5) {
-        let cut = catch_unwind(AssertUnwindSafe(|| serve(&machine, &mut line.as_slice(), &mut CutAt(count), || Ok(Some(())))));
+        let cut = catch_unwind(AssertUnwindSafe(|| {
+            serve(&machine, &mut line.as_slice(), &mut CutAt(count), || Ok(Some(())))
+        }));
         machine.restart_hard();
         let found = ask(&machine, &DiskRequest::Look);
         assert!(matches!(found, DiskReply::Done { disk: Some(_), .. }), "after cut {count}: {found:?}");

@@ -142,7 +142,10 @@ fn an_installed_node_is_updated_from_a_stick_that_a_person_named() {
         let refused = why(ask(&machine, &request));
         assert!(refused.contains(expected), "{refused}");
     }
-    assert!(matches!(ask(&machine, &DiskRequest::StickImage { serial: Some("S2".to_owned()) }), DiskReply::Done { .. }));
+    assert!(matches!(
+        ask(&machine, &DiskRequest::StickImage { serial: Some("S2".to_owned()) }),
+        DiskReply::Done { .. }
+    ));
     let write = |only_newer| DiskRequest::WriteImage { folder: folder(&machine).display().to_string(), only_newer };
     let DiskReply::Done { disk: Some(disk), .. } = ask(&machine, &write(true)) else { panic!("not written") };
     assert!(disk.image_in(BootSlot::B).is_some() && disk.blessed == Some(BootSlot::A), "{disk:?}");

@@ -148,9 +148,13 @@ fn a_computer_whose_state_is_lost_says_which_node_it_was_and_a_person_decides() 
     let (machine, _) = cluster.pending(&says_it_was("attic", 1));
     let hints = cluster.machine(machine.as_str()).status.hints.join("\n");
     let id = cluster.node("attic").spec.id;
-    assert!(hints.contains(&format!("it was attic of this cluster (node {id}), whose state is lost: both copies")), "{hints}");
+    assert!(
+        hints.contains(&format!("it was attic of this cluster (node {id}), whose state is lost: both copies")),
+        "{hints}"
+    );
     assert_eq!(cluster.node("attic").status.state, NodeState::Lost, "its name can be given away");
-    let named = Command::Approve { machine: machine.clone(), node: Some(name("attic")), replaces: None, if_match: None };
+    let named =
+        Command::Approve { machine: machine.clone(), node: Some(name("attic")), replaces: None, if_match: None };
     assert_eq!(cluster.refused(named), ProblemCode::AlreadyExists);
     cluster.ok(approve_replacing(&machine, "attic"));
     assert_eq!(cluster.claim(&durable(claim(7))), Err(ProblemCode::NodeRevoked));

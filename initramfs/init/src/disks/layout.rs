@@ -85,7 +85,8 @@ pub fn layouts(partitions: Vec<Partition>, esp: Option<&str>) -> Vec<Layout> {
         disk.disk.clone_from(&partition.disk);
         disk.take(partition);
     }
-    let mut found: Vec<Layout> = disks.into_values().filter(|layout| layout.has_root() || layout.preboot.is_some()).collect();
+    let mut found: Vec<Layout> =
+        disks.into_values().filter(|layout| layout.has_root() || layout.preboot.is_some()).collect();
     // Stable: disks of one kind stay sorted by name.
     found.sort_by_key(|layout| (!layout.is_of(esp), !layout.has_state()));
     found

@@ -9,6 +9,7 @@ use meadow_rack::Site;
 use meadow_rack::cluster::{MachineRow, NodeRow};
 use meadow_rack::progress::Progress;
 use meadow_tests_vm::{Admin, BOOT, milestone, node_disk};
+use serde_json::Value;
 
 pub(crate) const PASSPHRASE: &str = "correct horse battery";
 
@@ -60,13 +61,23 @@ impl Story {
         })
     }
 
+    /// Waits until a node says that it runs from the first of these slots and has blessed the second.
+    pub(crate) fn wait_slots(&mut self, name: &str, wanted: (&str, &str)) {
+        let reached = self.site.until("the slots", BOOT, |site| {
+            let shown: Value = serde_json::from_slice(&site.seed().meadow()?.args(["node", "show", name, "-o", "json"]).output()?.stdout)?;
+            let disk = &shown["status"]["installed"];
+            Ok((disk["running"] == wanted.0 && disk["blessed"] == wanted.1).then_some(()))
+        });
+        reached.unwrap_or_else(|error| panic!("{error:#}; {}", self.ok(&["node", "show", name, "-o", "json"])));
+    }
+
     /// Waits until the computer with the MAC address of this machine asks to be let in.
     pub(crate) fn wait_pending(&mut self, number: usize) -> MachineRow {
         let mac = self.site.rack().machines()[number - 1].hardware().mac.clone();
         let asks = |machine: &MachineRow| machine.phase == "Pending" && machine.mac == mac;
-        let pending = self
-            .site
-            .until("a machine that waits for a person", BOOT, |site| Ok(site.cluster().machines()?.into_iter().find(asks)));
+        let pending = self.site.until("a machine that waits for a person", BOOT, |site| {
+            Ok(site.cluster().machines()?.into_iter().find(asks))
+        });
         pending.unwrap_or_else(|error| {
             let logs = self.site.rack().machines()[number - 1].milestones();
             panic!("{error:#}; {:?} {logs:?}", self.site.cluster().machines())
