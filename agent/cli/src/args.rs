@@ -21,8 +21,8 @@ pub(crate) use machine::{
     ApproveArgs, ApproveConsentArgs, ApproveInstallArgs, ArmArgs, BootArgs, MachineCommand, RejectArgs,
 };
 pub(crate) use node::{
-    InstallArgs, InstallTarget, KeyChangeArgs, KeysCommand, NodeCommand, RebootArgs, ReinstallArgs, RemoveArgs, ResetArgs,
-    UnlockArgs, UpdateArgs,
+    InstallArgs, InstallTarget, KeyChangeArgs, KeysCommand, NodeCommand, RebootArgs, ReinstallArgs, RemoveArgs,
+    ResetArgs, UnlockArgs, UpdateArgs,
 };
 pub(crate) use other::{CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
 pub(crate) use pxe::{PxeCommand, PxeEventsArgs};

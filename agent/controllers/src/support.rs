@@ -96,6 +96,8 @@ fn text(text: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use data_encoding::BASE64;
     use meadow_enroll::{JoinToken, Ticket};
     use meadow_model::{Fingerprint, Name};
@@ -114,10 +116,10 @@ mod tests {
         let pem = String::clone(keys.identity.key_pem().expose());
         let token = JoinToken::from_random(Name::new("t-1").expect("valid"), Fingerprint([1; 32]), [2; 20]).text();
         let ticket = Ticket::from_random([3; 20]);
-        let write = |path, text: String| files::replace(path, text.as_bytes(), Access::Private).expect("written");
-        write(&paths.join_request(), format!("{{\"token\": \"{}\"}}", token.expose()));
-        write(&paths.seed(), format!("{{\"token\":\"{}\"}}", token.expose()));
-        write(&paths.boot_config(), format!("{{\"ticket\": \"{}\", \"version\": 1}}", ticket.text().expose()));
+        let write = |path: PathBuf, text: String| files::replace(&path, text.as_bytes(), Access::Private).expect("written");
+        write(paths.join_request(), format!("{{\"token\": \"{}\"}}", token.expose()));
+        write(paths.seed(), format!("{{\"token\":\"{}\"}}", token.expose()));
+        write(paths.boot_config(), format!("{{\"ticket\": \"{}\", \"version\": 1}}", ticket.text().expose()));
 
         let wireguard = *keys.wireguard.expose();
         let secrets = [

@@ -34,12 +34,14 @@ impl Secrets {
             for path in listed.filter_map(|entry| Some(entry.ok()?.path())) {
                 let is_small = fs::symlink_metadata(&path).is_ok_and(|is| is.is_file() && is.len() <= LARGEST);
                 let ends = |end: &str| path.extension().is_some_and(|found| found == end);
-                match fs::read(&path) {
-                    Ok(bytes) if is_small && (ends("key") || path.ends_with("dropbear-host-key")) => {
-                        secrets.add_key(&bytes)
-                    }
-                    Ok(bytes) if is_small && ends("json") => secrets.add_fields(&bytes),
-                    _ => {}
+                if !is_small {
+                    continue;
+                }
+                let Ok(bytes) = fs::read(&path) else { continue };
+                if ends("key") || path.ends_with("dropbear-host-key") {
+                    secrets.add_key(&bytes);
+                } else if ends("json") {
+                    secrets.add_fields(&bytes);
                 }
             }
         }

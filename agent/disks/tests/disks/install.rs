@@ -1,6 +1,7 @@
 //! Installing: what lies on the disk then, and what is refused.
 
 use std::fs::{self, OpenOptions};
+use std::io::Read;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
 use meadow_disks::{Installed, install};

@@ -62,7 +62,10 @@ impl Boot {
                 thread::sleep(if volume.is_some() { LAST_CHANCE } else { Duration::ZERO });
                 match state::probe(&preboot, volume.as_deref(), &self.children)? {
                     Probe::State(again) if again.lost.is_none() => found = again,
-                    _ => return Ok(self.go_on_without(found)),
+                    _ => {
+                        self.go_on_without(found);
+                        return Ok(());
+                    }
                 }
             }
             self.let_tpm_try();

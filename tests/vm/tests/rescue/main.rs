@@ -55,7 +55,17 @@ fn nodes_that_something_has_happened_to_come_back_as_what_they_are() {
     let hints = machine.hints.join("\n");
     assert!(hints.contains("it was node-1 of this cluster") && hints.contains("LUKS2"), "{hints}");
     let code = machine.code.expect("a code");
-    story.ok(&["--no-input", "machine", "approve", &machine.name, "--replaces", "node-1", "--code", &code, "--no-wait"]);
+    story.ok(&[
+        "--no-input",
+        "machine",
+        "approve",
+        &machine.name,
+        "--replaces",
+        "node-1",
+        "--code",
+        &code,
+        "--no-wait",
+    ]);
 
     stick::takes_a_bundle(&story);
     stick::updates(&mut story);

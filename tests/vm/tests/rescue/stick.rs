@@ -19,7 +19,8 @@ fn file(story: &Story) -> PathBuf {
 /// Writes a stick with the next image, and plugs it in where the firmware tries it last.
 pub(crate) fn plug_in(story: &mut Story, number: usize) {
     let image = paths::image().with_file_name("image-next").join("stick.img");
-    let image = image.canonicalize().unwrap_or_else(|e| panic!("{}: {e}; run tests/make/image-variants", image.display()));
+    let image =
+        image.canonicalize().unwrap_or_else(|e| panic!("{}: {e}; run tests/make/image-variants", image.display()));
     let (to, image) = (file(story).display().to_string(), image.display().to_string());
     story.ok(&["image", "flash", "--to", &to, "--image", &image]);
     let stick = file(story);
@@ -33,7 +34,8 @@ pub(crate) fn takes_a_bundle(story: &Story) {
     story.ok(&["support", "bundle", NODE, "--stick", &stick_serial(NODE)]);
     let esp = Esp::open(&file(story)).expect("a file system");
     let names = esp.names().expect("names");
-    let name = names.iter().find(|name| name.starts_with("meadow-support-node-2-")).unwrap_or_else(|| panic!("{names:?}"));
+    let name =
+        names.iter().find(|name| name.starts_with("meadow-support-node-2-")).unwrap_or_else(|| panic!("{names:?}"));
     let bundle = story.file("bundle.tar.gz");
     fs::write(&bundle, esp.read(name).expect("a bundle")).expect("copied");
     let unpacked = Command::new("tar").arg("-xzOf").arg(&bundle).output().expect("tar");

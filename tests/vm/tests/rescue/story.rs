@@ -64,7 +64,9 @@ impl Story {
     /// Waits until a node says that it runs from the first of these slots and has blessed the second.
     pub(crate) fn wait_slots(&mut self, name: &str, wanted: (&str, &str)) {
         let reached = self.site.until("the slots", BOOT, |site| {
-            let shown: Value = serde_json::from_slice(&site.seed().meadow()?.args(["node", "show", name, "-o", "json"]).output()?.stdout)?;
+            let shown: Value = serde_json::from_slice(
+                &site.seed().meadow()?.args(["node", "show", name, "-o", "json"]).output()?.stdout,
+            )?;
             let disk = &shown["status"]["installed"];
             Ok((disk["running"] == wanted.0 && disk["blessed"] == wanted.1).then_some(()))
         });
