@@ -116,7 +116,8 @@ mod tests {
         let pem = String::clone(keys.identity.key_pem().expose());
         let token = JoinToken::from_random(Name::new("t-1").expect("valid"), Fingerprint([1; 32]), [2; 20]).text();
         let ticket = Ticket::from_random([3; 20]);
-        let write = |path: PathBuf, text: String| files::replace(&path, text.as_bytes(), Access::Private).expect("written");
+        let write =
+            |path: PathBuf, text: String| files::replace(&path, text.as_bytes(), Access::Private).expect("written");
         write(paths.join_request(), format!("{{\"token\": \"{}\"}}", token.expose()));
         write(paths.seed(), format!("{{\"token\":\"{}\"}}", token.expose()));
         write(paths.boot_config(), format!("{{\"ticket\": \"{}\", \"version\": 1}}", ticket.text().expose()));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use meadow_luks::Volume;
+use meadow_luks::{Volume, header};
 use meadow_model::hardware::Disk;
 use meadow_model::image::SlotImage;
 use meadow_model::install::{BootSlot, InstallMode, InstalledDisk, Partition};
@@ -22,14 +22,18 @@ pub(crate) struct OwnDisk {
 }
 
 impl OwnDisk {
-    /// Reads a disk's table and record; `None` where it is not a node's.
+    /// Reads a disk's table and record; `None` where it is not a node's, or where it only says whose it was: the volume of
+    /// the record is not there any more.
     fn read(machine: &dyn Machine, disk: &Disk) -> Result<Option<Self>, DiskError> {
         let node = machine.disk_node(&disk.name);
         let partitions = table::read(&node)?;
         let named = |name: &str| partitions.iter().find(|partition| partition.name == name);
-        let (Some(preboot), Some(_)) = (named(layout::PREBOOT), named(layout::STATE)) else { return Ok(None) };
+        let (Some(preboot), Some(state)) = (named(layout::PREBOOT), named(layout::STATE)) else { return Ok(None) };
         let record = preboot_area::read(&machine.partition_node(&disk.name, preboot), 0)?;
-        Ok(record.map(|record| Self { disk: disk.clone(), record, partitions }))
+        let Some(record) = record else { return Ok(None) };
+        let copies = header::inspect(&machine.partition_node(&disk.name, state))?;
+        let is_there = copies.newest().is_some_and(|copy| copy.uuid.eq_ignore_ascii_case(&record.luks_uuid));
+        Ok(is_there.then_some(Self { disk: disk.clone(), record, partitions }))
     }
 
     /// The device of one of its partitions.

@@ -192,6 +192,12 @@ fn whatever_a_cut_left_of_header_and_record_is_erased_too() {
         assert!(matches!(ask(&machine, &DiskRequest::FinishReset), DiskReply::Done { disk: None, .. }));
         assert_erased(&machine, &work);
     }
+    // A lost state is nobody's either, and no hindrance.
+    disk.write_all_at(&record, preboot).unwrap();
+    machine.restart_hard();
+    for request in [DiskRequest::FinishReset, DiskRequest::Look] {
+        assert!(matches!(ask(&machine, &request), DiskReply::Done { disk: None, .. }));
+    }
     // Without a mark there is nothing to finish.
     disk.write_all_at(&whole, state).unwrap();
     disk.write_all_at(&record, preboot).unwrap();

@@ -7,13 +7,14 @@ use std::process::Command;
 use meadow_rack::paths;
 use meadow_rack::qemu::stick_serial;
 use meadow_tests_vm::esp::Esp;
+use meadow_tests_vm::story::{PASSPHRASE, Story};
 
-use crate::story::{PASSPHRASE, Story};
+use crate::steps::{expect_restart, unlock, wait_slots};
 
 const NODE: &str = "node-2";
 
 fn file(story: &Story) -> PathBuf {
-    story.file("node-2.stick")
+    story.site.rack().run().file("node-2.stick")
 }
 
 /// Writes a stick with the next image, and plugs it in where the firmware tries it last.
@@ -28,7 +29,8 @@ pub(crate) fn plug_in(story: &mut Story, number: usize) {
 }
 
 /// A support bundle of the node goes onto it.
-pub(crate) fn takes_a_bundle(story: &Story) {
+pub(crate) fn takes_a_bundle(story: &mut Story) {
+    story.progress.line("a support bundle goes onto the stick that is plugged in");
     let nowhere = story.meadow(&["support", "bundle", NODE, "--stick", "nobody's"]);
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("is the stick plugged in"), "{nowhere:?}");
     story.ok(&["support", "bundle", NODE, "--stick", &stick_serial(NODE)]);
@@ -36,7 +38,7 @@ pub(crate) fn takes_a_bundle(story: &Story) {
     let names = esp.names().expect("names");
     let name =
         names.iter().find(|name| name.starts_with("meadow-support-node-2-")).unwrap_or_else(|| panic!("{names:?}"));
-    let bundle = story.file("bundle.tar.gz");
+    let bundle = story.site.rack().run().file("bundle.tar.gz");
     fs::write(&bundle, esp.read(name).expect("a bundle")).expect("copied");
     let unpacked = Command::new("tar").arg("-xzOf").arg(&bundle).output().expect("tar");
     let text = String::from_utf8_lossy(&unpacked.stdout);
@@ -55,8 +57,8 @@ pub(crate) fn updates(story: &mut Story) {
     let stick = stick_serial(NODE);
     let disk = story.meadow(&["node", "update", NODE, "--stick", NODE, "--yes", "--accept-risk=restart-node"]);
     assert!(String::from_utf8_lossy(&disk.stderr).contains("is no Meadow stick"), "{disk:?}");
-    story.expect_restart(2);
+    expect_restart(story, 2);
     story.ok(&["node", "update", NODE, "--stick", &stick, "--yes", "--accept-risk=restart-node"]);
-    story.unlock(2);
-    story.wait_slots(NODE, ("b", "b"));
+    unlock(story, 2);
+    wait_slots(story, NODE, ("b", "b"));
 }
