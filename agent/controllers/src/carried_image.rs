@@ -65,7 +65,11 @@ impl CarriedImage {
         let digest = disk.image_in(slot).ok_or("the disk does not tell which image was written")?.to_owned();
         // Noted first: a start of which nothing is known would be given up in ten minutes.
         stored::save(&self.note, &Trial { digest, was_ready })?;
-        self.disks.ask(&DiskRequest::TryOnce { slot }, &mut progress).await?;
+        let told = self.disks.ask(&DiskRequest::TryOnce { slot }, &mut progress).await;
+        if told.is_err() {
+            self.forget();
+        }
+        told?;
         Ok(())
     }
 
@@ -114,5 +118,83 @@ impl CarriedImage {
         if let Err(error) = files::remove(&self.note) {
             warn!("{error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meadow_model::image::SlotImage;
+    use meadow_model::install::{BootSlot, InstallMode};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    fn disk(running: BootSlot, tried: Option<BootSlot>) -> InstalledDisk {
+        let image = |slot, digest: &str| SlotImage { slot, digest: Some(digest.to_owned()) };
+        InstalledDisk {
+            serial: "S1".to_owned(),
+            disk: "sda".to_owned(),
+            mode: InstallMode::System,
+            luks_uuid: String::new(),
+            host_key: String::new(),
+            host_key_sealed: false,
+            keys: Vec::new(),
+            running: Some(running),
+            blessed: Some(BootSlot::A),
+            slots: vec![image(BootSlot::A, "old"), image(BootSlot::B, "new")],
+            tried,
+            went_back_from: None,
+        }
+    }
+
+    fn carried(folder: &std::path::Path) -> CarriedImage {
+        let disks = DiskHelper::at(folder.join("disks.sock"));
+        let stick = StickImage {
+            booted: false,
+            disks: disks.clone(),
+            build_key: folder.join("build.pem"),
+            folder: folder.join("stick"),
+        };
+        CarriedImage { stick, disks, note: folder.join("note.json") }
+    }
+
+    #[tokio::test]
+    async fn an_image_is_kept_once_the_node_is_as_well_as_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let carried = carried(folder.path());
+        let listener = UnixListener::bind(folder.path().join("disks.sock")).expect("a socket");
+        let helper = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = [0; 256];
+            let length = stream.read(&mut request).await.expect("a request");
+            assert_eq!(&request[..length], b"{\"do\":\"bless\"}\n");
+            stream.write_all(b"{\"is\":\"done\",\"disk\":null,\"recovery_key\":null}\n").await.expect("answered");
+        });
+        let status = SelfStatus::starting("0");
+        let trial = Trial { digest: "new".to_owned(), was_ready: true };
+        stored::save(&carried.note, &trial).expect("noted");
+        let running = disk(BootSlot::B, None);
+        carried.settle(&running, &trial, &status, ALONE * 2).await;
+        assert_eq!(carried.trial().as_ref(), Some(&trial), "no voter is reached, which was reached before");
+        status.set(SelfState::Ready, "");
+        carried.settle(&running, &trial, &status, Duration::ZERO).await;
+        helper.await.expect("blessed");
+        assert_eq!(carried.trial(), None);
+    }
+
+    #[tokio::test]
+    async fn one_that_did_not_come_up_is_said_and_one_that_is_still_to_be_tried_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (carried, status) = (carried(folder.path()), SelfStatus::starting("0"));
+        let trial = Trial { digest: "new".to_owned(), was_ready: false };
+        stored::save(&carried.note, &trial).expect("noted");
+        carried.settle(&disk(BootSlot::A, Some(BootSlot::B)), &trial, &status, ALONE).await;
+        assert!(carried.trial().is_some() && status.view().events.is_empty());
+        carried.settle(&disk(BootSlot::B, None), &trial, &status, ALONE / 2).await;
+        assert!(carried.trial().is_some(), "alone, and not for long enough");
+        carried.settle(&disk(BootSlot::A, None), &trial, &status, ALONE).await;
+        assert!(carried.trial().is_none());
+        assert!(status.view().events.last().is_some_and(|event| event.message.contains("runs again")));
     }
 }
