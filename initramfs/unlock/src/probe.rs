@@ -116,7 +116,7 @@ pub fn answer(area: &[u8], preboot: &Path, state: Option<&Path>, unseal: &mut Un
         );
     }
     let Some(record) = record::newest(area) else {
-        if area.iter().all(|byte| *byte == 0) {
+        if !area.is_empty() && area.iter().all(|byte| *byte == 0) {
             return none(format!("{place} names no node: this disk is nobody's, or was reset"));
         }
         return none(format!(
