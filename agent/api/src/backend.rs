@@ -14,9 +14,10 @@ use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::network::{NetworkChange, NetworkView};
 use meadow_model::node::{Node, NodeReport, NodeStatus};
+use meadow_model::reset::{ResetPlan, ResetRequest};
 use meadow_model::token::NewToken;
-use meadow_model::work::{NodeWork, ReportReply};
-use meadow_model::{Fingerprint, MacAddress, Name, Problem, Timestamp};
+use meadow_model::work::{NodeWork, ReportReply, StickUpdate, SupportTask};
+use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
 use meadow_state::command::{MachineRef, Proposal};
 use meadow_state::{Applied, State};
 
@@ -151,4 +152,29 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Ends the trial: keeps the settings, or brings those before back.
     fn end_network_trial(&self, keep: bool) -> Answer<'_, NetworkView>;
+    /// What a factory reset of this computer would erase.
+    fn plan_own_reset(&self, _request: ResetRequest) -> Answer<'_, ResetPlan> {
+        somebodys_own()
+    }
+
+    /// Carries out a factory reset of this computer, with consent for a plan, and restarts it.
+    fn reset_self(&self, _request: ResetRequest) -> Answer<'_, ResetPlan> {
+        somebodys_own()
+    }
+
+    /// Updates this computer from a stick and restarts it; what was done.
+    fn update_self(&self, _update: StickUpdate) -> Answer<'_, String> {
+        somebodys_own()
+    }
+
+    /// Writes a support bundle onto a stick; what was done.
+    fn support_self(&self, _task: SupportTask) -> Answer<'_, String> {
+        somebodys_own()
+    }
+}
+
+/// The answer of a computer that does not run Meadow's image.
+fn somebodys_own<T: Send + 'static>() -> Answer<'static, T> {
+    let detail = "this computer runs on a system of its own, which Meadow does not change";
+    Box::pin(std::future::ready(Err(Problem::new(ProblemCode::Conflict, detail))))
 }

@@ -11,6 +11,7 @@ mod network;
 mod nodes;
 mod operations;
 mod pxe;
+mod rescue;
 mod resource;
 mod tokens;
 
@@ -79,6 +80,16 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<dyn Backend>> {
         .routes(routes!(network::confirm_on_node))
         .routes(routes!(network::back_on_node))
         .routes(routes!(disks::answer))
+        .routes(routes!(rescue::plan_reset))
+        .routes(routes!(rescue::reset))
+        .routes(routes!(rescue::leave))
+        .routes(routes!(rescue::plan_own_reset))
+        .routes(routes!(rescue::reset_self))
+        .routes(routes!(rescue::update))
+        .routes(routes!(rescue::reinstall, rescue::call_off))
+        .routes(routes!(rescue::support))
+        .routes(routes!(rescue::update_self))
+        .routes(routes!(rescue::support_self))
         .routes(routes!(images::list, images::adopt))
         .routes(routes!(images::get, images::remove))
         .routes(routes!(images::offer, images::piece))

@@ -146,3 +146,10 @@ pub struct Health {
     /// Version of the agent.
     pub version: String,
 }
+
+/// What was done, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Said {
+    /// In words.
+    pub message: String,
+}

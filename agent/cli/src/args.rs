@@ -9,6 +9,7 @@ mod other;
 mod pxe;
 mod setup;
 mod stick;
+mod support;
 mod token;
 
 use clap::{Parser, Subcommand};
@@ -21,12 +22,13 @@ pub(crate) use machine::{
 };
 pub(crate) use node::{
     InstallArgs, InstallTarget, KeyChangeArgs, KeysCommand, NetworkCommand, NetworkEndArgs, NetworkTryArgs,
-    NodeCommand, RebootArgs, RemoveArgs, UnlockArgs,
+    NodeCommand, RebootArgs, ReinstallArgs, RemoveArgs, ResetArgs, UnlockArgs, UpdateArgs,
 };
 pub(crate) use other::{CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
 pub(crate) use pxe::{CaptureArgs, PxeArgs, PxeCommand, PxeEventsArgs, WatchArgs};
 pub(crate) use setup::{InitArgs, JoinArgs};
 pub(crate) use stick::{ActionKind, FlashArgs, SeedArgs, SeedOptions, StickCommand};
+pub(crate) use support::{BundleArgs, SupportCommand};
 pub(crate) use token::{CreateTokenArgs, RevokeArgs, TokenCommand};
 
 /// Meadow turns unequal, cheap machines into one platform.
@@ -69,6 +71,9 @@ pub(crate) enum Command {
     Token(TokenCommand),
     /// The server that boots machines over the network.
     Pxe(PxeArgs),
+    /// What somebody who helps has to know of a computer.
+    #[command(subcommand)]
+    Support(SupportCommand),
     /// Work that takes a while, and its history.
     #[command(subcommand, visible_alias = "operations")]
     Operation(OperationCommand),
@@ -96,7 +101,7 @@ mod tests {
 
     /// Commands that give out no resources.
     const WITHOUT_OUTPUT: &[&str] =
-        &["init", "join", "unlock", "image flash", "completion", "man", "pxe watch", "pxe capture"];
+        &["init", "join", "unlock", "image flash", "support bundle", "completion", "man", "pxe watch", "pxe capture"];
 
     fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
         for sub in command.get_subcommands() {

@@ -15,13 +15,16 @@ mod node;
 mod other;
 mod passphrase;
 mod pxe;
+mod reset;
 mod seed;
 mod seed_file;
+mod support;
 mod token;
 mod unlock;
+mod update;
 mod wait;
 
-use crate::args::{Arguments, Command, Connection};
+use crate::args::{Arguments, Command, Connection, SupportCommand};
 use crate::exit::Failure;
 use crate::prompt::Prompt;
 use crate::session;
@@ -54,6 +57,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Image(command) => image::run(&context, command).await,
         Command::Token(command) => token::run(&context, command).await,
         Command::Pxe(args) => pxe::run(&context, args).await,
+        Command::Support(SupportCommand::Bundle(args)) => support::bundle(&context, &args).await,
         Command::Operation(command) => cluster::operation(&context, command).await,
         Command::Event(command) => cluster::event(&context, command).await,
         Command::Get(args) => other::get(&context, args).await,

@@ -24,6 +24,11 @@ pub(crate) fn connect(connection: &Connection) -> anyhow::Result<Client> {
     })
 }
 
+/// The agent of this very computer: the socket that was named, else the usual one.
+pub(crate) fn own_agent(connection: &Connection) -> Client {
+    Client::unix(connection.socket.clone().unwrap_or_else(|| PathBuf::from(LOCAL_SOCKET)))
+}
+
 /// Addresses of that cluster's API for other computers; none where it is reached through this computer's socket.
 ///
 /// # Errors

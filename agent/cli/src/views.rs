@@ -11,6 +11,8 @@ mod network;
 mod node;
 mod operation;
 mod problem;
+mod reset;
+mod said;
 mod seed;
 mod token;
 

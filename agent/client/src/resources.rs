@@ -4,7 +4,7 @@ use http::Method;
 use meadow_api::list::ListQuery;
 use meadow_api::wire::{
     ApproveRequest, ArmRequest, CapturePart, CaptureRequest, Health, MachinePatch, NewMachine, OpenPxeRequest,
-    PlanMachineRequest,
+    PlanMachineRequest, Said,
 };
 use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
 use meadow_model::cluster::Cluster;
@@ -16,9 +16,10 @@ use meadow_model::machine::Machine;
 use meadow_model::network::{NetworkChange, NetworkView};
 use meadow_model::node::{Node, NodeReport};
 use meadow_model::operation::Operation;
+use meadow_model::reset::{ResetPlan, ResetRequest};
 use meadow_model::resource::List;
 use meadow_model::token::{NewToken, Token, TokenRequest};
-use meadow_model::work::{KeyTask, ReportReply};
+use meadow_model::work::{KeyTask, ReportReply, StickUpdate, SupportTask};
 use meadow_model::{MacAddress, Name};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -187,6 +188,94 @@ impl Client {
     /// [`ClientError`].
     pub async fn reboot(&self, name: &Name) -> Result<Operation, ClientError> {
         self.call(Call::new(Method::POST, format!("/v1/nodes/{name}/reboot"))).await
+    }
+
+    /// What a factory reset of a node would erase.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn plan_reset(&self, name: &Name, request: &ResetRequest) -> Result<ResetPlan, ClientError> {
+        self.post(&format!("/v1/nodes/{name}/reset/plan"), request, None).await
+    }
+
+    /// Resets a node, with consent for a plan.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reset(&self, name: &Name, request: &ResetRequest) -> Result<Operation, ClientError> {
+        self.post(&format!("/v1/nodes/{name}/reset"), request, None).await
+    }
+
+    /// Says that this node has erased itself.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn leave(&self, name: &Name) -> Result<(), ClientError> {
+        self.call_empty(Call::new(Method::POST, format!("/v1/nodes/{name}/leave"))).await
+    }
+
+    /// What a factory reset of the agent's own computer would erase.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn plan_own_reset(&self, request: &ResetRequest) -> Result<ResetPlan, ClientError> {
+        self.post("/v1/self/reset/plan", request, None).await
+    }
+
+    /// Resets the agent's own computer, with consent for a plan.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reset_self(&self, request: &ResetRequest) -> Result<ResetPlan, ClientError> {
+        self.post("/v1/self/reset", request, None).await
+    }
+
+    /// Updates a node from a stick.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn update_from_stick(&self, name: &Name, update: &StickUpdate) -> Result<Operation, ClientError> {
+        self.post(&format!("/v1/nodes/{name}/update"), update, None).await
+    }
+
+    /// Writes a node's system anew from the network.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reinstall(&self, name: &Name) -> Result<Operation, ClientError> {
+        self.call(Call::new(Method::POST, format!("/v1/nodes/{name}/reinstall"))).await
+    }
+
+    /// Calls a reinstallation off that has not begun.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn call_reinstall_off(&self, name: &Name) -> Result<(), ClientError> {
+        self.call_empty(Call::new(Method::DELETE, format!("/v1/nodes/{name}/reinstall"))).await
+    }
+
+    /// Writes a node's support bundle onto a stick.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn support(&self, name: &Name, task: &SupportTask) -> Result<Operation, ClientError> {
+        self.post(&format!("/v1/nodes/{name}/support"), task, None).await
+    }
+
+    /// Updates the agent's own computer from a stick.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn update_self(&self, update: &StickUpdate) -> Result<Said, ClientError> {
+        self.post("/v1/self/update", update, None).await
+    }
+
+    /// Writes a support bundle of the agent's own computer onto a stick.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn support_self(&self, task: &SupportTask) -> Result<Said, ClientError> {
+        self.post("/v1/self/support", task, None).await
     }
 
     /// The sealed secret that a node answered an operation with.

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make files of their own"))]
 
 pub mod bootstrap;
+pub mod carried_image;
 pub mod disk_helper;
 pub mod enrol;
 pub mod image_fetch;
@@ -27,5 +28,6 @@ pub mod self_status;
 pub mod settings;
 pub mod stick_image;
 pub mod stored;
+pub mod support;
 pub mod unlock_watch;
 pub mod work;

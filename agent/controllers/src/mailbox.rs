@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use meadow_model::Name;
 use meadow_model::install::Sealed;
 use meadow_model::operation::{Operation, OperationState};
-use meadow_model::work::{NodeWork, WorkEnd, WorkReport};
+use meadow_model::work::{NodeTask, NodeWork, WorkEnd, WorkReport};
 use meadow_model::{Kind, Problem, ProblemCode};
 use meadow_state::State;
 use meadow_state::command::{Command, OperationEnd};
@@ -19,8 +19,21 @@ const MAX_WORK: usize = 1000;
 /// Answers that wait to be fetched; a further one pushes out the oldest.
 const MAX_ANSWERS: usize = 100;
 /// Actions whose work a node does.
-const ACTIONS: [&str; 9] =
-    [INSTALL, KEYS, REBOOT, WRITE_IMAGE, TRY_IMAGE, BLESS_IMAGE, TRY_NETWORK, CONFIRM_NETWORK, NETWORK_BACK];
+const ACTIONS: [&str; 13] = [
+    INSTALL,
+    KEYS,
+    REBOOT,
+    RESET,
+    REINSTALL,
+    UPDATE,
+    SUPPORT,
+    WRITE_IMAGE,
+    TRY_IMAGE,
+    BLESS_IMAGE,
+    TRY_NETWORK,
+    CONFIRM_NETWORK,
+    NETWORK_BACK,
+];
 
 /// The action of an installation.
 pub const INSTALL: &str = "install";
@@ -28,6 +41,14 @@ pub const INSTALL: &str = "install";
 pub const KEYS: &str = "keys";
 /// The action of a restart.
 pub const REBOOT: &str = "reboot";
+/// The action of a factory reset.
+pub const RESET: &str = "reset";
+/// The action of a reinstallation from the network.
+pub const REINSTALL: &str = "reinstall";
+/// The action of an update from a stick.
+pub const UPDATE: &str = "update";
+/// The action of writing a support bundle.
+pub const SUPPORT: &str = "support";
 
 /// The action of trying network settings.
 pub const TRY_NETWORK: &str = "try-network";
@@ -105,6 +126,11 @@ impl Mailbox {
         let name = &operation.metadata.name;
         let Some(report) = reports.iter().find(|report| report.operation == *name) else {
             let waits = self.work_for(node).iter().any(|work| work.operation == *name);
+            if !waits && operation.spec.action == REINSTALL {
+                // A person may take long to start the node over the network, and there is no secret in it: given again.
+                let given = self.give(node, NodeWork { operation: name.clone(), task: NodeTask::Reinstall });
+                return given.err().map(|problem| note(name, &problem.detail, None));
+            }
             let why = "the agent that kept this work restarted before the node took it; ask for it again".to_owned();
             let lost = || note(name, LOST, Some(OperationEnd::Failed { why }));
             return (!waits).then(lost);

@@ -4,23 +4,34 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use meadow_host::wireguard::PrivateKey;
+use meadow_model::console::SelfState;
 use meadow_model::install::{DiskRequest, InstallMode, InstallWork, Sealed};
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::NodeDisks;
-use meadow_model::work::{ImageTask, InstallTask, KeyTask, NodeTask, WorkEnd, answer_purpose, passphrase_purpose};
+use meadow_model::reset::ResetPlan;
+use meadow_model::work::{
+    ImageTask, InstallTask, KeyTask, NodeTask, StickUpdate, SupportTask, WorkEnd, answer_purpose, passphrase_purpose,
+};
 use meadow_model::{Name, Problem, Secret};
 use meadow_pki::sealed;
 use tokio::sync::{Mutex, watch};
 use tracing::warn;
 
+use crate::carried_image::CarriedImage;
 use crate::disk_helper::{DiskHelper, DiskWork};
 use crate::image_fetch::ImageFetcher;
 use crate::image_source::ImageSource;
 use crate::network_settings::NetworkSettings;
+use crate::self_status::SelfStatus;
 use crate::stick_image::StickImage;
+use crate::support::SupportBundles;
 use crate::work::{Note, Worker};
+
+/// How long a node that was reset waits until the cluster has heard of it.
+const UNHEARD: Duration = Duration::from_secs(60);
 
 /// What the work of this node needs.
 pub struct NodeTasks {
@@ -38,6 +49,14 @@ pub struct NodeTasks {
     pub stick: StickImage,
     /// How the network cards are set, which an installation takes along.
     pub network: Arc<NetworkSettings>,
+    /// Images that a person carries here.
+    pub carried: CarriedImage,
+    /// Whether the system that runs came over the network, so that nothing runs from this node's disk but its state.
+    pub booted_over_network: bool,
+    /// Support bundles.
+    pub bundles: SupportBundles,
+    /// How this node is.
+    pub status: SelfStatus,
     /// The agent's state, which an installation takes along.
     pub state_dir: PathBuf,
     /// The newest look at the disks, brought up to date by the work.
@@ -49,11 +68,24 @@ pub struct NodeTasks {
 impl Worker for NodeTasks {
     fn work(self: Arc<Self>, task: NodeTask, note: Note) -> Pin<Box<dyn Future<Output = WorkEnd> + Send>> {
         Box::pin(async move {
+            if task == NodeTask::Reinstall && !self.booted_over_network {
+                // Only a system that does not run can be written anew. Whether a restart would bring this node to the
+                // network, only its firmware knows: a person starts it, and other work goes on until then.
+                note.step(
+                    "waits for a start over the network: restart it, with the network first in its firmware",
+                    None,
+                );
+                return std::future::pending().await;
+            }
             let _turn = self.turn.lock().await;
             let result = match task {
                 NodeTask::Install(task) => self.install(*task, &note).await,
                 NodeTask::Keys(task) => self.change_keys(task, &note).await,
                 NodeTask::Reboot => Ok(None),
+                NodeTask::Reset(plan) => self.reset(plan, &note).await,
+                NodeTask::Reinstall => self.reinstall(&note).await,
+                NodeTask::UpdateFromStick(update) => self.update_from_stick(&update, &note).await,
+                NodeTask::Support(task) => self.support(&task, &note).await,
                 NodeTask::WriteImage(task) => self.write_image(&task, &note).await,
                 NodeTask::TryImage { digest } => self.try_image(&digest, &note).await,
                 NodeTask::TryNetwork(change) => self.network.begin(&change).await.map(|_| None).map_err(told),
@@ -106,12 +138,44 @@ impl NodeTasks {
         self.answered(done?, Some(&task.reply_to))
     }
 
+    /// Whether or not the cluster hears of it, a node without a state does not go on for long.
+    async fn reset(self: &Arc<Self>, plan: Box<ResetPlan>, note: &Note) -> Done {
+        self.ask(&DiskRequest::Reset(plan), note).await?;
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(UNHEARD).await;
+            this.restart().await;
+        });
+        Ok(None)
+    }
+
+    async fn reinstall(&self, note: &Note) -> Done {
+        let folder = self.image(note).await?.display().to_string();
+        let done = self.ask(&DiskRequest::Reinstall { folder }, note).await;
+        self.images.forget()?;
+        done?;
+        Ok(None)
+    }
+
+    async fn update_from_stick(&self, update: &StickUpdate, note: &Note) -> Done {
+        let ready = self.status.view().state == SelfState::Ready;
+        self.carried.write(update, ready, |step, percent| note.step(step, percent)).await?;
+        Ok(None)
+    }
+
+    async fn support(&self, task: &SupportTask, note: &Note) -> Done {
+        note.step("gathers what somebody who helps has to know", None);
+        let name = self.node.to_string();
+        self.bundles.save(&name, &task.stick, self.status.view(), |step, percent| note.step(step, percent)).await?;
+        Ok(None)
+    }
+
     async fn write_image(&self, task: &ImageTask, note: &Note) -> Done {
         let fetched = self.adopted.fetch(task, |part, percent| {
             note.step(&format!("fetches the image: {part}"), Some(percent));
         });
         let folder = fetched.await?.display().to_string();
-        self.ask(&DiskRequest::WriteImage { folder }, note).await?;
+        self.ask(&DiskRequest::WriteImage { folder, only_newer: false }, note).await?;
         Ok(None)
     }
 

@@ -15,6 +15,12 @@ impl Paths {
         Self { root: root.into() }
     }
 
+    /// The prefix.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     fn at(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }
@@ -101,6 +107,18 @@ impl Paths {
     #[must_use]
     pub fn stick_image(&self) -> PathBuf {
         self.at("run/meadow-disks/stick")
+    }
+
+    /// An image that a person carried here, while nobody knows yet whether it is well.
+    #[must_use]
+    pub fn carried_image(&self) -> PathBuf {
+        self.state_dir().join("carried-image.json")
+    }
+
+    /// Where a support bundle is packed.
+    #[must_use]
+    pub fn support_bundle(&self) -> PathBuf {
+        self.run_dir().join("support.tar.gz")
     }
 
     /// Made by the image once udev has looked at disks and network cards.

@@ -1,4 +1,4 @@
-//! The image of the stick that this computer booted from: read by the disk helper, checked here by the build key.
+//! The image of a stick: read by the disk helper, checked here by the build key.
 
 use std::path::{Path, PathBuf};
 
@@ -45,8 +45,21 @@ impl StickImage {
     ///
     /// # Errors
     /// [`StickImageError`]
-    pub async fn gather(&self, mut progress: impl FnMut(&str, Option<u8>)) -> Result<&Path, StickImageError> {
-        self.disks.ask(&DiskRequest::StickImage, |step, percent| progress(step, percent)).await?;
+    pub async fn gather(&self, progress: impl FnMut(&str, Option<u8>)) -> Result<&Path, StickImageError> {
+        self.gather_from(None, progress).await
+    }
+
+    /// The same of the stick with that serial number, or where none is named of the one that this computer booted from.
+    ///
+    /// # Errors
+    /// [`StickImageError`]
+    pub async fn gather_from(
+        &self,
+        serial: Option<&str>,
+        mut progress: impl FnMut(&str, Option<u8>),
+    ) -> Result<&Path, StickImageError> {
+        let request = DiskRequest::StickImage { serial: serial.map(str::to_owned) };
+        self.disks.ask(&request, |step, percent| progress(step, percent)).await?;
         let key = files::read(&self.build_key, LARGEST_SIGNATURE)?;
         let manifest = files::read(&self.folder.join(MANIFEST), LARGEST_MANIFEST as u64)?;
         let signature = files::read(&self.folder.join(SIGNATURE), LARGEST_SIGNATURE)?;

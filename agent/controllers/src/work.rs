@@ -113,6 +113,17 @@ impl Work {
         }
     }
 
+    /// Restarts the computer where work has ended that wants this, though nobody may hear of it any more: a node that has
+    /// erased itself is removed from its cluster by the report that says so. Gives whether it restarts.
+    pub async fn restart_if_ended(&self) -> bool {
+        let wants = |entry: &Entry| entry.restart && matches!(entry.report.end, Some(WorkEnd::Done { .. }));
+        let restart = self.locked(|entries| entries.values().any(wants));
+        if restart {
+            Arc::clone(&self.worker).restart().await;
+        }
+        restart
+    }
+
     fn locked<T>(&self, work: impl FnOnce(&mut BTreeMap<Name, Entry>) -> T) -> T {
         work(&mut self.entries.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -122,10 +133,15 @@ impl Entry {
     fn of(work: &NodeWork) -> Self {
         let restart = match &work.task {
             NodeTask::Install(task) => task.reboot,
-            NodeTask::Reboot | NodeTask::TryImage { .. } => true,
+            NodeTask::Reboot
+            | NodeTask::Reinstall
+            | NodeTask::Reset(_)
+            | NodeTask::TryImage { .. }
+            | NodeTask::UpdateFromStick(_) => true,
             NodeTask::Keys(_)
             | NodeTask::WriteImage(_)
             | NodeTask::BlessImage
+            | NodeTask::Support(_)
             | NodeTask::TryNetwork(_)
             | NodeTask::ConfirmNetwork
             | NodeTask::NetworkBack => false,

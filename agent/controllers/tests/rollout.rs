@@ -84,6 +84,7 @@ impl Played {
             measures: None,
             ephemeral: true,
             wanted_name: None,
+            lost: None,
         };
         let Outcome::Claimed { machine, .. } = self.apply(Command::Claim(Box::new(claim))).outcome else {
             panic!("a claim")

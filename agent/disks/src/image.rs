@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use meadow_model::Timestamp;
+use meadow_model::image::age_of;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -28,8 +30,19 @@ pub(crate) const LOADER_FILES: [&str; 4] = ["grub/boot.img", "grub/core.img", "g
 /// What a person enrols in the firmware's setup for Secure Boot; on the ESP, where the setup finds it.
 pub(crate) const CERTIFICATE: &str = "secureboot.cer";
 
+/// What an image says of itself; images of tests say less.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct About {
+    image: String,
+    architecture: String,
+    date: i64,
+}
+
 #[derive(Deserialize)]
 struct Manifest {
+    #[serde(flatten)]
+    about: About,
     artifacts: BTreeMap<String, Artifact>,
     root: Value,
 }
@@ -54,6 +67,32 @@ impl Image {
             DiskError::refused(format!("{} is no manifest ({error}); fetch the image again", path.display()))
         })?;
         Ok(Self { folder: folder.to_owned(), manifest })
+    }
+
+    /// Refuses an image for other processors, and where that is wanted one that is not newer than the one with the
+    /// manifest `running`.
+    pub(crate) fn refuse_for(&self, running: Option<&[u8]>, only_newer: bool) -> Result<(), DiskError> {
+        let about = &self.manifest.about;
+        if !about.architecture.is_empty() && about.architecture != std::env::consts::ARCH {
+            return Err(DiskError::refused(format!(
+                "the image {} is for {} processors, and this computer has {}; bring one that was built for it",
+                about.image,
+                about.architecture,
+                std::env::consts::ARCH
+            )));
+        }
+        let now = running.and_then(|bytes| serde_json::from_slice::<About>(bytes).ok());
+        match now.filter(|_| only_newer) {
+            Some(now) if age(&now) > age(about) => Err(DiskError::refused(format!(
+                "the image {} is older than {}, which runs; an older image brings back mended faults, say --allow-older if \
+                 that is meant",
+                about.image, now.image
+            ))),
+            Some(now) if now.image == about.image => {
+                Err(DiskError::refused(format!("the image {} runs already; nothing needs to be done", now.image)))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -111,6 +150,11 @@ impl Image {
         }
         Ok(format!("{value:#}\n").into_bytes())
     }
+}
+
+/// Sorts images by age, as the cluster does.
+fn age(about: &About) -> (Vec<u64>, Timestamp) {
+    age_of(&about.image, Timestamp::from_millis(about.date.saturating_mul(1000)))
 }
 
 /// What `root.json` says of the root of a slot.

@@ -8,7 +8,7 @@ pub(crate) use checks::fits;
 
 mod checks;
 mod state;
-mod system;
+pub(crate) mod system;
 
 use meadow_luks::Key;
 use meadow_model::install::{InstallMode, InstallWork, InstalledDisk, Partition};
@@ -80,7 +80,7 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
     }
     let place = |name| Ok::<_, DiskError>(machine.partition_node(&disk.name, part(name)?));
     if let Some(image) = &image {
-        system::write(image, plan, &place, progress)?;
+        system::write(image, &plan.hash, &place, progress)?;
     }
     let new = state::make(machine, &place(layout::STATE)?, &passphrase, &source, progress)?;
 

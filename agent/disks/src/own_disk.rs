@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use meadow_luks::Volume;
+use meadow_luks::{Volume, header};
 use meadow_model::hardware::Disk;
+use meadow_model::image::SlotImage;
 use meadow_model::install::{BootSlot, InstallMode, InstalledDisk, Partition};
 use meadow_model::preboot::{HostKey, Preboot};
 use meadow_plan::layout;
@@ -21,14 +22,18 @@ pub(crate) struct OwnDisk {
 }
 
 impl OwnDisk {
-    /// Reads a disk's table and record; `None` where it is not a node's.
+    /// Reads a disk's table and record; `None` where it is not a node's, or where it only says whose it was: the volume of
+    /// the record is not there any more.
     fn read(machine: &dyn Machine, disk: &Disk) -> Result<Option<Self>, DiskError> {
         let node = machine.disk_node(&disk.name);
         let partitions = table::read(&node)?;
         let named = |name: &str| partitions.iter().find(|partition| partition.name == name);
-        let (Some(preboot), Some(_)) = (named(layout::PREBOOT), named(layout::STATE)) else { return Ok(None) };
+        let (Some(preboot), Some(state)) = (named(layout::PREBOOT), named(layout::STATE)) else { return Ok(None) };
         let record = preboot_area::read(&machine.partition_node(&disk.name, preboot), 0)?;
-        Ok(record.map(|record| Self { disk: disk.clone(), record, partitions }))
+        let Some(record) = record else { return Ok(None) };
+        let copies = header::inspect(&machine.partition_node(&disk.name, state))?;
+        let is_there = copies.newest().is_some_and(|copy| copy.uuid.eq_ignore_ascii_case(&record.luks_uuid));
+        Ok(is_there.then_some(Self { disk: disk.clone(), record, partitions }))
     }
 
     /// The device of one of its partitions.
@@ -38,6 +43,11 @@ impl OwnDisk {
             DiskError::refused(format!("{} has no partition {name}; only its state lies there", self.disk.name))
         })?;
         Ok(machine.partition_node(&self.disk.name, partition))
+    }
+
+    /// One of its partitions, as its table has it.
+    pub(crate) fn partition(&self, name: &str) -> Option<&Partition> {
+        self.partitions.iter().find(|partition| partition.name == name)
     }
 
     /// Opens the header of its state, the very volume that the record names.
@@ -54,16 +64,25 @@ impl OwnDisk {
         report.slot.filter(|_| here)
     }
 
+    fn look_at_system(&self, machine: &dyn Machine) -> Result<(Vec<SlotImage>, GrubEnv), DiskError> {
+        let esp = Esp::open_to_read(&self.node(machine, layout::ESP)?)?;
+        let mut slots = Vec::new();
+        for slot in [BootSlot::A, BootSlot::B] {
+            slots.extend(slot::image(&esp, slot)?);
+        }
+        Ok((slots, slot::grubenv(&esp)?))
+    }
+
     pub(crate) fn describe(&self, machine: &dyn Machine) -> Result<InstalledDisk, DiskError> {
         let mode = if self.record.installed { InstallMode::System } else { InstallMode::StateOnly };
         let running = self.running(machine);
         let (mut slots, mut environment) = (Vec::new(), None);
         if mode == InstallMode::System {
-            let esp = Esp::open_to_read(&self.node(machine, layout::ESP)?)?;
-            for slot in [BootSlot::A, BootSlot::B] {
-                slots.extend(slot::image(&esp, slot)?);
+            match self.look_at_system(machine) {
+                Ok((found, env)) => (slots, environment) = (found, Some(env)),
+                // A node whose system is damaged is a node all the same, and has to tell so to be helped.
+                Err(error) => tracing::warn!(%error, "the system on this node's disk cannot be read"),
             }
-            environment = Some(slot::grubenv(&esp)?);
         }
         let gave_up =
             |env: &GrubEnv| env.attempted.filter(|slot| env.tried.is_none() && running.is_some_and(|r| r != *slot));

@@ -1,6 +1,6 @@
-//! The partition `meadow-preboot`: the record, and while an installation is under way, which one.
+//! The partition `meadow-preboot`: the record, and while an installation or a reset is under way, which one.
 //!
-//! The mark of an installation lies behind the record's two slots. It is written before anything else of a disk changes
+//! The mark lies behind the record's two slots. It is written before anything else of a disk changes
 //! and removed last, so a disk that was cut off anywhere in between is known, and goes on with the very plan that somebody
 //! consented to.
 
@@ -8,31 +8,37 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use meadow_model::preboot::Preboot;
+use meadow_model::preboot::{MARK_BYTES, Mark, Preboot};
 use meadow_model::record::{self, AREA_BYTES};
 
 use crate::DiskError;
 use crate::area::Area;
 
 const MARK_OFFSET: u64 = AREA_BYTES as u64;
-/// One sector of the largest kind, so that it is written whole.
-const MARK_BYTES: usize = 4096;
-const MARK: &str = "meadow installs ";
 
 /// Says on the disk that the plan with that hash is being carried out. `start` is the first byte of `meadow-preboot`.
 pub(crate) fn mark(disk: &Area, start: u64, hash: &str) -> Result<(), DiskError> {
-    let mut bytes = format!("{MARK}{hash}\n").into_bytes();
-    bytes.resize(MARK_BYTES, 0);
-    disk.write(start + MARK_OFFSET, &bytes)
+    set_mark(disk, start, &Mark::Installs(hash.to_owned()))
+}
+
+/// Says on the disk what is under way.
+pub(crate) fn set_mark(disk: &Area, start: u64, mark: &Mark) -> Result<(), DiskError> {
+    disk.write(start + MARK_OFFSET, &mark.bytes())
 }
 
 /// The hash of the plan that is being carried out on a disk.
 pub(crate) fn marked(disk: &Path, start: u64) -> Option<String> {
+    match mark_of(disk, start)? {
+        Mark::Installs(hash) => Some(hash),
+        Mark::Resets(_) => None,
+    }
+}
+
+/// What is under way on a disk.
+pub(crate) fn mark_of(disk: &Path, start: u64) -> Option<Mark> {
     let mut bytes = [0; MARK_BYTES];
     File::open(disk).and_then(|file| file.read_exact_at(&mut bytes, start + MARK_OFFSET)).ok()?;
-    let text = std::str::from_utf8(&bytes).ok()?;
-    let (hash, rest) = text.strip_prefix(MARK)?.split_once('\n')?;
-    rest.bytes().all(|byte| byte == 0).then(|| hash.to_owned())
+    Mark::parse(&bytes)
 }
 
 /// Removes the record, and with it whatever made the disk count as installed.
@@ -40,7 +46,7 @@ pub(crate) fn clear_record(disk: &Area, start: u64) -> Result<(), DiskError> {
     disk.zero(start, MARK_OFFSET)
 }
 
-/// Says that the installation is complete.
+/// Says that nothing is under way any more.
 pub(crate) fn unmark(partition: &Area) -> Result<(), DiskError> {
     partition.zero(MARK_OFFSET, MARK_BYTES as u64)
 }

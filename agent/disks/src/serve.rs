@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::machine::Machine;
 use crate::network::{self, NetworkHost};
 use crate::progress::Progress;
-use crate::{DiskError, install, keys, own_disk, stick, tpm_slot, update};
+use crate::{DiskError, install, keys, own_disk, reinstall, reset, save, stick, tpm_slot, update};
 
 /// Longest request: a plan, public keys, two passphrases.
 const LONGEST: usize = 256 << 10;
@@ -109,7 +109,11 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
         DiskRequest::AddTpm { existing, pin, label } => tpm_slot::add(machine, existing, pin.as_ref(), label)?,
         DiskRequest::NewRecoveryKey { existing } => recovery_key = Some(keys::renew_recovery(machine, existing)?),
         DiskRequest::RemoveKey { slot } => keys::remove(machine, *slot)?,
-        DiskRequest::WriteImage { folder } => update::write_image(machine, Path::new(folder), progress)?,
+        DiskRequest::WriteImage { folder, only_newer } => {
+            let written = update::write_image(machine, Path::new(folder), *only_newer, progress);
+            stick::forget(machine)?;
+            written?;
+        }
         DiskRequest::TryOnce { slot } => update::try_once(machine, *slot, progress)?,
         DiskRequest::Bless => update::bless(machine)?,
         DiskRequest::GiveUpTrial => {
@@ -118,7 +122,13 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
             }
             return Ok(Done::default());
         }
-        DiskRequest::StickImage => stick::gather(machine, progress)?,
+        DiskRequest::StickImage { serial } => stick::gather(machine, serial.as_deref(), progress)?,
+        DiskRequest::SaveToStick { serial, from, name } => {
+            save::run(machine, serial, Path::new(from), name, progress)?;
+        }
+        DiskRequest::Reinstall { folder } => reinstall::run(machine, Path::new(folder), progress)?,
+        DiskRequest::Reset(plan) => reset::run(machine, plan, progress)?,
+        DiskRequest::FinishReset => _ = reset::finish(machine, progress)?,
         DiskRequest::Reboot => {
             machine.restart()?;
             return Ok(Done::default());

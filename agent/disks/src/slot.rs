@@ -75,13 +75,17 @@ pub(crate) fn root(esp: &Esp, slot: BootSlot) -> Result<Option<RootJson>, DiskEr
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
+/// The manifest of the image in a slot, where it lies there.
+pub(crate) fn manifest(esp: &Esp, slot: BootSlot) -> Result<Option<Vec<u8>>, DiskError> {
+    esp.read(&place(slot, "manifest.json"), SMALL)
+}
+
 /// The image in a slot that holds a whole one.
 pub(crate) fn image(esp: &Esp, slot: BootSlot) -> Result<Option<SlotImage>, DiskError> {
     if root(esp, slot)?.is_none() {
         return Ok(None);
     }
-    let manifest = esp.read(&place(slot, "manifest.json"), SMALL)?;
-    let digest = manifest.map(|bytes| data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes)));
+    let digest = manifest(esp, slot)?.map(|bytes| data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes)));
     Ok(Some(SlotImage { slot, digest }))
 }
 

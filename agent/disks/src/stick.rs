@@ -1,4 +1,4 @@
-//! The image of the stick that this computer booted from, gathered in a folder as a boot server would give it.
+//! The image of a stick, the one that this computer booted from or one that a person named, gathered in a folder as a boot server would give it.
 //!
 //! The stick is only read. Whoever asked checks the manifest's signature before anything of it is installed.
 
@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::Path;
 
+use meadow_model::hardware::Disk;
 use meadow_model::install::Partition;
 use meadow_plan::layout;
 
@@ -36,9 +37,16 @@ const LARGEST: u64 = 128 << 20;
 ///
 /// # Errors
 /// [`DiskError`]
-pub(crate) fn gather(machine: &dyn Machine, progress: &mut Progress<'_>) -> Result<(), DiskError> {
+pub(crate) fn gather(
+    machine: &dyn Machine,
+    serial: Option<&str>,
+    progress: &mut Progress<'_>,
+) -> Result<(), DiskError> {
     progress("reads the image from the stick", None);
-    let (disk, partitions) = find(machine)?;
+    let (disk, partitions) = match serial {
+        Some(serial) => named(machine, serial)?,
+        None => find(machine)?,
+    };
     let place = |name: &str| {
         let found = partitions.iter().find(|partition| partition.name == name);
         found.map(|partition| machine.partition_node(&disk, partition)).ok_or_else(|| incomplete(name))
@@ -65,6 +73,31 @@ pub(crate) fn forget(machine: &dyn Machine) -> Result<(), DiskError> {
     match fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DiskError::io("remove", &folder)(error)),
         _ => Ok(()),
+    }
+}
+
+/// The stick that a person named.
+fn named(machine: &dyn Machine, serial: &str) -> Result<(String, Vec<Partition>), DiskError> {
+    let disk = the_disk(machine, serial)?;
+    let partitions = table::read(&machine.disk_node(&disk.name))?;
+    if partitions.iter().any(|partition| partition.name == layout::SEED) {
+        return Ok((disk.name, partitions));
+    }
+    Err(DiskError::refused(format!("{} ({serial}) is no Meadow stick; write one with `meadow image flash`", disk.name)))
+}
+
+/// The one disk with that serial number.
+pub(crate) fn the_disk(machine: &dyn Machine, serial: &str) -> Result<Disk, DiskError> {
+    let mut same: Vec<Disk> =
+        machine.disks().into_iter().filter(|disk| disk.serial.as_deref() == Some(serial)).collect();
+    match (same.pop(), same.is_empty()) {
+        (Some(disk), true) if !serial.is_empty() => Ok(disk),
+        (Some(_), false) => Err(DiskError::refused(format!(
+            "several disks say that they have the serial number {serial}; unplug all but the stick that is meant"
+        ))),
+        _ => Err(DiskError::refused(format!(
+            "there is no disk with the serial number {serial}; is the stick plugged in? `meadow node show NODE` lists them"
+        ))),
     }
 }
 

@@ -15,8 +15,14 @@ use crate::own_disk::{self, OwnDisk};
 use crate::progress::{Counter, Progress};
 use crate::{DiskError, slot, tpm_slot};
 
-/// Writes an image into the slot that does not run; the boot loader is told nothing yet.
-pub(crate) fn write_image(machine: &dyn Machine, folder: &Path, progress: &mut Progress<'_>) -> Result<(), DiskError> {
+/// Writes an image into the slot that does not run; the boot loader is told nothing yet. With `only_newer` one that is not
+/// newer than the running one is refused.
+pub(crate) fn write_image(
+    machine: &dyn Machine,
+    folder: &Path,
+    only_newer: bool,
+    progress: &mut Progress<'_>,
+) -> Result<(), DiskError> {
     let own = own_disk::require(machine)?;
     let (esp_node, image) = (own.node(machine, layout::ESP)?, Image::open(folder)?);
     let mut environment = slot::grubenv(&Esp::open_to_read(&esp_node)?)?;
@@ -29,6 +35,7 @@ pub(crate) fn write_image(machine: &dyn Machine, folder: &Path, progress: &mut P
             target.letter()
         )));
     }
+    image.refuse_for(slot::manifest(&Esp::open_to_read(&esp_node)?, running)?.as_deref(), only_newer)?;
     // Alone: a root that something runs from is never written.
     let root = Area::open_alone(&own.node(machine, layout::root_name(target))?)?;
     fits(&image, &[ROOT], root.size()?)?;

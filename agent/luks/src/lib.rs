@@ -17,6 +17,7 @@
 
 mod activate;
 mod backup;
+mod erase;
 mod error;
 pub mod header;
 mod key;
@@ -29,6 +30,7 @@ mod volume;
 
 pub use activate::{close, is_open};
 pub use backup::restore_header;
+pub use erase::{HEADER_BYTES, erase};
 pub use error::LuksError;
 pub use key::{Key, LONGEST_PASSPHRASE, SHORTEST_PASSPHRASE, VolumeKey};
 pub use recovery::{RecoveryKey, Typo};

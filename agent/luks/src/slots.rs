@@ -199,6 +199,16 @@ impl Volume {
         self.sweep_tokens()
     }
 
+    /// Wipes every slot, the last one too. One that cannot be wiped is left to whoever overwrites the whole header.
+    pub(crate) fn destroy_slots(&mut self) {
+        messages::catch();
+        for slot in self.active_slots().unwrap_or_default() {
+            if let Err(error) = self.device.keyslot_handle().destroy(slot) {
+                tracing::warn!(slot, ?error, "a key slot is not wiped by itself");
+            }
+        }
+    }
+
     /// Removes tokens whose slot is gone: what a power cut in [`Volume::remove`] leaves.
     fn sweep_tokens(&mut self) -> Result<(), LuksError> {
         for (number, _) in self.tokens()?.into_iter().filter(|(_, token)| token.slot().is_none()) {

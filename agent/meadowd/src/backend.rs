@@ -23,6 +23,7 @@ use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::network::{NetworkChange, NetworkView};
 use meadow_model::node::{Node, NodeReport, NodeStatus};
+use meadow_model::operation::OperationState;
 use meadow_model::token::NewToken;
 use meadow_model::work::{NodeWork, ReportReply};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
@@ -126,7 +127,13 @@ impl Voter {
         }
         self.live.record(resource, state.nodes(), report);
         let mesh = state.mesh_view(node).ok_or_else(revoked)?;
-        Ok(ReportReply { mesh, work: self.mailbox.work_for(node), waits_for_unlock: self.live.waiting() })
+        let state = self.replica.state();
+        // What was called off meanwhile is not handed out any more.
+        let is_wanted = |work: &NodeWork| {
+            state.operations().get(&work.operation).is_some_and(|op| op.status.state == OperationState::Running)
+        };
+        let work = self.mailbox.work_for(node).into_iter().filter(is_wanted).collect();
+        Ok(ReportReply { mesh, work, waits_for_unlock: self.live.waiting() })
     }
 
     /// Brings the state up to date with what a node reports of itself, its disk and its work.

@@ -76,6 +76,7 @@ impl Enrolment {
             measures: claim.measures,
             ephemeral: claim.ephemeral,
             wanted_name: claim.wanted_name,
+            lost: claim.boot.and_then(|boot| boot.lost),
         };
         let command = Command::Claim(Box::new(record));
         Ok(Proposal { at: now, actor: format!("machine {machine}"), idempotency_key: None, command })

@@ -17,16 +17,20 @@ use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::network::{NetworkChange, NetworkView};
 use meadow_model::node::{Node, NodeReport, NodeStatus};
+use meadow_model::reset::{ResetPlan, ResetRequest};
 use meadow_model::token::NewToken;
-use meadow_model::work::{NodeWork, ReportReply};
+use meadow_model::work::{NodeWork, ReportReply, StickUpdate, SupportTask};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
 use meadow_state::command::Proposal;
 use meadow_state::{Applied, State};
+
+use crate::own_computer::OwnComputer;
 
 /// Knows only itself; everything of the cluster is asked at a voter.
 pub(crate) struct Onlooker {
     pub(crate) status: SelfStatus,
     pub(crate) network: Arc<NetworkSettings>,
+    pub(crate) this: OwnComputer,
 }
 
 fn elsewhere() -> Problem {
@@ -154,5 +158,21 @@ impl Backend for Onlooker {
 
     fn end_network_trial(&self, keep: bool) -> Answer<'_, NetworkView> {
         Box::pin(self.network.end(keep))
+    }
+
+    fn plan_own_reset(&self, request: ResetRequest) -> Answer<'_, ResetPlan> {
+        Box::pin(async move { self.this.plan_reset(&request).await })
+    }
+
+    fn reset_self(&self, request: ResetRequest) -> Answer<'_, ResetPlan> {
+        Box::pin(async move { self.this.reset(&request).await })
+    }
+
+    fn update_self(&self, update: StickUpdate) -> Answer<'_, String> {
+        Box::pin(async move { self.this.update(&update).await })
+    }
+
+    fn support_self(&self, task: SupportTask) -> Answer<'_, String> {
+        Box::pin(async move { self.this.support(&task).await })
     }
 }

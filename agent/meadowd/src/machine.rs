@@ -23,13 +23,12 @@ use meadow_controllers::report::Reporter;
 use meadow_controllers::resolver_file;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::settings::Settings;
-use meadow_controllers::stick_image::StickImage;
 use meadow_controllers::stored;
 use meadow_controllers::work::Work;
 use meadow_enroll::JoinToken;
 use meadow_host::files;
 use meadow_host::hosts;
-use meadow_model::boot::{BootCluster, BootConfig, BootReport};
+use meadow_model::boot::{BootCluster, BootConfig, BootReport, LostState, RootFrom};
 use meadow_model::console::SelfState;
 use meadow_model::hardware::Measures;
 use meadow_model::mesh::MeshView;
@@ -40,6 +39,7 @@ use tracing::{info, warn};
 
 use crate::listener::serve_local;
 use crate::local::Onlooker;
+use crate::own_computer::OwnComputer;
 use crate::own_voice::{self, OwnVoice};
 use crate::{disk_watch, image_share, stick};
 
@@ -71,7 +71,9 @@ struct Invitation {
 /// Enrols where that has not happened yet, and then keeps the computer a node.
 pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()> {
     let network = Arc::new(network_settings(paths).await?);
-    let router = meadow_api::router(Arc::new(Onlooker { status: status.clone(), network: network.clone() }));
+    let this = OwnComputer { paths: paths.clone(), status: status.clone() };
+    let onlooker = Onlooker { status: status.clone(), network: network.clone(), this: this.clone() };
+    let router = meadow_api::router(Arc::new(onlooker));
     let voice = OwnVoice::default();
     let router = router.layer(from_fn_with_state(voice.clone(), own_voice::pass_on));
     let socket = paths.socket();
@@ -79,11 +81,12 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
     let role = async {
         let settings = Settings::load(&paths.settings())?;
         let mut measures = None;
+        tell_lost_state(paths, status);
         sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("systemd was not told")?;
         loop {
             let membership = belong(paths, status, &mut measures).await?;
             voice.set(Some((membership.node.clone(), Arc::new(voter_client(&membership, paths)?))));
-            let served = serve_as_node(paths, status, &settings, &network, membership).await;
+            let served = serve_as_node(&this, &settings, &network, membership).await;
             voice.set(None);
             served?;
         }
@@ -98,6 +101,15 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
         ended = local => ended,
         ended = role => ended,
         () = resolver => Ok(()),
+        () = this.finish_reset() => anyhow::bail!("nobody looks for resets any more"),
+    }
+}
+
+/// A person at the console is told what this computer was; so is the cluster, by its claim.
+fn tell_lost_state(paths: &Paths, status: &SelfStatus) {
+    if let Ok(Some(BootReport { lost: Some(lost), .. })) = stored::load(&paths.boot_report()) {
+        let LostState { node, cluster, why, .. } = lost;
+        status.event(format!("this computer was {node} of the cluster {cluster}, whose state is lost: {why}"));
     }
 }
 
@@ -321,12 +333,12 @@ fn voter_client(membership: &Membership, paths: &Paths) -> anyhow::Result<Client
 
 /// Keeps the mesh up and reports, until the node is removed from its cluster.
 async fn serve_as_node(
-    paths: &Paths,
-    status: &SelfStatus,
+    this: &OwnComputer,
     settings: &Settings,
     network: &Arc<NetworkSettings>,
     membership: Membership,
 ) -> anyhow::Result<()> {
+    let OwnComputer { paths, status } = this;
     let keys = Keys::load_or_make(&paths.state())?;
     status.update(|view| {
         view.name = Some(membership.node.clone());
@@ -363,17 +375,17 @@ async fn serve_as_node(
             build_key: paths.build_key(),
             release_key: membership.release_key.clone(),
         },
-        stick: StickImage {
-            booted: stick::booted(paths),
-            disks: helper.clone(),
-            build_key: paths.build_key(),
-            folder: paths.stick_image(),
-        },
+        stick: this.stick_image(),
+        carried: this.carried_image(),
+        booted_over_network: booted_over_network(paths),
+        bundles: this.bundles(),
+        status: status.clone(),
         network: network.clone(),
         state_dir: paths.state_dir(),
         known: disks.clone(),
         turn: tokio::sync::Mutex::default(),
     };
+    let work = Work::new(Arc::new(tasks));
     let reporter = Reporter {
         ca,
         identity: identity()?,
@@ -381,23 +393,36 @@ async fn serve_as_node(
         views: views.clone(),
         peers: peers.subscribe(),
         disks: disks.subscribe(),
-        work: Work::new(Arc::new(tasks)),
+        work: work.clone(),
         network: network.clone(),
         status: status.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
+    let carried = this.carried_image();
     let removed = tokio::select! {
         () = mesh.run(views.subscribe(), peers) => anyhow::bail!("the mesh ended"),
         () = image_share::run(ImageStore::new(paths.images()).whole_images(), views.subscribe()) => {
             anyhow::bail!("images are not handed out any more")
         }
+        () = carried.watch(status, disks.subscribe()) => {
+            anyhow::bail!("nobody looks after the image from a stick any more")
+        }
         () = disk_watch::run(paths, &helper, &disks) => anyhow::bail!("nobody looks at the disks any more"),
         ended = keep_membership(paths, membership, views.subscribe()) => return ended,
         removed = reporter.run() => removed,
     };
+    if work.restart_if_ended().await {
+        status.set(SelfState::Rejected, "this node was reset; it restarts as a new machine");
+        return std::future::pending().await;
+    }
     leave(paths, settings).await?;
     status.set(SelfState::Rejected, format!("{removed}; to enrol again reboot the machine, or run `meadow join`"));
     Ok(())
+}
+
+fn booted_over_network(paths: &Paths) -> bool {
+    let report = stored::load::<BootReport>(&paths.boot_report());
+    matches!(report, Ok(Some(report)) if report.root_from == RootFrom::Network)
 }
 
 /// Where the image may be had: from the server that booted this computer, else from where the API is.

@@ -9,6 +9,7 @@ mod images;
 mod listener;
 mod local;
 mod machine;
+mod own_computer;
 mod own_voice;
 mod patience;
 mod pxe;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::install::BootSlot;
-use crate::{Fingerprint, MacAddress, Secret, Timestamp};
+use crate::{Fingerprint, MacAddress, Name, Secret, Timestamp};
 
 /// What the PXE server does with a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -120,8 +120,24 @@ pub struct BootReport {
     pub stick: bool,
     /// The state that was opened and is `/var` now; `None` where that is in RAM and gone after a restart.
     pub state: Option<BootState>,
+    /// Whose state was lost on this computer, where one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<LostState>,
     /// When each stage was reached.
     pub milestones: Vec<Milestone>,
+}
+
+/// A node whose state cannot be opened any more, as the record beside it says. Evidence for people, never an identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LostState {
+    /// The node that this computer was.
+    pub node: Name,
+    /// Its cluster's name.
+    pub cluster: String,
+    /// That cluster's CA.
+    pub ca_fingerprint: Fingerprint,
+    /// What is wrong with the state.
+    pub why: String,
 }
 
 /// Where a root came from.

@@ -109,9 +109,15 @@ impl ImageSpec {
     /// rolled out is rolled out only where somebody says so.
     #[must_use]
     pub fn age(&self) -> (Vec<u64>, Timestamp) {
-        let release = self.version.split('-').next().unwrap_or_default();
-        (release.split('.').map(|number| number.parse().unwrap_or(0)).collect(), self.date)
+        age_of(&self.version, self.date)
     }
+}
+
+/// [`ImageSpec::age`] of an image with this version, whose kernel is of that date.
+#[must_use]
+pub fn age_of(version: &str, date: Timestamp) -> (Vec<u64>, Timestamp) {
+    let release = version.split('-').next().unwrap_or_default();
+    (release.split('.').map(|number| number.parse().unwrap_or(0)).collect(), date)
 }
 
 impl InstalledDisk {

@@ -6,6 +6,7 @@ use crate::image::SlotImage;
 use crate::mesh::WireGuardKey;
 use crate::network::{CardId, CardNetwork, KnownNetwork};
 use crate::preboot::StaticNetwork;
+use crate::reset::ResetPlan;
 use crate::{Name, Secret, Timestamp};
 
 /// How much of a system a disk is to hold.
@@ -216,6 +217,9 @@ pub enum DiskRequest {
     WriteImage {
         /// Folder with `manifest.json` and the artifacts, checked by the caller's keys and again by digest.
         folder: String,
+        /// Refuses an image that is older than the one that runs, or the very same.
+        #[serde(default)]
+        only_newer: bool,
     },
     /// Boots that slot at the next start, once.
     TryOnce {
@@ -226,8 +230,30 @@ pub enum DiskRequest {
     Bless,
     /// Restarts the computer where it runs a slot that was not blessed: an image that was tried and was not found well.
     GiveUpTrial,
-    /// Gathers the image of the stick that this computer booted from in the helper's folder.
-    StickImage,
+    /// Gathers the image of a stick in the helper's folder.
+    StickImage {
+        /// Serial number of the stick; `None` for the one that this computer booted from.
+        #[serde(default)]
+        serial: Option<String>,
+    },
+    /// Copies a file onto the first FAT file system of a stick that a person named.
+    SaveToStick {
+        /// Serial number of the stick.
+        serial: String,
+        /// The file.
+        from: String,
+        /// Its name on the stick.
+        name: String,
+    },
+    /// Writes everything anew that this node boots from, and leaves its record and its state as they are.
+    Reinstall {
+        /// Folder with `manifest.json` and the artifacts, checked by the caller's keys and again by digest.
+        folder: String,
+    },
+    /// Erases this node's state for good, and wipes further disks, as somebody consented to.
+    Reset(Box<ResetPlan>),
+    /// Brings resets to their end that were cut off.
+    FinishReset,
     /// Tells how the network cards are set.
     LookAtNetwork,
     /// Sets network cards until somebody confirms it, or for [`crate::network::TRIAL_SECONDS`].

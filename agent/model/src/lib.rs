@@ -23,6 +23,7 @@ pub mod operation;
 pub mod preboot;
 pub mod problem;
 pub mod record;
+pub mod reset;
 pub mod resource;
 pub mod secret;
 pub mod seed;

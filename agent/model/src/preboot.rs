@@ -10,6 +10,46 @@ use crate::{Fingerprint, MacAddress, Name, Secret};
 pub const VERSION: u32 = 1;
 /// TCP port on which the initramfs asks for a passphrase over SSH.
 pub const UNLOCK_PORT: u16 = 2222;
+/// Bytes of the mark that lies behind the two slots of the record: one sector of the largest kind, so that it is written
+/// whole.
+pub const MARK_BYTES: usize = 4096;
+
+/// What is under way on a disk: it begins before anything else of the disk changes and is removed last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// An installation by the plan with this hash.
+    Installs(String),
+    /// A factory reset by the plan with this hash.
+    Resets(String),
+}
+
+impl Mark {
+    const INSTALLS: &str = "meadow installs ";
+    const RESETS: &str = "meadow resets ";
+
+    /// As it lies on the disk.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let text = match self {
+            Self::Installs(hash) => format!("{}{hash}\n", Self::INSTALLS),
+            Self::Resets(hash) => format!("{}{hash}\n", Self::RESETS),
+        };
+        let mut bytes = text.into_bytes();
+        bytes.resize(MARK_BYTES, 0);
+        bytes
+    }
+
+    /// Reads it; `None` where none lies there.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (line, rest) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
+        if rest.bytes().any(|byte| byte != 0) {
+            return None;
+        }
+        let installs = line.strip_prefix(Self::INSTALLS).map(|hash| Self::Installs(hash.to_owned()));
+        installs.or_else(|| line.strip_prefix(Self::RESETS).map(|hash| Self::Resets(hash.to_owned())))
+    }
+}
 
 /// The record of the partition `meadow-preboot`. Readable by whoever holds the disk: no secret of the cluster is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,4 +126,22 @@ pub struct StaticNetwork {
 impl StaticNetwork {
     /// In place of an address: the card asks DHCP.
     pub const DHCP: &str = "dhcp";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_read_as_written_and_nothing_else_is_one() {
+        for mark in [Mark::Installs("12".to_owned()), Mark::Resets("ab".to_owned())] {
+            let bytes = mark.bytes();
+            assert_eq!((bytes.len(), Mark::parse(&bytes)), (MARK_BYTES, Some(mark)));
+        }
+        for other in
+            [&b""[..], &[0; MARK_BYTES], b"meadow wipes 12\n", b"meadow resets 12", b"meadow resets 12\nx", b"\xff\n"]
+        {
+            assert_eq!(Mark::parse(other), None);
+        }
+    }
 }

@@ -8,6 +8,7 @@ use crate::install::{InstallPlan, Sealed};
 use crate::mesh::{MeshView, WireGuardKey};
 use crate::network::NetworkChange;
 use crate::preboot::StaticNetwork;
+use crate::reset::ResetPlan;
 use crate::{Fingerprint, Name};
 
 /// The answer to a node's report.
@@ -42,6 +43,14 @@ pub enum NodeTask {
     Keys(KeyTask),
     /// Restart.
     Reboot,
+    /// Erase its state, and restart as a new machine.
+    Reset(Box<ResetPlan>),
+    /// Write the system anew that this node boots from; its state stays as it is.
+    Reinstall,
+    /// Write the image of a stick into the slot that does not run, and restart into it once.
+    UpdateFromStick(StickUpdate),
+    /// Write a support bundle onto a stick.
+    Support(SupportTask),
     /// Fetch an image and write it into the slot that does not run.
     WriteImage(Box<ImageTask>),
     /// Restart into the slot with this image, once.
@@ -57,6 +66,23 @@ pub enum NodeTask {
     ConfirmNetwork,
     /// Bring the network settings from before the trial back.
     NetworkBack,
+}
+
+/// `POST /v1/nodes/{name}/update`: an update that a person carried to the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StickUpdate {
+    /// Serial number of the stick.
+    pub stick: String,
+    /// Also where the image that runs is newer.
+    #[serde(default)]
+    pub allow_older: bool,
+}
+
+/// `POST /v1/nodes/{name}/support`: a support bundle for whoever helps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SupportTask {
+    /// Serial number of the stick that it goes onto.
+    pub stick: String,
 }
 
 /// An image that the cluster adopted, for one node.

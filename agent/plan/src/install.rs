@@ -112,6 +112,15 @@ pub fn find<'a>(node: &Name, hardware: &'a Hardware, serial: &str) -> Result<&'a
 /// # Errors
 /// [`Refusal`], the one that is most worth knowing.
 pub fn refuse(node: &Name, disk: &Disk, serial: &str, mode: InstallMode) -> Result<(), Refusal> {
+    refuse_writing(node, disk, serial)?;
+    if disk.size_bytes < layout::least_bytes(mode) {
+        return Err(too_small(disk, serial, mode));
+    }
+    Ok(())
+}
+
+/// Why nothing is written to this disk, however large it is.
+pub(crate) fn refuse_writing(node: &Name, disk: &Disk, serial: &str) -> Result<(), Refusal> {
     let (name, serial, node) = (disk.name.clone(), serial.to_owned(), node.to_string());
     if disk.partitions.iter().any(|partition| partition.name.as_deref() == Some(layout::SEED)) {
         return Err(Refusal::Stick { node, disk: name, serial });
@@ -126,9 +135,6 @@ pub fn refuse(node: &Name, disk: &Disk, serial: &str, mode: InstallMode) -> Resu
     }
     if disk.signature.as_deref() == Some("unreadable") {
         return Err(Refusal::Unreadable { disk: name, serial });
-    }
-    if disk.size_bytes < layout::least_bytes(mode) {
-        return Err(too_small(disk, &serial, mode));
     }
     Ok(())
 }

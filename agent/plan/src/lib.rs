@@ -9,6 +9,7 @@ pub mod install;
 pub mod layout;
 pub mod network;
 mod refusal;
+pub mod reset;
 pub mod rollout;
 
 pub use refusal::Refusal;

@@ -118,6 +118,10 @@ impl Transaction {
                 self.start_rollout(digest, *allow_older, *without_majority)
             }
             Command::EndRollout { operation, end } => self.end_rollout(operation, end),
+            Command::NodeReset { node } => {
+                self.forget_reset_node(node);
+                Ok(Outcome::Done)
+            }
             Command::RemoveNode { node, if_match } => self.remove_node(node, *if_match),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use meadow_model::boot::{BootOptions, BootPolicy};
+use meadow_model::boot::{BootOptions, BootPolicy, LostState};
 use meadow_model::code::VerificationCode;
 use meadow_model::hardware::{Hardware, Measures};
 use meadow_model::image::ImageSpec;
@@ -195,6 +195,11 @@ pub enum Command {
         /// Refused where the resource has another revision by now.
         if_match: Option<u64>,
     },
+    /// A node has erased itself: it is taken out, and its computer is a new machine.
+    NodeReset {
+        /// Which node.
+        node: Name,
+    },
 }
 
 /// How an operation ended.
@@ -278,6 +283,9 @@ pub struct ClaimRecord {
     pub ephemeral: bool,
     /// The name it would like.
     pub wanted_name: Option<Name>,
+    /// The node whose state was lost on it, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<LostState>,
 }
 
 /// What a machine brought to be let in.
@@ -318,6 +326,7 @@ impl Command {
             Self::StartRollout { .. } => "start-rollout",
             Self::EndRollout { .. } => "end-rollout",
             Self::RemoveNode { .. } => "remove-node",
+            Self::NodeReset { .. } => "node-reset",
         }
     }
 }

@@ -17,9 +17,14 @@ pub(crate) fn macs_of_claim(claim: &ClaimRecord) -> Vec<MacAddress> {
 
 /// Whether a claim comes from the computer that `node` was: a common MAC address and the same disks by serial.
 pub(crate) fn looks_like(claim: &ClaimRecord, node: &Node) -> bool {
-    let macs = macs_of_claim(claim);
     let Some(hardware) = &node.status.hardware else { return false };
-    node.spec.macs.iter().any(|mac| macs.contains(mac)) && serials(hardware) == serials(&claim.hardware)
+    shares_mac(claim, node) && serials(hardware) == serials(&claim.hardware)
+}
+
+/// Whether a claim comes with a MAC address of `node`.
+pub(crate) fn shares_mac(claim: &ClaimRecord, node: &Node) -> bool {
+    let macs = macs_of_claim(claim);
+    node.spec.macs.iter().any(|mac| macs.contains(mac))
 }
 
 fn serials(hardware: &Hardware) -> BTreeSet<&str> {

@@ -84,6 +84,7 @@ fn claim() -> impl Strategy<Value = Command> {
             measures: None,
             ephemeral,
             wanted_name,
+            lost: None,
         }))
     })
 }

@@ -33,7 +33,7 @@ use crate::modules::Loader;
 use crate::network::{Network, occupy_dhcp_port};
 use crate::policy::Policy;
 use crate::progress::Poster;
-use crate::root::{Download, RootSpec};
+use crate::root::{Download, LostState, RootSpec};
 use crate::system::{mount_kernel_file_systems, uptime};
 use own_state::OwnState;
 use stick::Stick;
@@ -68,6 +68,7 @@ struct Boot {
     dropbear: Dropbear,
     download: Option<Download>,
     state: Option<OwnState>,
+    lost: Option<LostState>,
     stick: Option<Stick>,
 }
 
@@ -98,6 +99,7 @@ pub fn run() -> ! {
         dropbear: Dropbear::default(),
         download: None,
         state: None,
+        lost: None,
         stick: None,
     };
     boot.start_services();

@@ -12,7 +12,7 @@ mod verity;
 
 pub use download::{Download, fetch};
 pub use examine::{Verdict, examine};
-pub use handover::{BootReport, Milestone, RootFrom, StateReport, write as write_handover};
+pub use handover::{BootReport, LostState, Milestone, RootFrom, StateReport, write as write_handover};
 pub use mount::{TARGET, mount, mount_partition};
 pub use spec::{RootSpec, SpecError};
 pub use switch::switch_root;

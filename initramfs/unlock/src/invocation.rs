@@ -10,8 +10,8 @@ pub enum Invocation {
     Probe {
         /// `meadow-preboot`.
         preboot: PathBuf,
-        /// `meadow-state`.
-        state: PathBuf,
+        /// `meadow-state`; `None` where it is gone.
+        state: Option<PathBuf>,
     },
     /// PID 1 lets the TPM try before anybody is asked.
     Tpm,
@@ -47,7 +47,8 @@ impl Invocation {
     pub fn parse(arguments: &[OsString], asked: Option<&OsStr>) -> Self {
         let words: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
         match words.as_deref() {
-            Some(["probe", preboot, state]) => Self::Probe { preboot: preboot.into(), state: state.into() },
+            Some(["probe", preboot]) => Self::Probe { preboot: preboot.into(), state: None },
+            Some(["probe", preboot, state]) => Self::Probe { preboot: preboot.into(), state: Some(state.into()) },
             Some(["tpm"]) => Self::Tpm,
             Some(["close"]) => Self::Close,
             Some(["console", terminal]) if is_terminal(terminal) => Self::Console((*terminal).to_owned()),
@@ -100,12 +101,14 @@ mod tests {
         ] {
             assert_eq!(parse(arguments, asked), Invocation::Session(expected), "{arguments:?} {asked:?}");
         }
-        let probe = Invocation::Probe { preboot: "/dev/vda5".into(), state: "/dev/vda6".into() };
-        assert_eq!(parse(&["probe", "/dev/vda5", "/dev/vda6"], None), probe);
+        let probe =
+            |state: Option<&str>| Invocation::Probe { preboot: "/dev/vda5".into(), state: state.map(PathBuf::from) };
+        assert_eq!(parse(&["probe", "/dev/vda5", "/dev/vda6"], None), probe(Some("/dev/vda6")));
+        assert_eq!(parse(&["probe", "/dev/vda5"], None), probe(None));
         assert_eq!(parse(&["console", "ttyS0"], None), Invocation::Console("ttyS0".to_owned()));
         assert_eq!((parse(&["tpm"], None), parse(&["close"], None)), (Invocation::Tpm, Invocation::Close));
         for wrong in
-            [&["tpm", "x"][..], &["console", "../sda"], &["console", ""], &["probe", "x"], &["-c"], &["-c", "a", "b"]]
+            [&["tpm", "x"][..], &["console", "../sda"], &["console", ""], &["probe"], &["-c"], &["-c", "a", "b"]]
         {
             assert_eq!(parse(wrong, None), Invocation::Unknown, "{wrong:?}");
         }

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     // What the client asked for; Dropbear runs the forced command instead.
     let asked = std::env::var_os("SSH_ORIGINAL_COMMAND");
     match Invocation::parse(&arguments, asked.as_deref()) {
-        Invocation::Probe { preboot, state } => probe::print(&preboot, &state),
+        Invocation::Probe { preboot, state } => probe::print(&preboot, state.as_deref()),
         Invocation::Tpm => tpm::print(),
         Invocation::Close => tpm::close(),
         Invocation::Console(terminal) => console::run(&terminal),
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         }
         Invocation::Unknown => {
             eprintln!(
-                "usage: unlock probe PREBOOT STATE | unlock tpm | unlock close | unlock console TERMINAL | (over SSH) unlock, status, restore-header"
+                "usage: unlock probe PREBOOT [STATE] | unlock tpm | unlock close | unlock console TERMINAL | (over SSH) unlock, status, restore-header"
             );
             ExitCode::from(session::USAGE)
         }

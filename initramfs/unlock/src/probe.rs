@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use data_encoding::BASE64;
 use meadow_luks::header::{self, Copies};
 use meadow_luks::{LuksError, MAPPING};
-use meadow_model::preboot::{HostKey, Preboot, StaticNetwork, VERSION};
-use meadow_model::record;
+use meadow_model::preboot::{HostKey, MARK_BYTES, Mark, Preboot, StaticNetwork, VERSION};
+use meadow_model::{Fingerprint, record};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -18,6 +18,7 @@ use crate::tpm;
 
 /// No host key in Dropbear's form is longer.
 const LONGEST_HOST_KEY: usize = 8192;
+const AREA_AND_MARK: usize = record::AREA_BYTES + MARK_BYTES;
 const INSTALL_AGAIN: &str = "install this node again, which asks before it wipes";
 
 /// The answer, as `meadow_init::state::Probe` reads it.
@@ -50,6 +51,10 @@ pub struct State {
     pub host_key_fingerprint: String,
     /// What is wrong but keeps nobody from trying, with the next step.
     pub warnings: Vec<String>,
+    /// Why no key opens the state any more; `None` where one may.
+    pub lost: Option<String>,
+    /// The CA of the node's cluster, for whoever is told what this computer was.
+    pub ca_fingerprint: Fingerprint,
 }
 
 /// An answer, and what of the record is not for PID 1.
@@ -65,7 +70,7 @@ pub struct Looked {
 
 /// Looks at the partitions, keeps what is needed later in memory, and prints the answer.
 #[must_use]
-pub fn print(preboot: &Path, state: &Path) -> ExitCode {
+pub fn print(preboot: &Path, state: Option<&Path>) -> ExitCode {
     let looked = match read_area(preboot) {
         Ok(area) => answer(&area, preboot, state, &mut tpm::host_key),
         Err(error) => none(format!("the partition {} cannot be read ({error}): check the disk", preboot.display())),
@@ -78,8 +83,8 @@ pub fn print(preboot: &Path, state: &Path) -> ExitCode {
 
 fn read_area(preboot: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     // It holds the host key.
-    let mut area = Zeroizing::new(Vec::with_capacity(record::AREA_BYTES));
-    File::open(preboot)?.take(record::AREA_BYTES as u64).read_to_end(&mut area)?;
+    let mut area = Zeroizing::new(Vec::with_capacity(AREA_AND_MARK));
+    File::open(preboot)?.take(AREA_AND_MARK as u64).read_to_end(&mut area)?;
     Ok(area)
 }
 
@@ -101,9 +106,19 @@ pub type Unseal<'a> = dyn FnMut(&str) -> Result<Zeroizing<Vec<u8>>, String> + 'a
 
 /// What follows from the records' bytes and the header on `state`, which is only read. A sealed host key goes to `unseal`.
 #[must_use]
-pub fn answer(area: &[u8], preboot: &Path, state: &Path, unseal: &mut Unseal<'_>) -> Looked {
+pub fn answer(area: &[u8], preboot: &Path, state: Option<&Path>, unseal: &mut Unseal<'_>) -> Looked {
     let place = preboot.display();
+    let (area, mark) = area.split_at_checked(record::AREA_BYTES).unwrap_or((area, &[]));
+    if let Some(Mark::Resets(_)) = Mark::parse(mark) {
+        return none(
+            "a factory reset of this disk began and was cut off; nothing is opened any more, and the system that starts now brings it to its end"
+                .to_owned(),
+        );
+    }
     let Some(record) = record::newest(area) else {
+        if !area.is_empty() && area.iter().all(|byte| *byte == 0) {
+            return none(format!("{place} names no node: this disk is nobody's, or was reset"));
+        }
         return none(format!(
             "the record on {place} says nothing whole, so it is unknown whose state this is: {INSTALL_AGAIN}"
         ));
@@ -121,8 +136,15 @@ pub fn answer(area: &[u8], preboot: &Path, state: &Path, unseal: &mut Unseal<'_>
         }
         (Err(_), _) => return none(format!("the record on {place} is none of Meadow's: {INSTALL_AGAIN}")),
     };
-    let mut warnings: Vec<String> =
-        header_warning(header::inspect(state), state, &preboot.luks_uuid).into_iter().collect();
+    let header = match state {
+        Some(state) => look_at_header(header::inspect(state), state, &preboot.luks_uuid),
+        None => Header::Lost("the partition meadow-state is gone".to_owned()),
+    };
+    let (mut warnings, lost) = match header {
+        Header::Whole => (Vec::new(), None),
+        Header::Suspect(warning) => (vec![warning], None),
+        Header::Lost(why) => (Vec::new(), Some(why)),
+    };
     let host_key = match host_key(&preboot.host_key, unseal) {
         Ok(key) => Some(key),
         Err(warning) => {
@@ -131,7 +153,7 @@ pub fn answer(area: &[u8], preboot: &Path, state: &Path, unseal: &mut Unseal<'_>
         }
     };
     let known = Known {
-        device: state.to_owned(),
+        device: state.unwrap_or(Path::new("/dev/null")).to_owned(),
         luks_uuid: preboot.luks_uuid.clone(),
         node: preboot.node.clone(),
         cluster: preboot.cluster.clone(),
@@ -145,6 +167,8 @@ pub fn answer(area: &[u8], preboot: &Path, state: &Path, unseal: &mut Unseal<'_>
         authorized_keys: preboot.authorized_keys,
         network: preboot.network,
         warnings,
+        lost,
+        ca_fingerprint: preboot.ca_fingerprint,
     });
     Looked { answer, known: Some(known), host_key }
 }
@@ -178,26 +202,36 @@ fn host_key(kept: &HostKey, unseal: &mut Unseal<'_>) -> Result<Zeroizing<Vec<u8>
     }
 }
 
-/// What is to be said of the volume's header before anybody types a passphrase in vain.
-fn header_warning(found: Result<Copies, LuksError>, state: &Path, expected: &str) -> Option<String> {
+/// What a look at the volume's header says, before anybody types a passphrase in vain.
+enum Header {
+    /// A key may open it.
+    Whole,
+    /// A key may open it all the same: what is to be said.
+    Suspect(String),
+    /// No key opens it: why.
+    Lost(String),
+}
+
+fn look_at_header(found: Result<Copies, LuksError>, state: &Path, expected: &str) -> Header {
     let copies = match found {
         Ok(copies) => copies,
-        Err(error) => return Some(error.to_string()),
+        // A disk that cannot be read now may be read at the next attempt.
+        Err(error) => return Header::Suspect(error.to_string()),
     };
     let device = state.to_owned();
     let restore = "over SSH `restore-header` takes a backup of the header from standard input";
     match (copies.newest(), copies.damaged()) {
-        (None, _) if copies.traces => Some(format!("{}; {restore}", LuksError::HeaderDamaged(device))),
-        (None, _) => Some(format!("{}; {restore}", LuksError::NotLuks(device))),
+        (None, _) if copies.traces => Header::Lost(format!("{}; {restore}", LuksError::HeaderDamaged(device))),
+        (None, _) => Header::Lost(format!("{}; {restore}", LuksError::NotLuks(device))),
         (Some(copy), _) if !copy.uuid.eq_ignore_ascii_case(expected) => {
             let (found, expected) = (printable(&copy.uuid), printable(expected));
-            Some(LuksError::AnotherVolume { device, found, expected }.to_string())
+            Header::Lost(LuksError::AnotherVolume { device, found, expected }.to_string())
         }
-        (Some(_), Some(which)) => Some(format!(
+        (Some(_), Some(which)) => Header::Suspect(format!(
             "the {which} copy of the LUKS2 header on {} is damaged; the other one is whole and repairs it at the unlocking of {MAPPING}: watch this disk",
             device.display()
         )),
-        (Some(_), None) => None,
+        (Some(_), None) => Header::Whole,
     }
 }
 

@@ -24,6 +24,9 @@ const COMMANDS: &[&str] = &[
     "node ls",
     "node show",
     "node remove",
+    "node reset",
+    "node reinstall",
+    "node update",
     "token",
     "token create",
     "token ls",
@@ -37,6 +40,8 @@ const COMMANDS: &[&str] = &[
     "image",
     "image flash",
     "image seed",
+    "support",
+    "support bundle",
     "operation",
     "operation ls",
     "operation show",
@@ -52,6 +57,29 @@ fn home() -> Result<RunDir> {
     let mut run = RunDir::create()?;
     run.keep_logs(false);
     Ok(run)
+}
+
+#[test]
+fn a_support_bundle_is_made_where_no_agent_runs() -> Result<()> {
+    let home = home()?;
+    let file = home.file("bundle.tar.gz");
+    let path = file.display().to_string();
+    let nowhere = meadow_alone(home.path(), ["support", "bundle"])?;
+    assert_eq!(nowhere.code, Some(2), "{}", nowhere.stderr);
+    let socket = home.file("no-agent").display().to_string();
+    let made = meadow_alone(home.path(), ["--socket", &socket, "support", "bundle", "--to", &path])?.ok()?;
+    assert_eq!(made.stdout.trim(), path);
+    assert_eq!(fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
+    let listed = std::process::Command::new("tar").arg("-tzf").arg(&file).output()?;
+    let names = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for name in
+        ["journal/meadowd.txt", "journal/kernel.txt", "disks/lsblk.json", "network/addresses.json", "state/files.txt"]
+    {
+        assert!(names.contains(name), "{name} is missing: {names}");
+    }
+    let again = meadow_alone(home.path(), ["--socket", &socket, "support", "bundle", "--to", &path])?;
+    assert!(again.code == Some(1) && again.stderr.contains("not there yet"), "{}", again.stderr);
+    Ok(())
 }
 
 #[test]

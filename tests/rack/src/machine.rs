@@ -90,6 +90,7 @@ impl Machine {
             write_log: None,
             disk_first: false,
             stick: None,
+            stick_first: true,
             control: run.file(format!("{name}.qmp")),
             serial: serial.clone(),
             keyboard: run.file(format!("{name}.keyboard")),
@@ -155,7 +156,12 @@ impl Machine {
 
     /// From the next time that it is switched on, this stick is plugged in, and tried first.
     pub fn plug_in(&mut self, stick: PathBuf) {
-        self.hardware.stick = Some(stick);
+        (self.hardware.stick, self.hardware.stick_first) = (Some(stick), true);
+    }
+
+    /// From the next time that it is switched on, this stick is plugged in, and tried after all others.
+    pub fn plug_in_behind(&mut self, stick: PathBuf) {
+        (self.hardware.stick, self.hardware.stick_first) = (Some(stick), false);
     }
 
     /// From the next time that it is switched on, no stick is plugged in.

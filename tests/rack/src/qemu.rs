@@ -31,8 +31,10 @@ pub struct Hardware {
     pub write_log: Option<PathBuf>,
     /// Whether firmware tries the disk before the network.
     pub disk_first: bool,
-    /// A stick that is plugged in, a raw file; firmware tries it before all others.
+    /// A stick that is plugged in, a raw file.
     pub stick: Option<PathBuf>,
+    /// Whether firmware tries the stick before all others, or after them.
+    pub stick_first: bool,
     /// Where its serial line is written.
     pub serial: PathBuf,
     /// Socket of whoever types on its serial line.
@@ -80,8 +82,9 @@ impl Hardware {
             arguments.add("-device", "qemu-xhci,id=usb");
             arguments.add("-drive", format!("if=none,id=s0,format=raw,file={}", stick.display()));
             let serial = stick_serial(&self.name);
-            arguments
-                .add("-device", format!("usb-storage,bus=usb.0,drive=s0,removable=on,serial={serial},bootindex=0"));
+            let turn = if self.stick_first { 0 } else { 9 };
+            let device = format!("usb-storage,bus=usb.0,drive=s0,removable=on,serial={serial},bootindex={turn}");
+            arguments.add("-device", device);
         }
         // Without a source of randomness OVMF shows no PXE entry, and a guest waits for its first key.
         arguments.add("-device", "virtio-rng-pci");
@@ -187,6 +190,7 @@ mod tests {
             write_log: None,
             disk_first: false,
             stick: None,
+            stick_first: true,
             serial: "/s.log".into(),
             keyboard: "/k.sock".into(),
             control: "/c.sock".into(),

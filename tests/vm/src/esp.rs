@@ -50,6 +50,14 @@ impl Esp {
         Ok(bytes)
     }
 
+    /// Names of what is in its topmost folder.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn names(&self) -> Result<Vec<String>> {
+        self.system()?.root_dir().iter().map(|entry| Ok(entry?.file_name())).collect()
+    }
+
     /// Writes a file, in a folder that is made where it is missing.
     ///
     /// # Errors

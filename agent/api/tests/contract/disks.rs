@@ -89,3 +89,55 @@ async fn a_restart_is_work_too() {
     assert_eq!((begun.status, &begun.body["spec"]["action"]), (StatusCode::ACCEPTED, &json!("reboot")));
     assert_eq!(memory.work.lock().expect("sound")[0].task, NodeTask::Reboot);
 }
+
+#[tokio::test]
+async fn a_reset_needs_consent_and_never_takes_the_last_voter() {
+    let memory = Memory::with_node(hardware());
+    let admin = Caller::user(&memory, Role::Admin);
+    let plan = admin.json(Method::POST, "/v1/nodes/attic/reset/plan", &[], json!({"disks": ["S1"]})).await;
+    assert_eq!(plan.status, StatusCode::OK, "{}", plan.body);
+    assert!(plan.body["wipes"].to_string().contains("ntfs"), "{}", plan.body);
+    let stale = json!({"disks": [], "consent": plan.body["hash"]});
+    let refused = admin.json(Method::POST, "/v1/nodes/attic/reset", &[], stale).await;
+    assert_eq!(refused.code(), "plan-changed", "consent for a disk is none for another set of disks");
+    let seed = admin.json(Method::POST, "/v1/nodes/seed/reset", &[], json!({})).await;
+    assert_eq!(seed.code(), "last-voter");
+    let operator = Caller::user(&memory, Role::Operator);
+    let agreed = json!({"disks": ["S1"], "consent": plan.body["hash"]});
+    assert_eq!(operator.json(Method::POST, "/v1/nodes/attic/reset", &[], agreed.clone()).await.code(), "forbidden");
+    let begun = admin.json(Method::POST, "/v1/nodes/attic/reset", &[], agreed).await;
+    assert_eq!(begun.status, StatusCode::ACCEPTED, "{}", begun.body);
+    let work = memory.work.lock().expect("sound");
+    assert!(matches!(&work[0].task, NodeTask::Reset(task) if task.wipes.len() == 1), "{work:?}");
+}
+
+#[tokio::test]
+async fn a_computer_that_is_somebodys_own_resets_nothing() {
+    let memory = Memory::with_node(hardware());
+    let admin = Caller::user(&memory, Role::Admin);
+    for path in ["/v1/self/reset/plan", "/v1/self/reset"] {
+        assert_eq!(admin.json(Method::POST, path, &[], json!({})).await.code(), "conflict");
+    }
+}
+
+#[tokio::test]
+async fn what_a_stick_brings_is_work_and_a_reinstallation_can_be_called_off() {
+    let memory = Memory::with_node(hardware());
+    let admin = Caller::user(&memory, Role::Admin);
+    let stick = json!({"stick": "S2"});
+    for (path, action) in [("update", "update"), ("support", "support")] {
+        let begun = admin.json(Method::POST, &format!("/v1/nodes/attic/{path}"), &[], stick.clone()).await;
+        assert_eq!(
+            (begun.status, &begun.body["spec"]["action"]),
+            (StatusCode::ACCEPTED, &json!(action)),
+            "{}",
+            begun.body
+        );
+    }
+    let alone = admin.send(Method::POST, "/v1/nodes/attic/reinstall", &[], Body::empty()).await;
+    assert_eq!(alone.code(), "conflict", "it has no system on a disk");
+    let nothing = admin.send(Method::DELETE, "/v1/nodes/attic/reinstall", &[], Body::empty()).await;
+    assert_eq!(nothing.code(), "not-found");
+    let operator = Caller::user(&memory, Role::Operator);
+    assert_eq!(operator.json(Method::POST, "/v1/nodes/attic/update", &[], stick).await.code(), "forbidden");
+}

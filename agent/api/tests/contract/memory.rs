@@ -99,6 +99,7 @@ impl Memory {
             measures: None,
             ephemeral: true,
             wanted_name: None,
+            lost: None,
         })));
         let Outcome::Claimed { machine, .. } = applied.outcome else { panic!("a claim") };
         (memory, machine)

@@ -30,6 +30,12 @@ pub(crate) enum NodeCommand {
     Network(NetworkCommand),
     /// Restart a node.
     Reboot(RebootArgs),
+    /// Update a node from a stick with a newer image that is plugged in there; needs no rollout and no network.
+    Update(UpdateArgs),
+    /// Write an installed node's system anew, once, when it boots over the network next; its state stays as it is.
+    Reinstall(ReinstallArgs),
+    /// Erase a node's state for good; its computer comes back as a new machine. Shows what would be lost and asks.
+    Reset(ResetArgs),
     /// Take a node out of the cluster: its key is refused from then on.
     Remove(RemoveArgs),
 }
@@ -40,6 +46,65 @@ pub(crate) struct RemoveArgs {
     pub(crate) name: Name,
     #[command(flatten)]
     pub(crate) risk: Risk,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ResetArgs {
+    /// Name of the node.
+    #[arg(required_unless_present = "here")]
+    pub(crate) name: Option<Name>,
+    /// This very computer, through its own agent; its cluster need not be reachable.
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) here: bool,
+    /// Serial number of a further disk to wipe; may be given several times. All others are left alone.
+    #[arg(long, value_name = "SERIAL")]
+    pub(crate) disk: Vec<String>,
+    /// Only show what would be erased.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) risk: Risk,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UpdateArgs {
+    /// Name of the node.
+    #[arg(required_unless_present = "here")]
+    pub(crate) name: Option<Name>,
+    /// This very computer, through its own agent; its cluster need not be reachable.
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) here: bool,
+    /// Serial number of the stick, as `meadow node show` lists it.
+    #[arg(long, value_name = "SERIAL")]
+    pub(crate) stick: String,
+    /// Also where the image that runs is newer.
+    #[arg(long)]
+    pub(crate) allow_older: bool,
+    #[command(flatten)]
+    pub(crate) risk: Risk,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReinstallArgs {
+    /// Name of the node; it need not be well.
+    pub(crate) name: Name,
+    /// Call one off that has not begun.
+    #[arg(long)]
+    pub(crate) call_off: bool,
+    #[command(flatten)]
+    pub(crate) risk: Risk,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

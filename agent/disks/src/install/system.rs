@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use meadow_model::install::{BootSlot, InstallPlan, Partition};
+use meadow_model::install::{BootSlot, Partition};
 use meadow_plan::layout;
 
 use crate::area::{Area, read_file};
@@ -17,10 +17,10 @@ const FOLDERS: [&str; 5] = ["EFI", "EFI/BOOT", "meadow", "meadow/a", "meadow/b"]
 const LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
 const IMAGE_LIMIT: u64 = 4 << 20;
 
-/// Writes slot A, and what starts it on UEFI.
-pub(super) fn write(
+/// Writes slot A, and what starts it on UEFI; the FAT file system gets a serial number made of `mark`, hexadecimal.
+pub(crate) fn write(
     image: &Image,
-    plan: &InstallPlan,
+    mark: &str,
     place: &dyn Fn(&'static str) -> Result<PathBuf, DiskError>,
     progress: &mut Progress<'_>,
 ) -> Result<(), DiskError> {
@@ -28,7 +28,7 @@ pub(super) fn write(
     let area = Area::open(&place(layout::ROOT_A)?)?;
     area.copy_checked(&image.path(ROOT), root.size, &root.sha256, "writes the system", progress)?;
 
-    let volume_id = u32::from_str_radix(plan.hash.get(..8).unwrap_or_default(), 16).unwrap_or(0);
+    let volume_id = u32::from_str_radix(mark.get(..8).unwrap_or_default(), 16).unwrap_or(0);
     let esp = Esp::format(&place(layout::ESP)?, volume_id, &FOLDERS)?;
     slot::write_files(&esp, image, BootSlot::A, progress)?;
     esp.write_bytes(CERTIFICATE, &read_file(&image.path(CERTIFICATE), IMAGE_LIMIT)?)?;
@@ -44,7 +44,7 @@ pub(super) fn write(
 }
 
 /// Writes GRUB for BIOS: first what the boot code loads, then the boot code.
-pub(super) fn write_boot_code(image: &Image, partition: &Partition, node: &Path, disk: &Area) -> Result<(), DiskError> {
+pub(crate) fn write_boot_code(image: &Image, partition: &Partition, node: &Path, disk: &Area) -> Result<(), DiskError> {
     let read = |name| read_file(&image.path(name), IMAGE_LIMIT);
     let bios = bios::place(&read("grub/boot.img")?, &read("grub/core.img")?, partition.start)
         .map_err(|error| DiskError::refused(error.to_string()))?;

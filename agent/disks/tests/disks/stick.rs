@@ -77,7 +77,7 @@ fn the_stick_gives_the_whole_image_and_is_only_read() {
     machine.boots_stick("S2");
     let before = image::digest(&machine.disk_node("sdb"));
     for _ in 0..2 {
-        assert!(matches!(ask(&machine, &DiskRequest::StickImage), DiskReply::Done { disk: None, .. }));
+        assert!(matches!(ask(&machine, &DiskRequest::StickImage { serial: None }), DiskReply::Done { disk: None, .. }));
     }
     for name in ["manifest.json", "manifest.json.sig", "vmlinuz"] {
         assert_eq!(
@@ -104,7 +104,7 @@ fn a_damaged_stick_installs_nothing() {
     let mut bytes = image::artifact("root.img", 1);
     bytes[70_000] ^= 1;
     fs::write(root, bytes).unwrap();
-    ask(&machine, &DiskRequest::StickImage);
+    ask(&machine, &DiskRequest::StickImage { serial: None });
     let mut work = image::work(&machine, InstallMode::System);
     work.image = folder(&machine).to_str().map(str::to_owned);
     let blank = image::digest(&machine.disk());
@@ -116,14 +116,77 @@ fn a_damaged_stick_installs_nothing() {
 #[test]
 fn only_the_stick_that_booted_is_read() {
     let machine = MadeUp::new(4 << 30);
-    assert!(why(ask(&machine, &DiskRequest::StickImage)).contains("did not boot from a stick"));
+    assert!(why(ask(&machine, &DiskRequest::StickImage { serial: None })).contains("did not boot from a stick"));
     machine.boots("S1", BootSlot::A);
-    assert!(why(ask(&machine, &DiskRequest::StickImage)).contains("did not boot from a stick"));
+    assert!(why(ask(&machine, &DiskRequest::StickImage { serial: None })).contains("did not boot from a stick"));
     machine.boots_stick("S2");
-    assert!(why(ask(&machine, &DiskRequest::StickImage)).contains("plug it in"));
+    assert!(why(ask(&machine, &DiskRequest::StickImage { serial: None })).contains("plug it in"));
     plug_in_stick(&machine, "sdb", "S2");
     plug_in_stick(&machine, "sdc", "S3");
-    assert!(matches!(ask(&machine, &DiskRequest::StickImage), DiskReply::Done { .. }));
+    assert!(matches!(ask(&machine, &DiskRequest::StickImage { serial: None }), DiskReply::Done { .. }));
     machine.change("sdc", |disk| disk.serial = Some("S2".to_owned()));
-    assert!(why(ask(&machine, &DiskRequest::StickImage)).contains("several sticks"));
+    assert!(why(ask(&machine, &DiskRequest::StickImage { serial: None })).contains("several sticks"));
+}
+
+#[test]
+fn an_installed_node_is_updated_from_a_stick_that_a_person_named() {
+    let machine = MadeUp::new(4 << 30);
+    let mut work = image::work(&machine, InstallMode::System);
+    work.image = Some(says(&machine, "0.0.9", 7, std::env::consts::ARCH).display().to_string());
+    run(&machine, &work).unwrap();
+    machine.boots("S1", BootSlot::A);
+    plug_in_stick(&machine, "sdb", "S2");
+    let before = image::digest(&machine.disk_node("sdb"));
+    for (serial, expected) in [("S9", "is the stick plugged in"), ("S1", "is no Meadow stick")] {
+        let request = DiskRequest::StickImage { serial: Some(serial.to_owned()) };
+        let refused = why(ask(&machine, &request));
+        assert!(refused.contains(expected), "{refused}");
+    }
+    assert!(matches!(
+        ask(&machine, &DiskRequest::StickImage { serial: Some("S2".to_owned()) }),
+        DiskReply::Done { .. }
+    ));
+    let write = |only_newer| DiskRequest::WriteImage { folder: folder(&machine).display().to_string(), only_newer };
+    let DiskReply::Done { disk: Some(disk), .. } = ask(&machine, &write(true)) else { panic!("not written") };
+    assert!(disk.image_in(BootSlot::B).is_some() && disk.blessed == Some(BootSlot::A), "{disk:?}");
+    assert!(!folder(&machine).exists(), "the memory is free again");
+    assert!(matches!(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B }), DiskReply::Done { .. }));
+    assert!(before == image::digest(&machine.disk_node("sdb")), "the stick is only read");
+}
+
+/// As `manifest.json` of a real image tells it.
+fn says(machine: &MadeUp, version: &str, date: i64, architecture: &str) -> PathBuf {
+    let folder = image::make(machine, 1);
+    let path = folder.join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    manifest["image"] = version.into();
+    manifest["date"] = date.into();
+    manifest["architecture"] = architecture.into();
+    fs::write(path, manifest.to_string()).unwrap();
+    folder
+}
+
+#[test]
+fn an_older_image_the_same_one_and_one_for_other_processors_are_refused() {
+    let machine = MadeUp::new(4 << 30);
+    let arch = std::env::consts::ARCH;
+    let mut work = image::work(&machine, InstallMode::System);
+    work.image = Some(says(&machine, "0.2.0-a", 7, arch).display().to_string());
+    run(&machine, &work).unwrap();
+    machine.boots("S1", BootSlot::A);
+    let before = image::digest(&machine.disk());
+    for (version, date, architecture, expected) in [
+        ("0.1.0-b", 9, arch, "is older than 0.2.0-a"),
+        ("0.2.0-b", 6, arch, "is older than 0.2.0-a"),
+        ("0.2.0-a", 7, arch, "runs already"),
+        ("0.3.0-a", 7, "z80", "is for z80 processors"),
+    ] {
+        let folder = says(&machine, version, date, architecture).display().to_string();
+        let refused = why(ask(&machine, &DiskRequest::WriteImage { folder, only_newer: true }));
+        assert!(refused.contains(expected), "{version}: {refused}");
+    }
+    assert!(before == image::digest(&machine.disk()), "nothing was written");
+    let folder = says(&machine, "0.1.0-b", 9, arch).display().to_string();
+    let written = ask(&machine, &DiskRequest::WriteImage { folder, only_newer: false });
+    assert!(matches!(written, DiskReply::Done { .. }), "{written:?}");
 }

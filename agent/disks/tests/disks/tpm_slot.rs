@@ -170,7 +170,7 @@ fn an_image_that_the_tpm_would_not_know_is_not_written() {
     done(ask(&machine, &add(PASSPHRASE, None)));
     let before = image::digest(&machine.disk());
     let folder = image::make(&machine, 2);
-    let request = DiskRequest::WriteImage { folder: folder.to_str().unwrap().to_owned() };
+    let request = DiskRequest::WriteImage { folder: folder.to_str().unwrap().to_owned(), only_newer: false };
     let refused = why(ask(&machine, &request));
     assert!(refused.contains("would not open this node's state for the new image"), "{refused}");
     assert!(image::digest(&machine.disk()) == before);

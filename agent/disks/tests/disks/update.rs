@@ -29,7 +29,7 @@ fn done(reply: DiskReply) -> InstalledDisk {
 }
 
 fn write(folder: &Path) -> DiskRequest {
-    DiskRequest::WriteImage { folder: folder.to_str().unwrap().to_owned() }
+    DiskRequest::WriteImage { folder: folder.to_str().unwrap().to_owned(), only_newer: false }
 }
 
 fn esp(machine: &MadeUp) -> fatfs::FileSystem<fs::File> {

@@ -81,6 +81,7 @@ pub(crate) fn claim(number: u32, size: usize) -> Proposal {
         measures: None,
         ephemeral: true,
         wanted_name: None,
+        lost: None,
     })))
 }
 

@@ -1,5 +1,6 @@
 //! A machine asks to enrol.
 
+use meadow_model::boot::LostState;
 use meadow_model::hardware::Hardware;
 use meadow_model::machine::{Decision, Machine, MachinePhase};
 use meadow_model::node::{Node, NodeState};
@@ -10,8 +11,8 @@ use super::credential::Entitlement;
 use super::transaction::{Transaction, bad_request, conflict, internal};
 use crate::command::{ClaimRecord, Credential};
 use crate::limits::{MAX_HARDWARE_BYTES, MAX_HINTS};
-use crate::look_alike::{looks_like, shared_with};
-use crate::query::{machine_rejected, node_revoked, waits_for_a_person};
+use crate::look_alike::{looks_like, shared_with, shares_mac};
+use crate::query::{known_part, machine_rejected, node_revoked, waits_for_a_person};
 use crate::state::ClaimKeys;
 use crate::{Outcome, Standing};
 
@@ -85,6 +86,9 @@ impl Transaction {
                 add_hint(&mut machine, format!("looks like {} (same MAC and serials)", node.metadata.name));
             }
         }
+        if let Some(lost) = claim.lost.as_ref().filter(|_| is_new) {
+            add_hint(&mut machine, self.was(lost));
+        }
         if let Entitlement::Suspicious { hint, .. } = entitlement {
             add_hint(&mut machine, (*hint).to_owned());
         }
@@ -141,9 +145,31 @@ impl Transaction {
         }
     }
 
-    /// A node without durable state whose computer comes with another key has lost its own.
+    /// What a computer says that it was, for people to believe or not.
+    fn was(&self, lost: &LostState) -> String {
+        let plain = |text: &str| known_part(text).replace(char::is_control, " ");
+        let (node, why) = (&lost.node, plain(&lost.why));
+        let of = match (self.is_own(lost), self.state.nodes.get(node)) {
+            (true, Some(known)) => format!("{node} of this cluster (node {})", known.spec.id),
+            (true, None) => format!("{node} of this cluster, which is no node any more"),
+            (false, _) => format!("{node} of another cluster, “{}”", plain(&lost.cluster)),
+        };
+        format!("its disk says that it was {of}, whose state is lost: {why}")
+    }
+
+    fn is_own(&self, lost: &LostState) -> bool {
+        self.state.cluster.as_ref().is_some_and(|cluster| cluster.spec.ca_fingerprint == lost.ca_fingerprint)
+    }
+
+    /// A node without durable state whose computer comes with another key has lost its own; so has one whose computer
+    /// says so.
     fn mark_lost(&mut self, claim: &ClaimRecord) {
-        let gone = |n: &&Node| n.spec.ephemeral && n.status.state != NodeState::Lost && looks_like(claim, n);
+        let said = claim.lost.as_ref().filter(|lost| self.is_own(lost)).map(|lost| &lost.node);
+        let is_gone = |n: &Node| match said == Some(&n.metadata.name) {
+            true => shares_mac(claim, n),
+            false => n.spec.ephemeral && looks_like(claim, n),
+        };
+        let gone = |n: &&Node| n.status.state != NodeState::Lost && is_gone(n);
         let lost: Vec<Node> = self.state.nodes.values().filter(gone).cloned().collect();
         for mut node in lost {
             let name = node.metadata.name.clone();

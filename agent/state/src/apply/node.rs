@@ -69,14 +69,15 @@ impl Transaction {
         node.spec.ephemeral = !durable;
         self.put_node(node);
         if became {
-            self.leave_to_its_disk(name);
+            self.set_boot_of(name, BootPolicy::LocalDisk);
         }
         Ok(Outcome::Done)
     }
 
-    fn leave_to_its_disk(&mut self, node: &Name) {
+    /// What the boot server tells the computer of a node.
+    pub(super) fn set_boot_of(&mut self, node: &Name, policy: BootPolicy) {
         for mut machine in self.machines_of(node) {
-            machine.spec.boot = BootPolicy::LocalDisk;
+            machine.spec.boot = policy;
             self.put_machine(machine);
         }
     }
@@ -104,6 +105,21 @@ impl Transaction {
             self.drop_machine(&machine.metadata.name);
         }
         self.abandon_work_of(name);
+    }
+
+    /// A node has erased its state: its key is refused, and its computer is a new machine, which is booted when it asks.
+    pub(super) fn forget_reset_node(&mut self, name: &Name) {
+        let Some(node) = self.state.nodes.get(name).cloned() else { return };
+        let computers = self.machines_of(name);
+        self.retire(&node);
+        for computer in computers {
+            let mut machine = self.new_machine(&computer.metadata.name, computer.status.mac);
+            machine.spec.boot = BootPolicy::Image;
+            machine.spec.plain_pxe = computer.spec.plain_pxe;
+            self.put_machine(machine);
+        }
+        let message = format!("{name} was reset and is no node any more; its computer comes back as a new machine");
+        self.info("node-reset", Kind::Node, name, message);
     }
 
     /// The machines that became this node.

@@ -1,5 +1,6 @@
 //! Operations: work that takes a while, and how it ended.
 
+use meadow_model::boot::BootPolicy;
 use meadow_model::operation::{Operation, OperationSpec, OperationState, OperationStatus, OperationStep};
 use meadow_model::{Kind, Name, Problem};
 
@@ -10,6 +11,11 @@ use crate::limits::{MAX_OPERATIONS, MAX_REASON, MAX_STEPS, MAX_TEXT};
 
 /// The action of the operation that lasts from an approval to the node's first report.
 pub(crate) const ENROL: &str = "enrol";
+/// The action of a factory reset; once a node says that it has erased itself, it is none any more.
+pub(crate) const RESET: &str = "reset";
+/// The action of a reinstallation from the network: while it runs, the node's computer is booted over the network, and when
+/// it has ended, however, it is left to its own disk.
+pub(crate) const REINSTALL: &str = "reinstall";
 
 impl Transaction {
     /// Starts an operation that nobody else runs on this target.
@@ -29,6 +35,9 @@ impl Transaction {
             return Err(conflict(format!("{name} does that already for {target}; wait until it has ended")));
         }
         let operation = self.start_operation(&action, kind, target, shortened(step, MAX_REASON))?;
+        if action == REINSTALL && kind == Kind::Node {
+            self.set_boot_of(target, BootPolicy::Image);
+        }
         Ok(Outcome::Operation { name: operation })
     }
 
@@ -59,7 +68,16 @@ impl Transaction {
             };
             operation.status.ended = Some(self.at);
         }
+        let was_reset = operation.spec.action == RESET && operation.status.state == OperationState::Succeeded;
+        let was_reinstalled = operation.spec.action == REINSTALL && end.is_some();
+        let target = operation.spec.target.clone();
         self.put_operation(operation);
+        if was_reset {
+            self.forget_reset_node(&target);
+        }
+        if was_reinstalled {
+            self.set_boot_of(&target, BootPolicy::LocalDisk);
+        }
         Ok(Outcome::Done)
     }
 

@@ -121,3 +121,47 @@ fn the_work_of_a_removed_node_ends() {
     let status = &cluster.state.operations().get(&operation).expect("there").status;
     assert_eq!(status.state, OperationState::Failed);
 }
+
+#[test]
+fn a_node_that_was_reset_is_none_any_more_and_its_computer_is_a_new_machine() {
+    let (mut cluster, machine) = with_node();
+    cluster.ok(set_disk("attic", Some(installed(InstallMode::System)), true));
+    let operation = started(&mut cluster, "reset");
+    let failed = OperationEnd::Failed { why: "the disk is broken".to_owned() };
+    cluster.ok(note(&operation, "failed", Some(failed)));
+    assert_eq!(cluster.state.nodes().len(), 2, "what failed changes nothing");
+
+    let operation = started(&mut cluster, "reset");
+    cluster.ok(note(&operation, "done", Some(OperationEnd::Succeeded)));
+    assert_eq!(cluster.state.operations().get(&operation).expect("kept").status.state, OperationState::Succeeded);
+    assert!(cluster.state.nodes().get(&name("attic")).is_none());
+    assert_eq!(cluster.claim(&claim(7)), Err(ProblemCode::NodeRevoked));
+    let computer = cluster.machine(machine.as_str()).clone();
+    assert_eq!(
+        (computer.spec.boot, computer.status.fingerprint, &computer.status.hardware),
+        (BootPolicy::Image, None, &None)
+    );
+    let (again, _) = cluster.pending(&claim_with_key(7, 70));
+    assert_eq!(again, machine, "it comes back as the machine that it is");
+    assert!(cluster.machine(machine.as_str()).status.hints.is_empty(), "nothing tells what it was");
+    assert_eq!(cluster.events("node-reset"), 1);
+    cluster.ok(Command::NodeReset { node: name("attic") });
+    assert_eq!(cluster.events("node-reset"), 1, "said again it changes nothing");
+}
+
+#[test]
+fn a_reinstallation_boots_over_the_network_until_it_has_ended_however() {
+    for end in [OperationEnd::Succeeded, OperationEnd::Failed { why: "no image".to_owned() }] {
+        let (mut cluster, machine) = with_node();
+        cluster.ok(set_disk("attic", Some(installed(InstallMode::System)), true));
+        assert_eq!(cluster.machine(machine.as_str()).spec.boot, BootPolicy::LocalDisk);
+        let operation = started(&mut cluster, "reinstall");
+        assert_eq!(cluster.machine(machine.as_str()).spec.boot, BootPolicy::Image);
+        assert_eq!(cluster.state.state_disk(mac(7)), Some("disk-7"), "with its own state");
+        cluster.ok(note(&operation, "writes the system", None));
+        assert_eq!(cluster.machine(machine.as_str()).spec.boot, BootPolicy::Image);
+        cluster.ok(note(&operation, "ended", Some(end)));
+        assert_eq!(cluster.machine(machine.as_str()).spec.boot, BootPolicy::LocalDisk, "once, and no more");
+        assert_eq!(cluster.state.nodes().len(), 2);
+    }
+}

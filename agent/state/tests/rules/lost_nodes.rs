@@ -1,8 +1,9 @@
 //! Computers without durable state that come back with another key.
 
 use meadow_model::ProblemCode;
+use meadow_model::boot::LostState;
 use meadow_model::node::NodeState;
-use meadow_state::command::{Command, MachineRef};
+use meadow_state::command::{ClaimRecord, Command, MachineRef};
 
 use crate::support::*;
 
@@ -126,4 +127,49 @@ fn a_node_that_was_thought_lost_and_reports_is_back() {
     assert_eq!(cluster.events("node-found"), 1);
     let machine = cluster.state.machine(&MachineRef::Name(name("m-4646464646"))).expect("still listed");
     assert_eq!(cluster.refused(approve_replacing(&machine.metadata.name.clone(), "attic")), ProblemCode::Conflict);
+}
+
+/// Computer 7 with a new key, whose disk says that it was this node.
+fn says_it_was(node: &str, ca: u8) -> ClaimRecord {
+    let lost = LostState {
+        node: name(node),
+        cluster: "home\u{1b}[2J".to_owned(),
+        ca_fingerprint: key(ca),
+        why: "both copies of the LUKS2 header are damaged".to_owned(),
+    };
+    ClaimRecord { lost: Some(lost), ..claim_with_key(7, 70) }
+}
+
+#[test]
+fn a_computer_whose_state_is_lost_says_which_node_it_was_and_a_person_decides() {
+    let mut cluster = Cluster::new();
+    let (old, _) = cluster.pending(&durable(claim(7)));
+    cluster.ok(approve_as(&old, "attic"));
+    let (machine, _) = cluster.pending(&says_it_was("attic", 1));
+    let hints = cluster.machine(machine.as_str()).status.hints.join("\n");
+    let id = cluster.node("attic").spec.id;
+    assert!(
+        hints.contains(&format!("it was attic of this cluster (node {id}), whose state is lost: both copies")),
+        "{hints}"
+    );
+    assert_eq!(cluster.node("attic").status.state, NodeState::Lost, "its name can be given away");
+    let named =
+        Command::Approve { machine: machine.clone(), node: Some(name("attic")), replaces: None, if_match: None };
+    assert_eq!(cluster.refused(named), ProblemCode::AlreadyExists);
+    cluster.ok(approve_replacing(&machine, "attic"));
+    assert_eq!(cluster.claim(&durable(claim(7))), Err(ProblemCode::NodeRevoked));
+}
+
+#[test]
+fn what_a_stranger_says_that_he_was_takes_nothing_from_a_node() {
+    let mut cluster = Cluster::new();
+    let (old, _) = cluster.pending(&durable(claim(7)));
+    cluster.ok(approve_as(&old, "attic"));
+    let elsewhere = ClaimRecord { lost: says_it_was("attic", 1).lost, ..claim(8) };
+    cluster.pending(&elsewhere);
+    assert_eq!(cluster.node("attic").status.state, NodeState::NotReady, "no card of it is there");
+    let (machine, _) = cluster.pending(&says_it_was("attic", 99));
+    let hints = cluster.machine(machine.as_str()).status.hints.join("\n");
+    assert!(hints.contains("another cluster") && !hints.contains('\u{1b}'), "{hints}");
+    assert_eq!(cluster.node("attic").status.state, NodeState::NotReady);
 }

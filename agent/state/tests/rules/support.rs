@@ -162,6 +162,7 @@ pub(crate) fn claim_with_key(number: u8, key_number: u8) -> ClaimRecord {
         measures: None,
         ephemeral: true,
         wanted_name: None,
+        lost: None,
     }
 }
 

@@ -47,6 +47,9 @@ impl Boot {
                 root
             }
         };
+        if self.state.is_none() && self.stick.is_none() {
+            self.ask_the_lan("this disk has no state of a node, so this machine is a new one");
+        }
         match root {
             Some((slot, partition)) => {
                 self.log.milestone("root verified", &format!("slot {} on {}", slot.letter(), partition.device));

@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use super::{Boot, Setback};
-use crate::disks::{Layout, serial};
+use crate::disks::{Layout, Partition, serial};
 use crate::dropbear::{PORT, Purpose};
 use crate::mode::Mode;
 use crate::network::FixedNetwork;
+use crate::root::LostState;
 use crate::state::{self, Found, Probe};
 
 /// What dm-crypt and the file system need by name.
 const MODULES: [&str; 5] = ["dm_crypt", "xts", "af_alg", "algif_skcipher", "ext4"];
+
+/// For somebody who has a backup of a header of which no copy is whole. A machine without anybody comes back all the same,
+/// and switched off and on again it waits once more.
+const LAST_CHANCE: Duration = Duration::from_secs(60);
 
 /// A mounted state.
 #[derive(Clone, Debug)]
@@ -24,13 +30,13 @@ impl Boot {
     /// Waits until somebody opened the state of this disk, and mounts it. Goes on at once where there is none.
     pub(super) fn open_state(&mut self, layout: &Layout) -> Result<(), Setback> {
         let (preboot, volume) = match (&layout.preboot, &layout.state) {
-            _ if self.state.is_some() => return Ok(()),
-            (Some(preboot), Some(volume)) => (preboot, volume),
+            _ if self.state.is_some() || self.lost.is_some() => return Ok(()),
+            (Some(preboot), volume) => (preboot.path(), volume.as_ref().map(Partition::path)),
             // A stick.
             (None, None) => return Ok(()),
-            (Some(_), None) | (None, Some(_)) => {
+            (None, Some(_)) => {
                 self.log.say(&format!(
-                    "{} has only one of meadow-preboot and meadow-state, so nothing can be opened; this machine goes on without a state, as a new one: install it again",
+                    "{} has no meadow-preboot, so it is unknown whose state lies there; this machine goes on without a state, as a new one: install it again",
                     layout.disk
                 ));
                 return Ok(());
@@ -41,7 +47,7 @@ impl Boot {
             MODULES.iter().for_each(|name| self.complain(hardware.loader.load(name)));
         }
         if state::opened().is_none() {
-            let found = match state::probe(&preboot.path(), &volume.path(), &self.children)? {
+            let mut found = match state::probe(&preboot, volume.as_deref(), &self.children)? {
                 Probe::State(found) => found,
                 Probe::None { why } => {
                     self.log.say(&format!("{why}; this machine goes on without a state, as a new one"));
@@ -51,6 +57,17 @@ impl Boot {
             found.warnings.iter().for_each(|warning| self.log.say(warning));
             self.use_network_of(&found);
             self.admit(&found);
+            if let Some(why) = &found.lost {
+                self.announce_loss(&found, why);
+                thread::sleep(if volume.is_some() { LAST_CHANCE } else { Duration::ZERO });
+                match state::probe(&preboot, volume.as_deref(), &self.children)? {
+                    Probe::State(again) if again.lost.is_none() => found = again,
+                    _ => {
+                        self.go_on_without(found);
+                        return Ok(());
+                    }
+                }
+            }
             self.let_tpm_try();
             let opened = match state::opened() {
                 Some(opened) => opened,
@@ -65,6 +82,22 @@ impl Boot {
         self.log.milestone("state mounted", "");
         self.state = Some(OwnState { serial: serial(&layout.disk).unwrap_or_default() });
         Ok(())
+    }
+
+    fn announce_loss(&self, found: &Found, why: &str) {
+        let (node, cluster) = (&found.node, &found.cluster);
+        self.log.say(&format!("the state of {node} (cluster {cluster}) is lost: {why}"));
+        self.log.waiting(&format!(
+            "{} s for a backup of the header over SSH; then this machine goes on as a new one, and tells that it was {node}",
+            LAST_CHANCE.as_secs()
+        ));
+    }
+
+    /// As a new machine: what it was is told to whoever lets it in.
+    fn go_on_without(&mut self, found: Found) {
+        self.log.milestone("state lost", &found.node);
+        let Found { node, cluster, ca_fingerprint, lost, .. } = found;
+        self.lost = Some(LostState { node, cluster, ca_fingerprint, why: lost.unwrap_or_default() });
     }
 
     fn use_network_of(&self, found: &Found) {

@@ -72,6 +72,7 @@ impl Boot {
             disk: None,
             stick: self.stick.is_some(),
             state: self.state.as_ref().map(|state| StateReport { serial: state.serial.clone() }),
+            lost: self.lost.clone(),
             milestones: self.log.milestones(),
         };
         match root {

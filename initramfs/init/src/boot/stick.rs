@@ -71,7 +71,7 @@ impl Boot {
         self.stick = Some(Stick { from_network: seed.as_ref().is_some_and(|seed| seed.from_network) });
         match seed {
             Some(seed) => self.use_seed(seed),
-            None => self.ask_the_lan(),
+            None => self.ask_the_lan("this stick has no seed (`meadow image seed` writes one)"),
         }
     }
 
@@ -93,9 +93,8 @@ impl Boot {
     }
 
     /// A server on the LAN may know this machine, as if it had booted over the network.
-    fn ask_the_lan(&mut self) {
-        self.log
-            .say("this stick has no seed (`meadow image seed` writes one); looking for a Meadow server on this LAN");
+    pub(super) fn ask_the_lan(&self, why: &str) {
+        self.log.say(&format!("{why}; looking for a Meadow server on this LAN"));
         let Some(uplink) = self.network.server_within(SERVER_PATIENCE, &self.log) else {
             return self.log.say("no Meadow server answers on this LAN");
         };
@@ -106,6 +105,11 @@ impl Boot {
         };
         match (decided, answer) {
             ((Decision::Boot, Some(config)), Ok((_, body))) if config.action == Action::Boot => {
+                self.log.say(&format!("{} tells where this machine enrols", uplink.route.base));
+                self.complain(write_private(&format!("{RUN_DIR}/boot.json"), &body));
+            }
+            // It does boot from its own disk; whom it belongs to is worth to know all the same.
+            ((_, Some(config)), Ok((_, body))) if config.action == Action::Local && self.stick.is_none() => {
                 self.log.say(&format!("{} tells where this machine enrols", uplink.route.base));
                 self.complain(write_private(&format!("{RUN_DIR}/boot.json"), &body));
             }

@@ -85,7 +85,8 @@ pub fn layouts(partitions: Vec<Partition>, esp: Option<&str>) -> Vec<Layout> {
         disk.disk.clone_from(&partition.disk);
         disk.take(partition);
     }
-    let mut found: Vec<Layout> = disks.into_values().filter(|layout| layout.has_root() || layout.has_state()).collect();
+    let mut found: Vec<Layout> =
+        disks.into_values().filter(|layout| layout.has_root() || layout.preboot.is_some()).collect();
     // Stable: disks of one kind stay sorted by name.
     found.sort_by_key(|layout| (!layout.is_of(esp), !layout.has_state()));
     found
@@ -136,6 +137,8 @@ mod tests {
     fn a_disk_with_only_the_state_counts() {
         let state = vec![partition("vdb1", "meadow-preboot"), partition("vdb2", "meadow-state")];
         assert!(layouts(state.clone(), None)[0].has_state());
-        assert_eq!(layouts(state[..1].to_vec(), None), []);
+        // Whose state is gone there, is in the record: the machine says what it was.
+        assert!(!layouts(state[..1].to_vec(), None)[0].has_state());
+        assert_eq!(layouts(state[1..].to_vec(), None), []);
     }
 }

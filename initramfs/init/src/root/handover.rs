@@ -53,6 +53,9 @@ pub struct BootReport {
     pub stick: bool,
     /// The node's own, mounted as `/var`; `None` where that is in RAM.
     pub state: Option<StateReport>,
+    /// Whose state was lost on this computer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<LostState>,
     /// All steps so far.
     pub milestones: Vec<Milestone>,
 }
@@ -65,6 +68,19 @@ pub enum RootFrom {
     Network,
     /// A partition.
     Disk,
+}
+
+/// A node whose state cannot be opened any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LostState {
+    /// The node.
+    pub node: String,
+    /// Its cluster's name.
+    pub cluster: String,
+    /// That cluster's CA.
+    pub ca_fingerprint: String,
+    /// What is wrong with the state.
+    pub why: String,
 }
 
 /// A state that was opened.

@@ -43,6 +43,12 @@ pub struct Found {
     pub host_key_fingerprint: String,
     /// What is wrong but does not keep anybody from trying, with the next step.
     pub warnings: Vec<String>,
+    /// Why no key opens the state any more; `None` where one may.
+    #[serde(default)]
+    pub lost: Option<String>,
+    /// The CA of the node's cluster.
+    #[serde(default)]
+    pub ca_fingerprint: String,
 }
 
 /// A network that a card is in.
@@ -80,12 +86,13 @@ pub struct TpmTried {
     pub why: Option<String>,
 }
 
-/// Asks about these two partitions.
+/// Asks about these two partitions, the state where there is one.
 ///
 /// # Errors
 /// If the program is missing or fails.
-pub fn probe(preboot: &str, state: &str, children: &Children) -> anyhow::Result<Probe> {
-    Probe::parse(&answer(&["probe", preboot, state], children)?)
+pub fn probe(preboot: &str, state: Option<&str>, children: &Children) -> anyhow::Result<Probe> {
+    let arguments: Vec<&str> = ["probe", preboot].into_iter().chain(state).collect();
+    Probe::parse(&answer(&arguments, children)?)
 }
 
 /// Lets the TPM open the state that was probed, where it has a slot for it.

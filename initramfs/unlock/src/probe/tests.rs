@@ -41,7 +41,7 @@ fn area(payload: &[u8]) -> Vec<u8> {
 
 /// No volume lies there: the header is not what these tests are about.
 fn looked(area: &[u8]) -> Looked {
-    answer(area, Path::new("/dev/vda5"), Path::new("/dev/null"), &mut |_| Err("it was cleared".to_owned()))
+    answer(area, Path::new("/dev/vda5"), Some(Path::new("/dev/null")), &mut |_| Err("it was cleared".to_owned()))
 }
 
 fn state(looked: &Looked) -> &State {
@@ -95,7 +95,7 @@ fn a_sealed_host_key_is_asked_of_the_tpm() {
         assert_eq!(blob, "what it needs");
         Ok(Zeroizing::new(b"a host key".to_vec()))
     };
-    let given = answer(&record, Path::new("/dev/vda5"), Path::new("/dev/null"), &mut give);
+    let given = answer(&record, Path::new("/dev/vda5"), Some(Path::new("/dev/null")), &mut give);
     assert_eq!(given.host_key.as_ref().unwrap().as_slice(), b"a host key");
     assert_eq!(state(&given).host_key_fingerprint, "SHA256:y");
     let warnings = state(&looked(&record)).warnings.clone();
@@ -103,9 +103,20 @@ fn a_sealed_host_key_is_asked_of_the_tpm() {
 }
 
 #[test]
+fn a_disk_whose_reset_began_is_opened_for_nobody() {
+    let mut bytes = area(&serde_json::to_vec(&preboot(plain("c2VjcmV0"))).unwrap());
+    bytes.extend(Mark::Installs("12".to_owned()).bytes());
+    assert_eq!(state(&looked(&bytes)).node, "node-1", "an installation goes on elsewhere");
+    bytes.truncate(record::AREA_BYTES);
+    bytes.extend(Mark::Resets("12".to_owned()).bytes());
+    let looked = looked(&bytes);
+    assert!(why(&looked).contains("brings it to its end") && looked.known.is_none());
+}
+
+#[test]
 fn records_that_say_nothing() {
     assert!(why(&looked(&[])).contains("nothing whole"));
-    assert!(why(&looked(&vec![0; record::AREA_BYTES])).contains("/dev/vda5"));
+    assert!(why(&looked(&vec![0; record::AREA_BYTES])).contains("/dev/vda5 names no node"));
     assert!(why(&looked(&area(b"{}"))).contains("none of Meadow's"));
     assert!(why(&looked(&area(br#"{"version":2}"#))).contains("version 2"));
     assert!(why(&looked(&area(br#"{"version":1}"#))).contains("cannot be understood"));
@@ -115,22 +126,25 @@ fn records_that_say_nothing() {
 #[test]
 fn a_missing_damaged_or_exchanged_volume_is_told_before_anybody_types() {
     let whole = serde_json::to_vec(&preboot(plain("c2VjcmV0"))).unwrap();
-    assert!(state(&looked(&area(&whole))).warnings[0].contains("holds no LUKS2 volume"));
+    let lost = |looked: &Looked| state(looked).lost.clone().unwrap();
+    assert!(lost(&looked(&area(&whole))).contains("holds no LUKS2 volume"));
+    let gone = answer(&area(&whole), Path::new("/dev/vda5"), None, &mut |_| Err(String::new()));
+    assert!(lost(&gone).contains("meadow-state is gone"));
     let folder = tempfile::tempdir().unwrap();
     let device: PathBuf = folder.path().join("state");
     std::fs::File::create(&device).unwrap().set_len(32 << 20).unwrap();
     let volume = meadow_luks::Volume::format(&device, Some(UUID.parse().unwrap())).unwrap();
     drop(volume);
-    let look = |area: &[u8]| answer(area, Path::new("/dev/vda5"), &device, &mut |_| Err(String::new()));
+    let look = |area: &[u8]| answer(area, Path::new("/dev/vda5"), Some(&device), &mut |_| Err(String::new()));
     let warnings = |area: &[u8]| state(&look(area)).warnings.clone();
-    assert_eq!(warnings(&area(&whole)), Vec::<String>::new());
+    assert_eq!((warnings(&area(&whole)), &state(&look(&area(&whole))).lost), (Vec::<String>::new(), &None));
     let other = Preboot { luks_uuid: UUID.replace('0', "1"), ..preboot(plain("c2VjcmV0")) };
-    assert!(warnings(&area(&serde_json::to_vec(&other).unwrap()))[0].contains("somebody exchanged"));
+    assert!(lost(&look(&area(&serde_json::to_vec(&other).unwrap()))).contains("somebody exchanged"));
     let file = std::fs::File::options().write(true).open(&device).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 64], 600).unwrap();
     assert!(warnings(&area(&whole))[0].contains("first copy"), "one copy");
     std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 64], 0x4000 + 600).unwrap();
-    let both = warnings(&area(&whole)).remove(0);
+    let both = lost(&look(&area(&whole)));
     assert!(both.contains("both copies") && both.contains("restore-header"), "{both}");
 }
 

@@ -1,0 +1,55 @@
+//! Writes everything anew that this node boots from: boot code, ESP, the first root. Table, record and state stay.
+//!
+//! Nothing of the disk may run but the state, so the node has booted over the network or from a stick. A power cut leaves a
+//! disk that does not boot, and a node that is booted over the network again and asked again: its identity is in the state.
+
+use std::path::Path;
+
+use meadow_plan::layout;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::area::Area;
+use crate::image::{Image, LOADER_FILES, ROOT, SLOT_FILES};
+use crate::install::{fits, system};
+use crate::machine::Machine;
+use crate::progress::Progress;
+use crate::{DiskError, own_disk, tpm_slot};
+
+/// Share of the ESP that one slot's files may take at most: two slots and the boot loader have to fit.
+const ESP_SHARE: u64 = 3;
+
+/// Writes the image.
+pub(crate) fn run(machine: &dyn Machine, folder: &Path, progress: &mut Progress<'_>) -> Result<(), DiskError> {
+    let own = own_disk::require(machine)?;
+    if !own.record.installed {
+        return Err(DiskError::refused(
+            "this node keeps only its state on its disk, so there is no system to write anew",
+        ));
+    }
+    if own.running(machine).is_some() {
+        return Err(DiskError::refused(
+            "the system that is to be written anew runs; start this node over the network first",
+        ));
+    }
+    let image = Image::open(folder)?;
+    let names: Vec<&str> = [ROOT].into_iter().chain(SLOT_FILES).chain(LOADER_FILES).collect();
+    let place = |name: &'static str| own.node(machine, name);
+    // Alone: nothing has mounted or mapped them.
+    let root = Area::open_alone(&place(layout::ROOT_A)?)?;
+    fits(&image, &[ROOT], root.size()?)?;
+    fits(&image, &SLOT_FILES, Area::open_alone(&place(layout::ESP)?)?.size()? / ESP_SHARE)?;
+    let bios = own
+        .partition(layout::BIOS)
+        .ok_or_else(|| DiskError::refused("the disk has no meadow-bios; install it anew"))?;
+    fits(&image, &["grub/core.img"], bios.size)?;
+    image.check(&names, progress)?;
+    tpm_slot::expect_signed(machine, &own, &image)?;
+    drop(root);
+
+    let node = machine.disk_node(&own.disk.name);
+    let device = Area::open(&node)?;
+    flock(device.file(), FlockOperation::LockExclusive).map_err(DiskError::io("lock", &node))?;
+    system::write(&image, &own.record.luks_uuid, &place, progress)?;
+    progress("makes the disk bootable", None);
+    system::write_boot_code(&image, bios, &place(layout::BIOS)?, &device)
+}
