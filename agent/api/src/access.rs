@@ -54,6 +54,7 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::GET, "/v1/pxe", User(Viewer)),
     (Method::GET, "/v1/pxe/events", User(Viewer)),
     (Method::GET, "/v1/pxe/boots", User(Viewer)),
+    (Method::GET, "/v1/pxe/doctor", User(Viewer)),
     (Method::GET, "/v1/pxe/captures", User(Operator)),
     (Method::POST, "/v1/machines", User(Operator)),
     (Method::PATCH, "/v1/machines/{name}", User(Operator)),

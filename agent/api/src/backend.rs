@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
@@ -125,6 +125,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// How far the boot of each machine is that was seen, the one that was heard last first.
     fn pxe_boots(&self) -> Vec<MachineBoot>;
+
+    /// Looks at everything that a boot over the network needs.
+    fn pxe_checks(&self) -> Vec<PxeCheck>;
 
     /// Begins to capture what a machine and the PXE server say to each other, for at most so many seconds.
     ///

@@ -103,6 +103,7 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<dyn Backend>> {
         .routes(routes!(pxe::status))
         .routes(routes!(pxe::events))
         .routes(routes!(pxe::boots))
+        .routes(routes!(pxe::doctor))
         .routes(routes!(pxe::captured, pxe::capture))
         .routes(routes!(pxe::open))
         .routes(routes!(pxe::close))

@@ -6,7 +6,7 @@ use meadow_api::wire::{
     ApproveRequest, ArmRequest, CapturePart, CaptureRequest, Health, MachinePatch, NewMachine, OpenPxeRequest,
     PlanMachineRequest, Said,
 };
-use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
 use meadow_model::cluster::Cluster;
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
@@ -366,6 +366,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn pxe_boots(&self, which: &ListAll) -> Result<List<MachineBoot>, ClientError> {
         self.all("/v1/pxe/boots", which, &[]).await
+    }
+
+    /// Everything that a boot over the network needs, looked at.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn pxe_checks(&self, which: &ListAll) -> Result<List<PxeCheck>, ClientError> {
+        self.all("/v1/pxe/doctor", which, &[]).await
     }
 
     /// Begins to capture what a machine and the PXE server say to each other.

@@ -15,7 +15,7 @@ use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::stored::StoredError;
 use meadow_enroll::{JoinToken, Ticket};
 use meadow_host::{Clock, Entropy, SystemClock, SystemEntropy};
-use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
@@ -265,6 +265,10 @@ impl Backend for Voter {
 
     fn pxe_boots(&self) -> Vec<MachineBoot> {
         self.pxe.boots(SystemClock.wall())
+    }
+
+    fn pxe_checks(&self) -> Vec<PxeCheck> {
+        self.pxe.checks()
     }
 
     fn pxe_capture(&self, mac: MacAddress, for_s: u32) -> Result<(), Problem> {

@@ -9,7 +9,7 @@ use meadow_api::{Answer, Arm, Author, Backend};
 use meadow_controllers::network_settings::NetworkSettings;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_host::{Clock, SystemClock};
-use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
 use meadow_model::console::{SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
@@ -129,6 +129,10 @@ impl Backend for Onlooker {
     }
 
     fn pxe_boots(&self) -> Vec<MachineBoot> {
+        Vec::new()
+    }
+
+    fn pxe_checks(&self) -> Vec<PxeCheck> {
         Vec::new()
     }
 

@@ -13,6 +13,7 @@ mod own_computer;
 mod own_voice;
 mod patience;
 mod pxe;
+mod pxe_doctor;
 mod rollouts;
 mod seed;
 mod stick;

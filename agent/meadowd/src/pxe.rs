@@ -6,7 +6,7 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use meadow_api::wire::CapturePart;
 use meadow_controllers::settings::Settings;
-use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
 use meadow_model::{MacAddress, Problem, ProblemCode, Timestamp};
 use meadow_pxe::netboot::progress::BootProgress;
 use meadow_pxe::{ArtifactState, MachineStatus, PxeConfig, PxeHandle, PxeServer};
@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use crate::director::{SIGHTINGS, StateDirector};
+use crate::pxe_doctor;
 use crate::tickets::Tickets;
 
 /// The PXE server, or why there is none.
@@ -112,6 +113,15 @@ impl Pxe {
         boots
     }
 
+    /// What keeps machines from booting.
+    pub(crate) fn checks(&self) -> Vec<PxeCheck> {
+        match self {
+            Self::On { interface, handle, .. } => pxe_doctor::checks(interface, handle),
+            Self::Off => vec![off("no interface is served for PXE")],
+            Self::Misconfigured(why) => vec![off(why)],
+        }
+    }
+
     /// Begins to capture the packets of a machine.
     pub(crate) fn capture(&self, mac: MacAddress, for_s: u32) -> Result<(), Problem> {
         let Self::On { handle, threads, .. } = self else { return Err(no_interface()) };
@@ -150,6 +160,11 @@ fn problems(handle: &PxeHandle) -> Vec<String> {
         _ => None,
     });
     handle.problems().into_iter().map(|problem| problem.text).chain(missing).collect()
+}
+
+fn off(why: &str) -> PxeCheck {
+    let next_step = Some("set pxe_interface in /etc/meadow/meadowd.toml, and restart meadowd".to_owned());
+    PxeCheck { name: "settings".to_owned(), ok: false, text: why.to_owned(), next_step }
 }
 
 fn no_interface() -> Problem {

@@ -211,6 +211,19 @@ pub struct MachineBoot {
     pub last_seen: Timestamp,
 }
 
+/// Something that a boot over the network needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PxeCheck {
+    /// What was looked at.
+    pub name: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// How it is.
+    pub text: String,
+    /// What to do, where it is not.
+    pub next_step: Option<String>,
+}
+
 /// The state of the PXE server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PxeStatus {

@@ -26,10 +26,24 @@ fn boots_are_watched_captured_woken_and_changed_once() {
     let lan = site.computer("machine", 9).expect("a computer");
     lan.namespace().ip(&["link", "set", "eth0", "address", MAC]).expect("the machine's card");
 
+    what_a_boot_needs_is_looked_at(&seed);
     another_system_boots_once(&seed, &lan);
     its_boot_is_listed(&seed);
     it_is_captured(&seed, &lan);
     it_is_woken(&seed, &lan);
+}
+
+fn what_a_boot_needs_is_looked_at(seed: &Computer) {
+    let ran = seed.meadow(&["pxe", "doctor", "-o", "json"]).expect("run");
+    ran.assert_refused(1, &["not as it should be: firewall"]);
+    let checks: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let of =
+        |name: &str| checks["items"].as_array().expect("a list").iter().find(|check| check["name"] == name).cloned();
+    for name in ["interface", "cable", "address", "packet size", "ports", "other servers", "image"] {
+        assert_eq!(of(name).expect(name)["ok"], true, "{checks}");
+    }
+    let nobody = of("firewall").expect("there");
+    assert!(nobody["next_step"].as_str().is_some_and(|step| step.contains("UDP 67")), "{nobody}");
 }
 
 fn another_system_boots_once(seed: &Computer, lan: &Computer) {

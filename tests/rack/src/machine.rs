@@ -2,12 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::stat::Mode;
 use serde_json::json;
 
 use crate::accelerator::Accelerator;
@@ -15,7 +15,7 @@ use crate::efi_variables;
 use crate::firmware::{Firmware, Ovmf};
 use crate::lan::Lan;
 use crate::process::Program;
-use crate::qemu::{DISK, Hardware};
+use crate::qemu::{DISK, Hardware, SERIAL};
 use crate::qmp;
 use crate::run_dir::RunDir;
 use crate::serial::SerialLog;
@@ -37,7 +37,7 @@ pub struct Machine {
     tpm: Option<Tpm>,
     tpm_program: Option<Program>,
     /// Where somebody types, once somebody has.
-    keyboard: Option<UnixStream>,
+    keyboard: Option<File>,
     started: Option<Instant>,
     boot_offset: u64,
     restarts: u32,
@@ -93,7 +93,6 @@ impl Machine {
             stick_first: true,
             control: run.file(format!("{name}.qmp")),
             serial: serial.clone(),
-            keyboard: run.file(format!("{name}.keyboard")),
             name: name.clone(),
             tpm: None,
             command_line: None,
@@ -198,14 +197,10 @@ impl Machine {
     /// # Errors
     /// When it is off.
     pub fn type_text(&mut self, text: &str) -> Result<()> {
-        if self.keyboard.is_none() {
-            let stream = UnixStream::connect(&self.hardware.keyboard).context("nobody listens to the keyboard")?;
-            let mut screen = stream.try_clone()?;
-            // What is not read there would keep the machine from writing; it ends with the machine.
-            std::thread::spawn(move || std::io::copy(&mut screen, &mut std::io::sink()));
-            self.keyboard = Some(stream);
-        }
-        let keyboard = self.keyboard.as_mut().context("no keyboard")?;
+        let keyboard = match &mut self.keyboard {
+            Some(keyboard) => keyboard,
+            None => self.keyboard.insert(attach_keyboard(&self.hardware)?),
+        };
         keyboard.write_all(text.as_bytes()).with_context(|| format!("cannot type at {}", self.hardware.name))
     }
 
@@ -325,6 +320,21 @@ impl Machine {
     pub fn milestones(&self) -> Result<Vec<String>> {
         self.serial.milestones(self.boot_offset)
     }
+}
+
+/// Lets QEMU read the serial line from a FIFO, and go on writing what comes over it where it does. (A socket would do both, and
+/// where it is slow its log has bytes twice.)
+fn attach_keyboard(hardware: &Hardware) -> Result<File> {
+    let fifo = hardware.serial.with_extension("keyboard");
+    if !fifo.exists() {
+        nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).context("cannot make a keyboard")?;
+    }
+    // Open for both, so that nobody waits for the other end.
+    let keyboard = File::options().read(true).write(true).open(&fifo).context("cannot open the keyboard")?;
+    let file = json!({"out": hardware.serial, "in": fifo, "append": true});
+    let change = json!({"id": SERIAL, "backend": {"type": "file", "data": file}});
+    qmp::execute(&hardware.control, "chardev-change", &change)?;
+    Ok(keyboard)
 }
 
 /// `a1b2` → `a1:b2`.

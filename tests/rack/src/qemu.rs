@@ -37,8 +37,6 @@ pub struct Hardware {
     pub stick_first: bool,
     /// Where its serial line is written.
     pub serial: PathBuf,
-    /// Socket of whoever types on its serial line.
-    pub keyboard: PathBuf,
     /// Socket of QEMU's control.
     pub control: PathBuf,
     /// Its SMBIOS UUID.
@@ -62,15 +60,8 @@ impl Hardware {
         // Nothing but what is listed: fewer devices, quicker boot.
         arguments.flag("-nodefaults").add("-vga", "none").add("-display", "none").add("-monitor", "none");
         // Somebody may type there; what is written goes to the file whether anybody listens or not.
-        arguments.add(
-            "-chardev",
-            format!(
-                "socket,id=serial,path={},server=on,wait=off,logfile={}",
-                self.keyboard.display(),
-                self.serial.display()
-            ),
-        );
-        arguments.add("-serial", "chardev:serial");
+        arguments.add("-chardev", format!("file,id={SERIAL},path={}", self.serial.display()));
+        arguments.add("-serial", format!("chardev:{SERIAL}"));
         arguments.add("-qmp", format!("unix:{},server=on,wait=off", self.control.display()));
         self.add_firmware(&mut arguments);
         arguments.add("-netdev", format!("tap,id=n0,ifname={},script=no,downscript=no", self.tap));
@@ -142,6 +133,9 @@ impl Hardware {
     }
 }
 
+/// What QEMU calls its end of the serial line.
+pub(crate) const SERIAL: &str = "serial";
+
 /// What QEMU calls the disk.
 pub(crate) const DISK: &str = "disk";
 
@@ -192,7 +186,6 @@ mod tests {
             stick: None,
             stick_first: true,
             serial: "/s.log".into(),
-            keyboard: "/k.sock".into(),
             control: "/c.sock".into(),
             uuid: "00000000-0000-4000-8000-000000000001".to_owned(),
             tpm: None,

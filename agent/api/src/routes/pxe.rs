@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
-use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
 use meadow_model::resource::List;
 use meadow_model::{MacAddress, ProblemCode};
 use meadow_state::command::Command;
@@ -19,6 +19,10 @@ use crate::wire::{CAPTURE_S, CapturePart, CaptureRequest, OpenPxeRequest, PXE_OP
 const FIELDS: &[Field<BootEvent>] =
     &[Field { name: "seq", get: |e| e.seq.into() }, Field { name: "code", get: |e| (&e.code).into() }];
 
+const CHECK_FIELDS: &[Field<PxeCheck>] = &[
+    Field { name: "name", get: |c| (&c.name).into() },
+    Field { name: "ok", get: |c| if c.ok { "true" } else { "false" }.into() },
+];
 const BOOT_FIELDS: &[Field<MachineBoot>] = &[
     Field { name: "mac", get: |b| b.mac.to_string().as_str().into() },
     Field { name: "stage", get: |b| (&b.stage).into() },
@@ -65,6 +69,15 @@ pub(super) async fn events(
 pub(super) async fn boots(State(backend): Context, Query(query): Query<ListQuery>) -> Reply<Json<List<MachineBoot>>> {
     let revision = backend.state()?.revision();
     Ok(Json(page(backend.pxe_boots(), &query, BOOT_FIELDS, revision)?))
+}
+
+/// Looks at everything that a boot over the network needs, in that order. Fields to filter and sort by: name, ok.
+#[utoipa::path(get, path = "/v1/pxe/doctor", tag = "pxe", params(ListQuery), responses(
+    (status = 200, body = List<PxeCheck>),
+))]
+pub(super) async fn doctor(State(backend): Context, Query(query): Query<ListQuery>) -> Reply<Json<List<PxeCheck>>> {
+    let revision = backend.state()?.revision();
+    Ok(Json(page(backend.pxe_checks(), &query, CHECK_FIELDS, revision)?))
 }
 
 /// Begins to capture what a machine and this server say to each other, in place of an earlier capture of it. What TCP

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use axum::body::Bytes;
 use meadow_api::wire::{CapturePart, Health};
 use meadow_api::{Answer, Arm, Author, Backend};
-use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
 use meadow_model::code::VerificationCode;
 use meadow_model::console::{PowerOff, SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
@@ -261,6 +261,11 @@ impl Backend for Memory {
             next_step: None,
             last_seen: self.now(),
         }]
+    }
+
+    fn pxe_checks(&self) -> Vec<PxeCheck> {
+        let text = "eth0 is there".to_owned();
+        vec![PxeCheck { name: "interface".to_owned(), ok: true, text, next_step: None }]
     }
 
     fn pxe_capture(&self, _: MacAddress, _: u32) -> Result<(), Problem> {

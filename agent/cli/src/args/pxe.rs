@@ -29,6 +29,8 @@ pub(crate) enum PxeCommand {
     },
     /// The boot log of the machines, oldest first.
     Events(PxeEventsArgs),
+    /// Look at everything that a boot over the network needs; ends with 1 where something is wrong.
+    Doctor(LsArgs),
     /// Write what a machine and this server say to each other into a file, for a bug report.
     ///
     /// It is a pcap file. What TCP carries is left out, so that no ticket is in it.

@@ -7,7 +7,8 @@ use meadow_client::{Client, ListAll};
 use meadow_model::boot::{MachineBoot, PxeStatus};
 
 use super::{Context, capture};
-use crate::args::{OutputArgs, PxeArgs, PxeCommand, PxeEventsArgs, WatchArgs};
+use crate::args::{LsArgs, OutputArgs, PxeArgs, PxeCommand, PxeEventsArgs, WatchArgs};
+use crate::exit::{Exit, Failure};
 use crate::output::{clean, print_changed, print_list, print_one, put, say};
 
 /// How often the boots are looked at.
@@ -25,6 +26,7 @@ pub(super) async fn run(context: &Context, args: PxeArgs) -> anyhow::Result<()> 
             }
             print_list(args.format(), &boots)
         }
+        PxeCommand::Doctor(args) => doctor(context, &args).await,
         PxeCommand::Capture(args) => capture::run(context, &args).await,
         PxeCommand::Status { output } => print_one(&output.output, &context.connect()?.pxe().await?),
         PxeCommand::Events(args) => events(context, &args).await,
@@ -42,6 +44,16 @@ pub(super) async fn run(context: &Context, args: PxeArgs) -> anyhow::Result<()> 
             changed(&status, &output)
         }
     }
+}
+
+async fn doctor(context: &Context, args: &LsArgs) -> anyhow::Result<()> {
+    let checks = context.connect()?.pxe_checks(&args.which()).await?;
+    print_list(args.format(), &checks)?;
+    let wrong: Vec<&str> = checks.items.iter().filter(|check| !check.ok).map(|check| check.name.as_str()).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Failed, format!("not as it should be: {}", wrong.join(", "))).into())
 }
 
 /// Tells each change of each machine, a line each.

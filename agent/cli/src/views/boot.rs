@@ -1,6 +1,6 @@
 //! The PXE server and its boot log.
 
-use meadow_model::boot::{BootEvent, MachineBoot, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
 
 use super::now;
 use crate::duration;
@@ -72,6 +72,35 @@ impl View for MachineBoot {
             ("Next step", self.next_step.clone().unwrap_or_default()),
         ]
     }
+}
+
+impl View for PxeCheck {
+    fn reference(&self) -> String {
+        format!("pxecheck/{}", self.name.replace(' ', "-"))
+    }
+
+    fn columns() -> &'static [Column<Self>] {
+        &[
+            Column { title: "CHECK", wide: false, cell: |c| c.name.as_str().into() },
+            Column { title: "FINE", wide: false, cell: fine },
+            Column { title: "WHAT", wide: false, cell: |c| c.text.as_str().into() },
+            Column { title: "NEXT STEP", wide: false, cell: |c| c.next_step.clone().unwrap_or_default().into() },
+        ]
+    }
+
+    fn describe(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("Check", self.name.clone()),
+            ("Fine", fine(self).text),
+            ("What", self.text.clone()),
+            ("Next step", self.next_step.clone().unwrap_or_default()),
+        ]
+    }
+}
+
+fn fine(check: &PxeCheck) -> Cell {
+    let (text, tone) = if check.ok { ("yes", Tone::Good) } else { ("no", Tone::Bad) };
+    Cell { text: text.to_owned(), tone }
 }
 
 fn stage(boot: &MachineBoot) -> Cell {

@@ -1,0 +1,140 @@
+//! What keeps machines from booting over the network, looked at from here.
+
+use std::fs;
+use std::path::Path;
+
+use meadow_model::boot::PxeCheck;
+use meadow_pxe::{ArtifactState, PxeHandle};
+
+/// Full blocks of TFTP and full segments of HTTP need it; firmware puts no fragments together.
+const LEAST_MTU: u32 = 1500;
+
+/// Looks at everything, in the order in which a boot needs it.
+pub(crate) fn checks(interface: &str, handle: &PxeHandle) -> Vec<PxeCheck> {
+    let facts = Facts::of(Path::new("/sys/class/net"), interface);
+    let mut checks = vec![
+        facts.there(interface),
+        facts.cable(interface),
+        address(interface, handle),
+        facts.mtu(interface),
+        of_problems("ports", "all ports are served", handle, |code| matches!(code, "pxe.port-taken" | "pxe.socket")),
+        of_problems("other servers", "no other PXE server was heard on this LAN", handle, |code| {
+            code.starts_with("pxe.other-")
+        }),
+        of_problems("addresses", "nothing is wrong with giving out addresses", handle, |code| {
+            matches!(code, "pxe.dhcp-subnet" | "pxe.lease-file")
+        }),
+        image(handle),
+    ];
+    checks.push(heard(handle));
+    checks
+}
+
+/// What the kernel says of the interface.
+struct Facts {
+    there: bool,
+    carrier: bool,
+    mtu: Option<u32>,
+}
+
+impl Facts {
+    fn of(folder: &Path, interface: &str) -> Self {
+        let read = |name: &str| fs::read_to_string(folder.join(interface).join(name)).ok();
+        Self {
+            there: folder.join(interface).exists(),
+            carrier: read("carrier").is_some_and(|text| text.trim() == "1"),
+            mtu: read("mtu").and_then(|text| text.trim().parse().ok()),
+        }
+    }
+
+    fn there(&self, interface: &str) -> PxeCheck {
+        check("interface", self.there, format!("{interface} is there"), || {
+            (
+                format!("there is no interface {interface}"),
+                "see `ip link`, and correct pxe_interface in the settings".to_owned(),
+            )
+        })
+    }
+
+    fn cable(&self, interface: &str) -> PxeCheck {
+        check("cable", self.carrier, format!("{interface} has a link"), || {
+            (format!("{interface} has no link"), format!("put its cable in, or `ip link set {interface} up`"))
+        })
+    }
+
+    fn mtu(&self, interface: &str) -> PxeCheck {
+        let mtu = self.mtu.unwrap_or(0);
+        check("packet size", mtu >= LEAST_MTU, format!("{interface} takes packets of {mtu} bytes"), || {
+            let why = format!("{interface} takes packets of {mtu} bytes only; boot ROMs need {LEAST_MTU}");
+            (why, format!("`ip link set {interface} mtu {LEAST_MTU}`"))
+        })
+    }
+}
+
+fn address(interface: &str, handle: &PxeHandle) -> PxeCheck {
+    let address = handle.address();
+    let fine = address.map(|address| format!("machines are told {address}")).unwrap_or_default();
+    check("address", address.is_some(), fine, || {
+        let why = format!("{interface} has no IPv4 address that machines could be told");
+        (why, format!("give it one, by the router's DHCP or `ip addr add … dev {interface}`"))
+    })
+}
+
+/// A check that fails with the problems that the server has of these codes; their texts say what to do.
+fn of_problems(name: &str, fine: &str, handle: &PxeHandle, concerns: fn(&str) -> bool) -> PxeCheck {
+    let found: Vec<String> =
+        handle.problems().into_iter().filter(|problem| concerns(problem.code)).map(|problem| problem.text).collect();
+    check(name, found.is_empty(), fine.to_owned(), || (found.join("; "), String::new()))
+}
+
+fn image(handle: &PxeHandle) -> PxeCheck {
+    let artifacts = handle.artifacts();
+    let bad = artifacts.iter().find(|artifact| !matches!(artifact.state, ArtifactState::Ready));
+    let whole = !artifacts.is_empty() && bad.is_none();
+    check("image", whole, format!("all {} files of the image are whole", artifacts.len()), || {
+        let why = match bad {
+            Some(artifact) => format!("{} of the image cannot be served yet, or at all", artifact.name),
+            None => "there is no image".to_owned(),
+        };
+        (why, "`meadow pxe status` says why; `make install` lays the image there".to_owned())
+    })
+}
+
+/// A firewall cannot be asked, but it shows: nobody is heard.
+fn heard(handle: &PxeHandle) -> PxeCheck {
+    let machines = handle.machines().len();
+    check("firewall", machines > 0, format!("{machines} machines were heard, so DHCP comes in"), || {
+        let why = "no machine was heard yet".to_owned();
+        let step =
+            "switch one on that boots over the network; if it stays so, let UDP 67, 69 and 4011 and TCP 7480 in \
+                    (`nft list ruleset` shows a firewall of this computer), and look at the switch between the two"
+                .to_owned();
+        (why, step)
+    })
+}
+
+fn check(name: &str, ok: bool, fine: String, bad: impl FnOnce() -> (String, String)) -> PxeCheck {
+    let (text, next_step) = if ok { (fine, String::new()) } else { bad() };
+    let next_step = Some(next_step).filter(|step| !step.is_empty());
+    PxeCheck { name: name.to_owned(), ok, text, next_step }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_of_an_interface() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let card = folder.path().join("eth0");
+        fs::create_dir(&card).expect("made");
+        fs::write(card.join("carrier"), "1\n").expect("written");
+        fs::write(card.join("mtu"), "1280\n").expect("written");
+        let facts = Facts::of(folder.path(), "eth0");
+        assert!(facts.there("eth0").ok && facts.cable("eth0").ok);
+        let mtu = facts.mtu("eth0");
+        assert!(!mtu.ok && mtu.next_step.is_some_and(|step| step.contains("mtu 1500")));
+        let none = Facts::of(folder.path(), "eth1");
+        assert!(!none.there("eth1").ok && !none.cable("eth1").ok && none.cable("eth1").next_step.is_some());
+    }
+}
