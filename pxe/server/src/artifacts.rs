@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use data_encoding::{BASE64, HEXLOWER};
 use meadow_netboot::EventKind;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -26,7 +27,10 @@ const NEXT_STEP: &str = "run `make image`, or install Meadow again";
 pub(crate) struct Artifact {
     pub(crate) name: String,
     pub(crate) size: u64,
+    /// Its digest in hex: the entity tag.
     pub(crate) sha256: String,
+    /// The same in Base64.
+    pub(crate) digest: String,
     pub(crate) file: File,
 }
 
@@ -239,12 +243,19 @@ impl ArtifactStore {
             Ok(file) => Status::Ready(Arc::new(Artifact {
                 name: name.to_owned(),
                 size: entry.expected.size,
+                digest: base64(&entry.expected.sha256),
                 sha256: entry.expected.sha256,
                 file,
             })),
             Err(why) => Status::Damaged(format!("{} {why}; {NEXT_STEP}", path.display())),
         }
     }
+}
+
+/// A hex digest in Base64.
+fn base64(hex: &str) -> String {
+    // The manifest's digests were checked to be hex.
+    HEXLOWER.decode(hex.as_bytes()).map(|digest| BASE64.encode(&digest)).unwrap_or_default()
 }
 
 fn expect(bytes: &[u8]) -> Expected {

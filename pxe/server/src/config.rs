@@ -40,6 +40,9 @@ pub struct PxeConfig {
     pub command_line: String,
     /// Ports.
     pub ports: Ports,
+    /// Send all of TFTP from its port, for firewalls and containers that let only that one through. Else each transfer
+    /// has a port of its own, which nobody can guess.
+    pub tftp_single_port: bool,
 }
 
 /// Settings that cannot work.
@@ -66,6 +69,7 @@ impl PxeConfig {
             files: None,
             command_line: DEFAULT_COMMAND_LINE.to_owned(),
             ports: Ports::default(),
+            tftp_single_port: false,
         }
     }
 

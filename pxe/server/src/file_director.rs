@@ -23,6 +23,9 @@ pub(crate) struct FileConfig {
     open_minutes: Option<u32>,
     /// Folder of files for other systems, under `/files/`.
     files: Option<PathBuf>,
+    /// Send all of TFTP from port 69.
+    #[serde(default)]
+    tftp_single_port: bool,
     #[serde(default)]
     cluster: ClusterConfig,
     #[serde(default, rename = "machine")]
@@ -93,6 +96,7 @@ impl FileConfig {
             files: self.files.clone(),
             command_line: self.command_line.clone().unwrap_or_else(|| DEFAULT_COMMAND_LINE.to_owned()),
             ports: Ports::default(),
+            tftp_single_port: self.tftp_single_port,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod artifacts;
 mod capture;
 mod config;
+mod counters;
 mod culprit;
 mod dhcp;
 mod director;
@@ -19,12 +20,14 @@ mod server;
 mod shared;
 mod supervisor;
 mod tftp;
+mod throttle;
 mod udp;
 mod wake;
 
 pub use artifacts::{ArtifactState, ArtifactStatus};
 pub use capture::{CaptureError, CapturePart};
 pub use config::{ConfigError, DEFAULT_COMMAND_LINE, Ports, PxeConfig};
+pub use counters::Counters;
 pub use director::{BootEvent, Director};
 pub use meadow_netboot as netboot;
 pub use problem::Problem;

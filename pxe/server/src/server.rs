@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::artifacts::ArtifactStatus;
 use crate::capture::{CaptureError, CapturePart, Captures};
 use crate::config::{ConfigError, PxeConfig};
+use crate::counters::Counters;
 use crate::director::{BootEvent, Director};
 use crate::problem::Problem;
 use crate::shared::Shared;
@@ -102,6 +103,12 @@ impl PxeHandle {
     #[must_use]
     pub fn artifacts(&self) -> Vec<ArtifactStatus> {
         self.shared.artifacts.statuses()
+    }
+
+    /// What it has done since its start, in numbers.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared.counting.read()
     }
 
     /// The machines that were seen, sorted by address.

@@ -10,9 +10,11 @@ use meadow_netboot::{BootDecision, EventKind, Note, Sighting};
 
 use crate::artifacts::ArtifactStore;
 use crate::config::PxeConfig;
+use crate::counters::Counting;
 use crate::director::Director;
 use crate::event_log::EventLog;
 use crate::neighbours;
+use crate::throttle::Throttle;
 
 /// Shared state.
 pub(crate) struct Shared {
@@ -20,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) director: Arc<dyn Director>,
     pub(crate) artifacts: ArtifactStore,
     pub(crate) log: EventLog,
+    pub(crate) counting: Counting,
+    unproved: Mutex<Throttle>,
     engine: Mutex<ProxyDhcp>,
     origin: Instant,
 }
@@ -30,6 +34,8 @@ impl Shared {
             director,
             artifacts: ArtifactStore::new(config.artifacts.clone()),
             log: EventLog::default(),
+            counting: Counting::default(),
+            unproved: Mutex::default(),
             engine: Mutex::new(ProxyDhcp::new(ServerConfig { http_port: config.ports.http })),
             origin: Instant::now(),
             config,
@@ -68,6 +74,21 @@ impl Shared {
             None => Note { mac: None, firmware: None, address: Some(address), kind },
         };
         self.record(note);
+    }
+
+    /// Records a failure for an address that may be forged: one a second, whoever sends how much.
+    pub(crate) fn record_unproved(&self, address: Ipv4Addr, mut kind: EventKind) {
+        let passed = self.unproved.lock().unwrap_or_else(PoisonError::into_inner).pass(self.now());
+        let Some(withheld) = passed else {
+            self.counting.events_withheld.add(1);
+            return;
+        };
+        if let EventKind::Failed { why, .. } = &mut kind
+            && withheld > 0
+        {
+            why.push_str(&format!(" ({withheld} more failed, not shown)"));
+        }
+        self.record_for(self.mac_of(address), address, kind);
     }
 
     /// The machine behind an IPv4 address, from the lease it took or the kernel's neighbours.

@@ -14,6 +14,9 @@ use tokio::net::UdpSocket;
 
 use crate::interface::Link;
 
+/// Room for datagrams that were not read yet, in bytes with the kernel's own.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
 /// A datagram's length and addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Received {
@@ -39,8 +42,27 @@ impl UdpPort {
         socket.bind_device(Some(link.name.as_bytes()))?;
         socket.set_broadcast(true)?;
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        // A rack that is switched on at once. Without CAP_NET_ADMIN the kernel gives what net.core.rmem_max allows.
+        if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+            setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
+        }
         socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
         Ok(Self { socket: UdpSocket::from_std(socket.into())?, link: link.clone() })
+    }
+
+    /// Its socket, for sends of another form.
+    pub(crate) fn socket(&self) -> &UdpSocket {
+        &self.socket
+    }
+
+    /// What makes a datagram leave through this interface, from one of our addresses.
+    pub(crate) fn from_address(&self, local: Ipv4Addr) -> libc::in_pktinfo {
+        libc::in_pktinfo {
+            // Indexes are small; 0 would leave the choice to the routes.
+            ipi_ifindex: libc::c_int::try_from(self.link.index).unwrap_or(0),
+            ipi_spec_dst: libc::in_addr { s_addr: u32::from(local).to_be() },
+            ipi_addr: libc::in_addr { s_addr: 0 },
+        }
     }
 
     /// Waits for a datagram.
@@ -67,11 +89,7 @@ impl UdpPort {
 
     /// Sends a datagram from this port and one of our addresses, out of this interface.
     pub(crate) async fn send(&self, payload: &[u8], local: Ipv4Addr, destination: SocketAddrV4) -> io::Result<()> {
-        let info = libc::in_pktinfo {
-            ipi_ifindex: libc::c_int::try_from(self.link.index).map_err(|_| io::ErrorKind::InvalidInput)?,
-            ipi_spec_dst: libc::in_addr { s_addr: u32::from(local).to_be() },
-            ipi_addr: libc::in_addr { s_addr: 0 },
-        };
+        let info = self.from_address(local);
         let parts = [IoSlice::new(payload)];
         let control = [ControlMessage::Ipv4PacketInfo(&info)];
         let destination = SockaddrIn::from(destination);

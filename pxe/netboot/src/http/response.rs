@@ -15,6 +15,8 @@ pub struct ResponseHead {
     pub content_length: u64,
     /// Entity tag without its quotes.
     pub etag: Option<String>,
+    /// SHA-256 digest of the whole file in Base64, for `Repr-Digest` (RFC 9530).
+    pub digest: Option<String>,
     /// The part of the file that is sent, with the size of the whole file.
     pub range: Option<(ByteRange, u64)>,
     /// Size of the file whose requested part does not exist (416).
@@ -36,6 +38,7 @@ impl ResponseHead {
             content_type,
             content_length,
             etag: None,
+            digest: None,
             range: None,
             unsatisfied: None,
             accept_ranges: false,
@@ -55,6 +58,9 @@ impl ResponseHead {
         }
         if let Some(etag) = &self.etag {
             let _ = write!(text, "ETag: \"{etag}\"\r\n");
+        }
+        if let Some(digest) = &self.digest {
+            let _ = write!(text, "Repr-Digest: sha-256=:{digest}:\r\n");
         }
         if self.accept_ranges {
             text.push_str("Accept-Ranges: bytes\r\n");
@@ -118,13 +124,14 @@ mod tests {
     fn partial_content() {
         let mut head = ResponseHead::new(206, content_type("root.img"), 100);
         head.etag = Some("ab".into());
+        head.digest = Some("q80=".into());
         head.range = Some((ByteRange { start: 900, length: 100 }, 1000));
         head.accept_ranges = true;
         let text = String::from_utf8(head.encode()).unwrap();
         assert_eq!(
             text,
             "HTTP/1.1 206 Partial Content\r\nContent-Type: application/octet-stream\r\nContent-Length: 100\r\n\
-             ETag: \"ab\"\r\nAccept-Ranges: bytes\r\nContent-Range: bytes 900-999/1000\r\n\
+             ETag: \"ab\"\r\nRepr-Digest: sha-256=:q80=:\r\nAccept-Ranges: bytes\r\nContent-Range: bytes 900-999/1000\r\n\
              Connection: keep-alive\r\n\r\n"
         );
     }

@@ -45,6 +45,26 @@ pub fn data_header(block: u16) -> [u8; 4] {
     [opcode_high, opcode_low, high, low]
 }
 
+/// Acknowledges the options that were asked for, and only those; `None` if there were none.
+pub(super) fn encode_option_ack(
+    options: RequestedOptions,
+    block_size: Option<u16>,
+    window: Option<u16>,
+    size: u64,
+) -> Option<Vec<u8>> {
+    let mut bytes = OPCODE_OACK.to_be_bytes().to_vec();
+    let mut add = |name: &str, value: Option<u64>| {
+        if let Some(value) = value {
+            bytes.extend_from_slice(format!("{name}\0{value}\0").as_bytes());
+        }
+    };
+    add("blksize", block_size.map(u64::from));
+    add("windowsize", window.map(u64::from));
+    add("timeout", options.timeout.map(u64::from));
+    add("tsize", options.size.then_some(size));
+    (bytes.len() > 2).then_some(bytes)
+}
+
 /// Options as the client asked for them; only those may be acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RequestedOptions {

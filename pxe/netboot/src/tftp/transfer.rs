@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::packet::{OPCODE_ACK, OPCODE_ERROR, OPCODE_OACK, ReadRequest, RequestedOptions};
+use super::output::{Ending, Output, Window};
+use super::pace::Pace;
+use super::packet::{OPCODE_ACK, OPCODE_ERROR, ReadRequest, encode_option_ack};
 use crate::event::printable;
 
 /// Largest block: a full Ethernet frame. Boot ROMs do not put IP fragments together.
@@ -13,6 +15,13 @@ pub const MAX_WINDOW: u16 = 64;
 
 const DEFAULT_BLOCK_SIZE: u16 = 512;
 
+/// How long a client that has asked may stay silent before it is forgotten. Longer than the pause of any firmware between
+/// two requests (EDK2 4 s, U-Boot 5 s).
+const UNANSWERED: Duration = Duration::from_secs(15);
+
+/// Repeated requests that are answered.
+const MAX_REQUESTS: u32 = 8;
+
 /// First wait for an acknowledgement, doubled at each silence.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 const LAST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,48 +29,11 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Silences in a row before the client is given up.
 const MAX_SILENCES: u32 = 6;
 
-/// Consecutive blocks to send at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// Number of the first block on the wire; numbers wrap from 65535 to 0.
-    pub first_block: u16,
-    /// Where the first block begins in the file.
-    pub offset: u64,
-    /// How many bytes all blocks hold together; the last block may be short or empty.
-    pub length: u64,
-    /// How many blocks.
-    pub blocks: u16,
-    /// Size of all blocks but the last of the file.
-    pub block_size: u16,
-}
-
-/// How a transfer ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// The client has all.
-    Complete,
-    /// The client stopped before it took a byte: it wanted the size only, as EDK2 does.
-    Probed,
-    /// The client reported an error; its text.
-    ClientError(String),
-    /// The client fell silent after this many acknowledged bytes.
-    Silent(u64),
-}
-
-/// What to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Nothing but to wait until the [deadline](Transfer::deadline).
-    Wait,
-    /// Send this packet.
-    Packet(Vec<u8>),
-    /// Send these blocks.
-    Blocks(Window),
-    /// Close the socket.
-    End(Ending),
-}
-
 /// State of one transfer. Feed it what the client sends and the passing of its deadline.
+///
+/// Until the client has acknowledged something, nothing is sent but one small packet for each of its requests: the option
+/// acknowledgement, or the first block of 512 bytes where it asked for no options. So nobody whose address was forged is
+/// flooded.
 #[derive(Debug)]
 pub struct Transfer {
     size: u64,
@@ -69,14 +41,31 @@ pub struct Transfer {
     window: u16,
     fixed_timeout: Option<Duration>,
     option_ack: Option<Vec<u8>>,
+    pace: Pace,
+    /// Whether the client has acknowledged anything, so that its address is not forged.
+    is_answered: bool,
+    /// Requests beside the first one.
+    requests: u32,
     /// Blocks acknowledged in order, counted without wrap-around.
     acked: u64,
     /// Highest block sent.
     sent: u64,
+    /// Last block of the window that is being sent.
+    window_end: u64,
+    /// When the last burst, or the only packet, left, and the block before its first one.
+    burst_at: Duration,
+    burst_from: u64,
+    /// Whether something was sent twice, so that nobody knows which copy is acknowledged.
+    is_ambiguous: bool,
+    /// Whether the last block of this window was already sent again to ask after the acknowledgement.
+    is_probed: bool,
     deadline: Duration,
+    /// When the client is asked again or given up, whatever is sent before.
+    patience_ends: Duration,
     silences: u32,
     /// The count of acknowledged blocks at which a repeated acknowledgement last led to a resend.
     resent_at: Option<u64>,
+    resent_windows: u64,
 }
 
 impl Transfer {
@@ -93,17 +82,28 @@ impl Transfer {
             window: window.unwrap_or(1),
             fixed_timeout: options.timeout.map(|seconds| Duration::from_secs(u64::from(seconds))),
             option_ack,
+            pace: Pace::new(window.unwrap_or(1)),
+            is_answered: false,
+            requests: 0,
             acked: 0,
             sent: 0,
+            window_end: 0,
+            burst_at: now,
+            burst_from: 0,
+            is_ambiguous: false,
+            is_probed: false,
             deadline: now,
+            patience_ends: now,
             silences: 0,
             resent_at: None,
+            resent_windows: 0,
         };
-        let output = transfer.resend(now);
+        let output = transfer.first_answer(now);
         (transfer, output)
     }
 
-    /// When [`Self::on_deadline`] is to be called, if nothing came before.
+    /// When [`Self::on_deadline`] is to be called, if nothing came before. Microseconds matter between two bursts of a
+    /// window.
     #[must_use]
     pub fn deadline(&self) -> Duration {
         self.deadline
@@ -119,6 +119,29 @@ impl Transfer {
     #[must_use]
     pub fn acked_bytes(&self) -> u64 {
         (self.acked * u64::from(self.block_size)).min(self.size)
+    }
+
+    /// Whether the client has acknowledged anything: it is where it says.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.is_answered
+    }
+
+    /// Windows that were sent again, in whole or from a gap on.
+    #[must_use]
+    pub fn resent_windows(&self) -> u64 {
+        self.resent_windows
+    }
+
+    /// The client sent its request again: the answer to it was lost, or is still under way.
+    pub fn on_request_again(&mut self, now: Duration) -> Output {
+        if self.is_answered || self.requests >= MAX_REQUESTS {
+            return Output::Wait;
+        }
+        self.requests += 1;
+        self.is_ambiguous = true;
+        self.sent = 0;
+        self.first_answer(now)
     }
 
     /// The client sent a datagram to this transfer's port. Anything but an acknowledgement or an
@@ -139,11 +162,37 @@ impl Transfer {
 
     /// The deadline passed without progress.
     pub fn on_deadline(&mut self, now: Duration) -> Output {
+        if now < self.deadline {
+            return Output::Wait;
+        }
+        if !self.is_answered {
+            return Output::End(Ending::Silent(0));
+        }
+        if self.sent < self.window_end {
+            return self.send_burst(now);
+        }
+        if now < self.patience_ends {
+            return self.probe();
+        }
         if self.silences >= MAX_SILENCES {
             return Output::End(Ending::Silent(self.acked_bytes()));
         }
         self.silences += 1;
-        self.resend(now)
+        self.send_window_again(now)
+    }
+
+    /// The one packet that an unknown source gets for its request.
+    fn first_answer(&mut self, now: Duration) -> Output {
+        let output = match &self.option_ack {
+            Some(packet) => Output::Packet(packet.clone()),
+            None => {
+                self.window_end = 1;
+                self.send_burst(now)
+            }
+        };
+        self.patience_ends = now + UNANSWERED;
+        self.deadline = self.patience_ends;
+        output
     }
 
     fn on_ack(&mut self, now: Duration, number: u16) -> Output {
@@ -153,7 +202,7 @@ impl Transfer {
                 return Output::Wait;
             }
             self.option_ack = None;
-            self.silences = 0;
+            self.progress(now, 0);
             return self.send_window(now);
         }
         // Distance on the circle of block numbers, from what is acknowledged to this.
@@ -164,12 +213,31 @@ impl Transfer {
         if advance > self.sent - self.acked {
             return Output::Wait;
         }
+        // Of a window in several bursts only its end tells how long the client took, namely for the last one.
+        let is_timed = self.acked == self.burst_from || self.acked + advance == self.window_end;
+        self.is_ambiguous |= !is_timed;
         self.acked += advance;
-        self.silences = 0;
+        self.progress(now, self.acked.saturating_sub(self.burst_from));
         if self.acked == self.last_block() {
             return Output::End(Ending::Complete);
         }
+        if self.acked < self.window_end {
+            // Also while the rest of the window has not left yet: the client misses what was sent.
+            self.pace.on_loss();
+            self.resent_windows += 1;
+        } else {
+            self.pace.on_clean();
+        }
         self.send_window(now)
+    }
+
+    /// The client has answered, having taken this many blocks of the last burst.
+    fn progress(&mut self, now: Duration, blocks: u64) {
+        self.is_answered = true;
+        self.silences = 0;
+        if !self.is_ambiguous {
+            self.pace.on_answer(now.saturating_sub(self.burst_at), blocks);
+        }
     }
 
     /// An acknowledgement that says nothing new. With one block a window it is never answered, or
@@ -178,33 +246,50 @@ impl Transfer {
     /// 4): answered once, and not again right after such a resend, whose echo it may be.
     fn on_repeated_ack(&mut self, now: Duration) -> Output {
         let echo = self.resent_at.is_some_and(|at| self.acked - at <= u64::from(self.window));
-        if self.window == 1 || echo {
+        if self.window == 1 || echo || !self.is_answered {
             return Output::Wait;
         }
         self.resent_at = Some(self.acked);
-        self.send_window(now)
+        self.pace.on_loss();
+        self.send_window_again(now)
     }
 
-    fn resend(&mut self, now: Duration) -> Output {
-        match &self.option_ack {
-            Some(packet) => {
-                let packet = packet.clone();
-                self.arm(now);
-                Output::Packet(packet)
-            }
-            None => self.send_window(now),
-        }
+    fn send_window_again(&mut self, now: Duration) -> Output {
+        self.resent_windows += 1;
+        let output = self.send_window(now);
+        self.is_ambiguous = true;
+        output
     }
 
     fn send_window(&mut self, now: Duration) -> Output {
-        self.arm(now);
         let left = self.last_block() - self.acked;
-        let blocks = u16::try_from(left).map_or(self.window, |left| left.min(self.window));
-        self.sent = self.acked + u64::from(blocks);
-        let offset = self.acked * u64::from(self.block_size);
-        let end = (self.sent * u64::from(self.block_size)).min(self.size);
+        self.window_end = self.acked + left.min(u64::from(self.window));
+        self.sent = self.acked;
+        self.is_probed = false;
+        self.is_ambiguous = false;
+        self.send_burst(now)
+    }
+
+    /// Sends the next blocks of the window.
+    fn send_burst(&mut self, now: Duration) -> Output {
+        let first = self.sent;
+        let left = self.window_end - first;
+        let blocks = u16::try_from(left).map_or(self.window, |left| left.min(self.pace.burst()));
+        // A pause that is not worth waiting for makes one burst of all.
+        let pause = self.pace.pause();
+        let blocks = if pause.is_zero() { u16::try_from(left).unwrap_or(blocks) } else { blocks };
+        self.sent = first + u64::from(blocks);
+        (self.burst_at, self.burst_from) = (now, first);
+        self.arm(now, pause);
+        self.blocks(first, blocks)
+    }
+
+    /// These blocks of the file, the first one behind `before` others.
+    fn blocks(&self, before: u64, blocks: u16) -> Output {
+        let offset = before * u64::from(self.block_size);
+        let end = ((before + u64::from(blocks)) * u64::from(self.block_size)).min(self.size);
         Output::Blocks(Window {
-            first_block: wire(self.acked + 1),
+            first_block: wire(before + 1),
             offset,
             length: end - offset,
             blocks,
@@ -212,11 +297,26 @@ impl Transfer {
         })
     }
 
-    fn arm(&mut self, now: Duration) {
+    /// Sends the window's last block once more, long before the client is taken for silent: its acknowledgement was
+    /// lost, or that block, which no later one gives away. The client acknowledges what it has.
+    fn probe(&mut self) -> Output {
+        self.is_probed = true;
+        self.is_ambiguous = true;
+        self.deadline = self.patience_ends;
+        self.blocks(self.sent - 1, 1)
+    }
+
+    fn arm(&mut self, now: Duration, pause: Duration) {
         let timeout = self
             .fixed_timeout
             .unwrap_or_else(|| FIRST_TIMEOUT.saturating_mul(1 << self.silences.min(8)).min(LAST_TIMEOUT));
-        self.deadline = now + timeout;
+        self.patience_ends = now + timeout;
+        self.deadline = if self.sent < self.window_end {
+            now + pause
+        } else {
+            let probe = self.pace.probe_after().filter(|_| !self.is_probed && self.silences == 0);
+            self.patience_ends.min(probe.map_or(self.patience_ends, |probe| now + probe))
+        };
     }
 
     /// Number of the last block, counted without wrap-around. A file whose size is a multiple of
@@ -229,24 +329,4 @@ impl Transfer {
 /// A block's number on the wire.
 fn wire(block: u64) -> u16 {
     (block & 0xffff) as u16
-}
-
-/// Acknowledges the options that were asked for, and only those; `None` if there were none.
-fn encode_option_ack(
-    options: RequestedOptions,
-    block_size: Option<u16>,
-    window: Option<u16>,
-    size: u64,
-) -> Option<Vec<u8>> {
-    let mut bytes = OPCODE_OACK.to_be_bytes().to_vec();
-    let mut add = |name: &str, value: Option<u64>| {
-        if let Some(value) = value {
-            bytes.extend_from_slice(format!("{name}\0{value}\0").as_bytes());
-        }
-    };
-    add("blksize", block_size.map(u64::from));
-    add("windowsize", window.map(u64::from));
-    add("timeout", options.timeout.map(u64::from));
-    add("tsize", options.size.then_some(size));
-    (bytes.len() > 2).then_some(bytes)
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::output::{Ending, Output, Window};
 use super::packet::{ReadRequest, RequestedOptions};
-use super::transfer::{Ending, Output, Transfer, Window};
+use super::transfer::Transfer;
 
 const NOW: Duration = Duration::ZERO;
 
@@ -92,22 +93,74 @@ fn acks_of_blocks_never_sent_are_dropped() {
 }
 
 #[test]
+fn who_has_not_answered_gets_one_small_packet_a_request_and_is_forgotten() {
+    for options in [request(None, None, false), request(Some(1468), Some(64), true)] {
+        let small = |output: &Output| match output {
+            Output::Packet(packet) => packet.len() < 100,
+            Output::Blocks(window) => (window.blocks, window.block_size) == (1, 512),
+            _ => false,
+        };
+        let (mut transfer, first) = Transfer::start(NOW, &options, 1 << 20);
+        assert!(small(&first), "{first:?}");
+        let asked_again = (0..100).filter(|_| transfer.on_request_again(NOW) == first).count();
+        assert_eq!(asked_again, 8);
+        assert!(!transfer.is_answered());
+        assert!(transfer.deadline() > NOW + Duration::from_secs(5), "firmware asks again after 5 s");
+        assert_eq!(transfer.on_deadline(transfer.deadline()), Output::End(Ending::Silent(0)));
+    }
+}
+
+#[test]
 fn silence_is_answered_with_growing_patience_then_given_up() {
-    let (mut transfer, _) = Transfer::start(NOW, &request(None, None, false), 10);
-    let mut waits = vec![];
-    let mut now = NOW;
+    let (mut transfer, _) = Transfer::start(NOW, &request(None, None, false), 1000);
+    transfer.on_datagram(NOW, &ack(1));
+    let (mut waits, mut sent, mut now) = (vec![], 0, NOW);
     loop {
-        waits.push((transfer.deadline() - now).as_secs());
+        waits.push((transfer.deadline() - now).as_millis());
         now = transfer.deadline();
         match transfer.on_deadline(now) {
-            Output::Blocks(window) => assert_eq!(window.first_block, 1),
+            Output::Blocks(window) => {
+                assert_eq!(window.first_block, 2);
+                sent += 1;
+            }
             output => {
-                assert_eq!(output, Output::End(Ending::Silent(0)));
+                assert_eq!(output, Output::End(Ending::Silent(512)));
                 break;
             }
         }
     }
-    assert_eq!(waits, [1, 2, 4, 5, 5, 5, 5]);
+    assert_eq!((waits, sent), (vec![20, 980, 2000, 4000, 5000, 5000, 5000, 5000], 7));
+}
+
+#[test]
+fn lost_end_of_a_window_is_asked_after_with_its_last_block() {
+    let (mut transfer, _) = Transfer::start(NOW, &request(Some(100), Some(4), false), 10_000);
+    let later = NOW + Duration::from_millis(1);
+    assert_eq!(blocks(&transfer.on_datagram(later, &ack(0))).blocks, 4);
+    let probe = blocks(&transfer.on_deadline(transfer.deadline()));
+    assert_eq!((probe.first_block, probe.offset, probe.length, probe.blocks), (4, 300, 100, 1));
+    assert_eq!(blocks(&transfer.on_datagram(later, &ack(3))).first_block, 4, "the client had three");
+}
+
+#[test]
+fn bursts_with_pauses_make_up_the_window() {
+    let (mut transfer, _) = Transfer::start(NOW, &request(Some(100), Some(64), false), 1_000_000);
+    let mut now = NOW + Duration::from_millis(1);
+    let mut output = transfer.on_datagram(now, &ack(0));
+    // A client that takes 100 µs a block and loses the end of every window of 64 at once.
+    for _ in 0..2 {
+        let window = blocks(&output);
+        assert_eq!(window.blocks, 64);
+        now += Duration::from_millis(1) + Duration::from_micros(100) * 32;
+        output = transfer.on_datagram(now, &ack(window.first_block + 31));
+    }
+    let first = blocks(&output);
+    assert_eq!(first.blocks, 32);
+    assert!(transfer.deadline() > now + Duration::from_micros(3000) && transfer.deadline() <= now + Duration::from_micros(3300));
+    assert_eq!(transfer.on_deadline(now), Output::Wait, "not before the pause is over");
+    let second = blocks(&transfer.on_deadline(transfer.deadline()));
+    assert_eq!((second.first_block, second.blocks), (first.first_block + 32, 32));
+    assert_eq!(transfer.resent_windows(), 2);
 }
 
 /// A correct client of RFC 7440: acknowledges the end of each window, and at a gap, once for each
@@ -161,6 +214,9 @@ fn run(size: u64, block_size: u16, window: u16, mut fate: impl FnMut() -> usize)
     let mut packets = 0;
     loop {
         let output = outputs.pop_front().unwrap_or_else(|| {
+            if !transfer.is_answered() {
+                return transfer.on_request_again(now);
+            }
             now = transfer.deadline();
             transfer.on_deadline(now)
         });
@@ -213,6 +269,7 @@ proptest! {
         let mut fates = fates.into_iter();
         let (client, ending, _) = run(size, block_size, window, || fates.next().unwrap_or(1));
         // A lost last acknowledgement leaves the server in the dark, as in every two-party protocol.
+        // Nor does it know a client whose every request and answer is lost.
         prop_assert!(client.complete && client.bytes == size, "{ending:?}, {} of {size}", client.bytes);
     }
 

@@ -5,15 +5,29 @@ use std::io;
 use std::time::Duration;
 
 use meadow_netboot::http::ByteRange;
+use rustix::net::SendFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-/// How long a client may take not a single byte.
+/// How long a client may take for as many bytes as below: 0.5 KiB/s is slower than any link that machines boot over.
 pub(super) const STALL: Duration = Duration::from_secs(30);
+const STALL_BYTES: u64 = 16 << 10;
 
 /// Sent by one call: other connections on this thread wait that long, were the disk slow.
 const CHUNK: u64 = 512 << 10;
+
+/// Sends what comes before a file, to share its first segment.
+pub(super) async fn send_head(stream: &TcpStream, head: &[u8]) -> io::Result<()> {
+    let deadline = Instant::now() + STALL;
+    let mut rest = head;
+    while !rest.is_empty() {
+        let send = stream.async_io(Interest::WRITABLE, || Ok(rustix::net::send(stream, rest, SendFlags::MORE)?));
+        let sent = timeout_at(deadline, send).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        rest = &rest[sent..];
+    }
+    Ok(())
+}
 
 /// Sends a part of a file; `progress` is told the bytes sent so far.
 pub(super) async fn send_file(
@@ -24,6 +38,7 @@ pub(super) async fn send_file(
 ) -> io::Result<()> {
     let end = range.start + range.length;
     let mut offset = range.start;
+    let (mut deadline, mut enough) = (Instant::now() + STALL, offset + STALL_BYTES);
     while offset < end {
         // Fits: at most CHUNK.
         let count = (end - offset).min(CHUNK) as usize;
@@ -31,11 +46,14 @@ pub(super) async fn send_file(
             let mut at = offset;
             Ok(rustix::fs::sendfile(stream, file, Some(&mut at), count)?)
         });
-        match timeout(STALL, send).await {
+        match timeout_at(deadline, send).await {
             Ok(Ok(0)) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter")),
             Ok(Ok(sent)) => offset += sent as u64,
             Ok(Err(error)) => return Err(error),
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        }
+        if offset >= enough {
+            (deadline, enough) = (Instant::now() + STALL, offset + STALL_BYTES);
         }
         progress(offset - range.start);
     }

@@ -13,12 +13,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::body::{STALL, send_file};
+use super::body::{STALL, send_file, send_head};
+use super::crowd::Crowd;
 use super::response::{Body, MAX_PROGRESS, Responder, Response};
 use crate::shared::Shared;
 
-/// How long a connection may wait for its next request.
+/// How long a connection may wait for its next request, and how long when others need its place.
 const IDLE: Duration = Duration::from_secs(60);
+const IDLE_CROWDED: Duration = Duration::from_secs(5);
 
 /// How long a request may take from its first byte to the end of its body.
 const REQUEST: Duration = Duration::from_secs(15);
@@ -31,12 +33,19 @@ pub(super) struct Connection {
     stream: TcpStream,
     local: Ipv4Addr,
     client: Ipv4Addr,
+    crowd: Arc<Crowd>,
     received: Vec<u8>,
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, stream: TcpStream, local: Ipv4Addr, client: Ipv4Addr) -> Self {
-        Self { shared, stream, local, client, received: Vec::new() }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        stream: TcpStream,
+        local: Ipv4Addr,
+        client: Ipv4Addr,
+        crowd: Arc<Crowd>,
+    ) -> Self {
+        Self { shared, stream, local, client, crowd, received: Vec::new() }
     }
 
     /// Answers requests until the client closes, is silent or sends what is no request.
@@ -59,6 +68,7 @@ impl Connection {
             let mac = self.shared.mac_of(self.client);
             let responder = Responder { shared: &self.shared, local: self.local, client: self.client, mac };
             let response = responder.respond(&head, &body);
+            self.shared.counting.http_requests.add(1);
             self.write(response, &head, mac).await?;
             if !head.keep_alive {
                 return self.stream.shutdown().await;
@@ -68,7 +78,8 @@ impl Connection {
 
     /// Reads until a head is complete. `None` when the client closed or was silent between requests.
     async fn read_head(&mut self) -> io::Result<Option<Result<RequestHead, HeadError>>> {
-        let mut deadline = Instant::now() + IDLE;
+        let idle = if self.crowd.is_crowded() { IDLE_CROWDED } else { IDLE };
+        let mut deadline = Instant::now() + idle;
         if !self.received.is_empty() {
             deadline = Instant::now() + REQUEST;
         }
@@ -87,7 +98,12 @@ impl Connection {
                 Ok(Ok(_)) if was_empty => deadline = Instant::now() + REQUEST,
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error),
-                Err(_) => return Ok(None),
+                Err(_) => {
+                    if !was_empty {
+                        self.shared.counting.http_slow.add(1);
+                    }
+                    return Ok(None);
+                }
             }
         }
     }
@@ -135,7 +151,10 @@ impl Connection {
                 self.write_all(&bytes).await
             }
             Body::File(artifact, range) => {
-                self.write_all(&bytes).await?;
+                if range.length == 0 {
+                    return self.write_all(&bytes).await;
+                }
+                send_head(&self.stream, &bytes).await?;
                 let name = artifact.name.clone();
                 let mut reported = percent(range.start, artifact.size);
                 let mut report = |sent: u64| {
@@ -149,6 +168,9 @@ impl Connection {
                 };
                 let result = send_file(&self.stream, &artifact.file, range, &mut report).await;
                 if let Err(error) = &result {
+                    if error.kind() == io::ErrorKind::TimedOut {
+                        self.shared.counting.http_slow.add(1);
+                    }
                     let why = format!("the machine stopped receiving at {reported} %: {error}");
                     self.shared.record_for(mac, self.client, EventKind::Failed { file: artifact.name.clone(), why });
                 }

@@ -194,7 +194,7 @@ fn file_response(artifact: Arc<Artifact>, request: &RequestHead) -> Response {
     let size = artifact.size;
     let whole = ByteRange { start: 0, length: size };
     let tag = &artifact.sha256;
-    let range = request.range.filter(|_| request.if_range.as_deref().is_none_or(|wanted| has_tag(wanted, tag)));
+    let range = request.range.filter(|_| request.if_range.as_deref().is_none_or(|wanted| is_strong_tag(wanted, tag)));
     let (status, part) = match range.map(|range| range.resolve(size)) {
         None => (200, whole),
         Some(Some(part)) => (206, part),
@@ -206,13 +206,18 @@ fn file_response(artifact: Arc<Artifact>, request: &RequestHead) -> Response {
     };
     let mut head = ResponseHead::new(status, content_type(&artifact.name), part.length);
     head.etag = Some(artifact.sha256.clone());
+    head.digest = Some(artifact.digest.clone());
     head.accept_ranges = true;
     head.range = (status == 206).then_some((part, size));
     Response { head, body: Body::File(artifact, part) }
 }
 
-/// Whether a list of entity tags holds this one. Ours are strong; `W/` in front makes no match of
-/// bytes, but nothing else could be meant.
+/// Whether `If-Range` names this very file: one strong entity tag. A weak one or a date does not (RFC 9110, 13.1.5).
+fn is_strong_tag(value: &str, wanted: &str) -> bool {
+    value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) == Some(wanted)
+}
+
+/// Whether the list of `If-None-Match` holds this tag, compared weakly (RFC 9110, 13.1.2).
 fn has_tag(tags: &str, wanted: &str) -> bool {
     tags.split(',')
         .map(|tag| tag.trim().trim_start_matches("W/"))

@@ -1,0 +1,150 @@
+//! One transfer, from the request to its end.
+
+use std::io;
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+
+use meadow_model::MacAddress;
+use meadow_netboot::EventKind;
+use meadow_netboot::event::Transport;
+use meadow_netboot::tftp::{Ending, Output, ReadRequest, Transfer};
+use tokio::sync::mpsc::Receiver;
+
+use crate::artifacts::Artifact;
+use crate::shared::Shared;
+
+use super::endpoint::Endpoint;
+use super::offload::Offload;
+use super::pause::Pause;
+use super::table::{Message, TransferStatus};
+
+/// Longer datagrams of a client are cut: only errors have a text.
+const MAX_DATAGRAM: usize = 600;
+
+/// One transfer.
+pub(super) struct Job {
+    pub(super) shared: Arc<Shared>,
+    pub(super) request: ReadRequest,
+    pub(super) artifact: Arc<Artifact>,
+    pub(super) client: SocketAddrV4,
+    pub(super) endpoint: Endpoint,
+    pub(super) offload: Arc<Offload>,
+    pub(super) status: Arc<TransferStatus>,
+}
+
+impl Job {
+    /// Runs it to its end and says how it ended.
+    pub(super) async fn run(mut self, mut messages: Receiver<Message>) {
+        let (mut transfer, output) = Transfer::start(self.shared.now(), &self.request, self.artifact.size);
+        let mut mac = None;
+        let ending = self.transfer(&mut transfer, output, &mut messages, &mut mac).await;
+        let counting = &self.shared.counting;
+        counting.tftp_resent_windows.add(transfer.resent_windows());
+        let event = match ending {
+            Ok(Ending::Complete) => {
+                counting.tftp_complete.add(1);
+                EventKind::Sent { file: self.file(), percent: 100, via: Transport::Tftp }
+            }
+            Ok(Ending::Probed) => return,
+            Ok(Ending::ClientError(text)) => self.failed(format!("the machine broke off: {text}")),
+            Ok(Ending::Silent(bytes)) => {
+                self.failed(format!("the machine fell silent after {bytes} of {} bytes", self.artifact.size))
+            }
+            Err(error) => self.failed(error.to_string()),
+        };
+        if transfer.is_answered() {
+            self.shared.record_for(mac, *self.client.ip(), event);
+        } else {
+            self.shared.record_unproved(*self.client.ip(), event);
+        }
+    }
+
+    fn file(&self) -> String {
+        self.artifact.name.clone()
+    }
+
+    fn failed(&self, why: String) -> EventKind {
+        self.shared.counting.tftp_failed.add(1);
+        EventKind::Failed { file: self.file(), why }
+    }
+
+    async fn transfer(
+        &mut self,
+        transfer: &mut Transfer,
+        mut output: Output,
+        messages: &mut Receiver<Message>,
+        mac: &mut Option<MacAddress>,
+    ) -> io::Result<Ending> {
+        let mut pause = Pause::default();
+        let mut is_known = false;
+        loop {
+            match output {
+                Output::Wait => {}
+                Output::Packet(packet) => self.endpoint.send_packet(&packet).await?,
+                Output::Blocks(window) => {
+                    self.endpoint.send_blocks(&self.artifact.file, window, &self.offload).await?;
+                }
+                Output::End(ending) => return Ok(ending),
+            }
+            output = self.next(transfer, messages, &mut pause).await?;
+            if transfer.is_answered() && !is_known {
+                is_known = true;
+                *mac = self.on_answered();
+            }
+        }
+    }
+
+    /// What to do after the next datagram, or when there was none in time.
+    async fn next(
+        &self,
+        transfer: &mut Transfer,
+        messages: &mut Receiver<Message>,
+        pause: &mut Pause,
+    ) -> io::Result<Output> {
+        let mut buffer = [0; MAX_DATAGRAM];
+        let left = transfer.deadline().saturating_sub(self.shared.now());
+        let was_answered = transfer.is_answered();
+        let message = tokio::select! {
+            biased;
+            message = self.endpoint.receive(messages, was_answered, &mut buffer) => Some(message),
+            () = pause.wait(left) => None,
+        };
+        let now = self.shared.now();
+        Ok(match message {
+            Some(Ok(Message::RequestAgain)) => transfer.on_request_again(now),
+            Some(Ok(Message::Datagram(bytes))) => {
+                let output = transfer.on_datagram(now, &bytes);
+                if transfer.is_answered() {
+                    self.status.answered();
+                }
+                output
+            }
+            // The client's port is closed: it rebooted, or never sees our packets.
+            Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Output::End(Ending::ClientError("its port is closed".into()))
+            }
+            Some(Err(error)) => return Err(error),
+            None => {
+                let resent = transfer.resent_windows();
+                let output = transfer.on_deadline(now);
+                if transfer.resent_windows() > resent {
+                    self.status.silent();
+                }
+                output
+            }
+        })
+    }
+
+    /// The client is where it says it is. Only now is it worth looking up, and a mere question for the size is not
+    /// taken for the file.
+    fn on_answered(&self) -> Option<MacAddress> {
+        self.shared.counting.tftp_transfers.add(1);
+        let mac = self.shared.mac_of(*self.client.ip());
+        if let Some(mac) = mac {
+            self.shared.engine().file_requested(self.shared.now(), mac, &self.artifact.name);
+        }
+        let event = EventKind::Asked { file: self.file(), via: Transport::Tftp };
+        self.shared.record_for(mac, *self.client.ip(), event);
+        mac
+    }
+}

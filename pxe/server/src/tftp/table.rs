@@ -1,0 +1,224 @@
+//! Which transfers there are, and how many there may be.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, Id};
+
+/// Transfers at once whose client has answered. Further requests are dropped: a client repeats its request.
+const MAX_ANSWERED: usize = 512;
+/// Transfers at once whose client has not answered yet and may be forged: the oldest makes room, which had the most time.
+const MAX_UNANSWERED: usize = 256;
+/// Transfers at once of one address.
+const MAX_PER_ADDRESS: usize = 256;
+/// Datagrams that wait for one transfer.
+const MAILBOX: usize = 8;
+/// Acknowledgements have 4 bytes, errors a text.
+const MAX_DATAGRAM: usize = 600;
+/// First bytes of a read request.
+const READ_REQUEST: &[u8] = &[0, 1];
+
+/// What a transfer is told by the task that reads port 69.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// The client repeated its request.
+    RequestAgain,
+    /// What it sent, in single-port mode.
+    Datagram(Vec<u8>),
+}
+
+/// How far a transfer is, as the table needs to know it.
+#[derive(Debug, Default)]
+pub(super) struct TransferStatus(AtomicU8);
+
+const UNANSWERED: u8 = 0;
+const ANSWERED: u8 = 1;
+const SILENT: u8 = 2;
+const ENDED: u8 = 3;
+
+impl TransferStatus {
+    /// The client has acknowledged something just now.
+    pub(super) fn answered(&self) {
+        self.0.store(ANSWERED, Ordering::Relaxed);
+    }
+
+    /// The client, which had answered before, has been silent for a while.
+    pub(super) fn silent(&self) {
+        self.0.store(SILENT, Ordering::Relaxed);
+    }
+
+    fn is(&self, state: u8) -> bool {
+        self.0.load(Ordering::Relaxed) == state
+    }
+}
+
+/// What to do with a datagram on port 69.
+pub(super) enum Verdict<'a> {
+    /// It belongs to a transfer.
+    Pass(&'a mpsc::Sender<Message>, Message),
+    /// It may begin one.
+    New,
+}
+
+#[derive(Debug)]
+struct Entry {
+    mailbox: mpsc::Sender<Message>,
+    status: Arc<TransferStatus>,
+    task: Option<AbortHandle>,
+}
+
+/// All transfers by the client's address and port.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    entries: HashMap<SocketAddrV4, Entry>,
+    clients: HashMap<Id, SocketAddrV4>,
+    per_address: HashMap<Ipv4Addr, usize>,
+    /// In the order of their requests; those that were answered or ended since are weeded out when it is full.
+    unanswered: VecDeque<(SocketAddrV4, Arc<TransferStatus>)>,
+}
+
+impl Table {
+    /// Whom a datagram is for. A request from the port of a transfer that got stuck begins a new one: the machine was
+    /// reset, and boot ROMs use the same port again.
+    pub(super) fn verdict(&mut self, client: SocketAddrV4, datagram: &[u8]) -> Verdict<'_> {
+        let is_request = datagram.starts_with(READ_REQUEST);
+        if is_request && self.entries.get(&client).is_some_and(|entry| entry.status.is(SILENT)) {
+            self.drop_entry(client);
+        }
+        match self.entries.get(&client) {
+            Some(entry) if is_request => Verdict::Pass(&entry.mailbox, Message::RequestAgain),
+            Some(entry) => {
+                let bytes = datagram[..datagram.len().min(MAX_DATAGRAM)].to_vec();
+                Verdict::Pass(&entry.mailbox, Message::Datagram(bytes))
+            }
+            None => Verdict::New,
+        }
+    }
+
+    /// Makes room for a transfer to `client`, which has none. Gives its status, its mailbox and how many others had to
+    /// go; `None` if there is no room.
+    pub(super) fn make_room(
+        &mut self,
+        client: SocketAddrV4,
+    ) -> Option<(Arc<TransferStatus>, mpsc::Receiver<Message>, u64)> {
+        if self.per_address.get(client.ip()).is_some_and(|&count| count >= MAX_PER_ADDRESS) {
+            return None;
+        }
+        let mut evicted = 0;
+        if self.unanswered.len() >= MAX_UNANSWERED {
+            self.unanswered.retain(|(_, status)| status.is(UNANSWERED));
+            while self.unanswered.len() >= MAX_UNANSWERED
+                && let Some((oldest, _)) = self.unanswered.pop_front()
+            {
+                self.drop_entry(oldest);
+                evicted += 1;
+            }
+        }
+        // The queue holds all that are unanswered, so that the others are answered.
+        if self.entries.len().saturating_sub(self.unanswered.len()) >= MAX_ANSWERED {
+            return None;
+        }
+        let (mailbox, messages) = mpsc::channel(MAILBOX);
+        let status = Arc::new(TransferStatus::default());
+        self.unanswered.push_back((client, status.clone()));
+        *self.per_address.entry(*client.ip()).or_default() += 1;
+        self.entries.insert(client, Entry { mailbox, status: status.clone(), task: None });
+        Some((status, messages, evicted))
+    }
+
+    /// The task of the transfer that room was made for.
+    pub(super) fn insert(&mut self, client: SocketAddrV4, task: AbortHandle) {
+        self.clients.insert(task.id(), client);
+        if let Some(entry) = self.entries.get_mut(&client) {
+            entry.task = Some(task);
+        }
+    }
+
+    /// Takes back the room of a transfer that could not begin.
+    pub(super) fn forget(&mut self, client: SocketAddrV4) {
+        self.drop_entry(client);
+    }
+
+    /// A task has ended.
+    pub(super) fn remove(&mut self, task: Id) {
+        // A client that was dropped before may have another transfer now.
+        if let Some(client) = self.clients.remove(&task)
+            && self.entries.get(&client).and_then(|entry| entry.task.as_ref()).is_some_and(|held| held.id() == task)
+        {
+            self.drop_entry(client);
+        }
+    }
+
+    fn drop_entry(&mut self, client: SocketAddrV4) {
+        let Some(entry) = self.entries.remove(&client) else { return };
+        entry.status.0.store(ENDED, Ordering::Relaxed);
+        if let Some(task) = entry.task {
+            task.abort();
+        }
+        if let Some(count) = self.per_address.get_mut(client.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(client.ip());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(number: u32) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::from(0x0a00_0000 + number), 2070)
+    }
+
+    #[test]
+    fn a_flood_of_forged_requests_leaves_bounded_state_and_room_for_who_answers() {
+        let mut table = Table::default();
+        let (real, ..) = table.make_room(client(0)).expect("room");
+        real.answered();
+        let mut evicted = 0;
+        for number in 1..=10_000 {
+            evicted += table.make_room(client(number)).expect("room for each, for a while").2;
+        }
+        assert_eq!(evicted, 10_000 - MAX_UNANSWERED as u64);
+        assert_eq!((table.entries.len(), table.per_address.len()), (MAX_UNANSWERED + 1, MAX_UNANSWERED + 1));
+        assert!(table.unanswered.len() <= MAX_UNANSWERED);
+        assert!(matches!(table.verdict(client(0), &[0, 4, 0, 1]), Verdict::Pass(..)), "who answered stays");
+        assert!(matches!(table.verdict(client(1), &[0, 4, 0, 1]), Verdict::New), "the oldest went");
+    }
+
+    #[test]
+    fn answered_transfers_are_bounded_in_all_and_for_one_address() {
+        let mut table = Table::default();
+        for number in 0..MAX_ANSWERED as u32 {
+            table.make_room(client(number)).expect("room").0.answered();
+        }
+        // The queue is looked through only when it is full.
+        let more = (10_000..10_000 + 2 * MAX_UNANSWERED as u32).filter(|&number| table.make_room(client(number)).is_some());
+        assert!(more.count() < 2 * MAX_UNANSWERED);
+        assert!(table.entries.len() <= MAX_ANSWERED + MAX_UNANSWERED);
+        let mut table = Table::default();
+        let port = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        let admitted = (1..1000).filter(|&number| {
+            let room = table.make_room(port(number));
+            room.inspect(|(status, ..)| status.answered()).is_some()
+        });
+        assert_eq!(admitted.count(), MAX_PER_ADDRESS);
+    }
+
+    #[test]
+    fn a_machine_that_was_reset_may_ask_again_from_the_same_port() {
+        let mut table = Table::default();
+        let (status, ..) = table.make_room(client(1)).expect("room");
+        assert!(matches!(table.verdict(client(1), b"\0\x01a"), Verdict::Pass(_, Message::RequestAgain)));
+        status.answered();
+        assert!(matches!(table.verdict(client(1), b"\0\x01a"), Verdict::Pass(_, Message::RequestAgain)));
+        status.silent();
+        assert!(matches!(table.verdict(client(1), b"\0\x01a"), Verdict::New));
+        table.forget(client(1));
+    }
+}

@@ -1,0 +1,37 @@
+//! One message a second, and how many were left out.
+
+use std::time::Duration;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Lets one message a second pass.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle {
+    last: Option<Duration>,
+    withheld: u64,
+}
+
+impl Throttle {
+    /// Whether a message may pass at `now`: how many were withheld since the last that did, or `None` to withhold it.
+    pub(crate) fn pass(&mut self, now: Duration) -> Option<u64> {
+        if self.last.is_some_and(|last| now.saturating_sub(last) < INTERVAL) {
+            self.withheld += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.withheld))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_a_second_and_the_rest_is_counted() {
+        let mut throttle = Throttle::default();
+        let at = Duration::from_millis;
+        let passed = [0, 1, 999, 1000, 1500, 5000].map(|millis| throttle.pass(at(millis)));
+        assert_eq!(passed, [Some(0), None, None, Some(2), None, Some(1)]);
+    }
+}
