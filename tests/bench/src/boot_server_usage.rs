@@ -13,10 +13,13 @@ use meadow_rack::{Rack, RackConfig, paths};
 use crate::downloads::{self, Clients};
 use crate::measure::Measure;
 use crate::process_usage::Process;
+use crate::tftp_client::Wishes;
 
 /// Clients at once, with the numbers of their addresses from here on.
 const CLIENTS: usize = 50;
 const FIRST_CLIENT: u8 = 100;
+/// As iPXE and recent firmware ask.
+const WISHES: Wishes = Wishes { block: 1428, window: 16 };
 /// The last artifact that is checked before it is served.
 const GREATEST: &str = "root.img";
 
@@ -47,7 +50,7 @@ pub(crate) fn measure(rounds: u32, progress: &mut Progress) -> Result<Vec<Measur
     let (namespace, address) = (rack.computer_at("peer", 3)?, subnet.host(3));
     let (command, log) = (dnsmasq(&namespace, address, &image), rack.run().file("peer.log"));
     let _peer = namespace.start(rack.parts().0, command, &log)?;
-    clients.over_tftp(address, "ipxe/undionly.kpxe").context("dnsmasq does not serve")?;
+    clients.over_tftp(1, address, "ipxe/undionly.kpxe", WISHES).context("dnsmasq does not serve")?;
     let peer = Server { name: "dnsmasq", address, process: Process::find(&namespace, "dnsmasq")? };
 
     let mut measures = Vec::new();
@@ -100,11 +103,13 @@ impl Server {
         self.process.reset_peak()?;
         let name = protocol.artifact();
         let received = match protocol {
-            Protocol::Http => clients.over_http(self.address, name),
-            Protocol::Tftp => clients.over_tftp(self.address, name),
+            Protocol::Http => clients.over_http(CLIENTS, self.address, name, 1),
+            Protocol::Tftp => clients
+                .over_tftp(CLIENTS, self.address, name, WISHES)
+                .map(|all| all.iter().map(|download| download.bytes).sum()),
         };
         let received = received.with_context(|| format!("downloads of {name} from {}", self.name))?;
-        let wanted = u64::try_from(clients.count())? * paths::image().join(name).metadata()?.len();
+        let wanted = u64::try_from(CLIENTS)? * paths::image().join(name).metadata()?.len();
         ensure!(received >= wanted, "{} sent {received} of {wanted} bytes", self.name);
         Ok(self.process.memory()?.peak)
     }

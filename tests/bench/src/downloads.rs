@@ -45,11 +45,6 @@ impl Clients {
         Ok(Self { namespace, addresses })
     }
 
-    /// How many they are.
-    pub(crate) fn count(&self) -> usize {
-        self.addresses.len()
-    }
-
     /// The first `count` download the artifact `name` over HTTP at once, `times` times on one connection each; gives
     /// the bytes of all.
     ///

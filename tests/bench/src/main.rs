@@ -3,12 +3,14 @@
 mod agent_usage;
 mod boot;
 mod boot_server_usage;
+mod boot_speed;
 mod cluster_state;
 mod commit;
 mod cpio;
 mod dhcp_wait;
 mod downloads;
 mod host;
+mod http_client;
 mod installed;
 mod measure;
 mod memory;
@@ -17,6 +19,7 @@ mod peer;
 mod process_usage;
 mod raw_sync;
 mod report;
+mod tftp_client;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +60,7 @@ enum Subject {
     Memory,
     Agent,
     BootServer,
+    BootSpeed,
     Commit,
 }
 
@@ -69,6 +73,7 @@ impl Subject {
             Self::Memory => "memory",
             Self::Agent => "agent",
             Self::BootServer => "boot-server",
+            Self::BootSpeed => "boot-speed",
             Self::Commit => "commit",
         }
     }
@@ -81,6 +86,7 @@ impl Subject {
             Self::Memory => "Memory of a netbooted node",
             Self::Agent => "The agent of a seed",
             Self::BootServer => "The boot server",
+            Self::BootSpeed => "Speed of the boot server",
             Self::Commit => "Replicated changes",
         }
     }
@@ -113,6 +119,14 @@ impl Subject {
                 "meadow-pxe and dnsmasq (proxyDHCP and TFTP, no HTTP) with the image's files, each in its own namespace; \
                  clients ask for blocks of 1428 bytes and windows of 16, which dnsmasq does not know."
             }
+            Self::BootSpeed => {
+                "meadow-pxe and the others serve the same files, each in a namespace of its own, on one bridge; clients \
+                 with an address each in another. All take turns in every round. Processor time is that of the server's \
+                 control group, with all its children. Clients take what the kernel sent as one in one call (UDP_GRO), \
+                 throw bodies away in the kernel (MSG_TRUNC) and have 4 MiB of room. Blocks have 1428 bytes; dnsmasq and \
+                 tftpd-hpa know no windows and send block by block. A bad network is a relay of ours; the law is window \
+                 × block ÷ (round trip + the client's time from a window's first block to its last)."
+            }
             Self::Commit => {
                 "agent/raft/examples/commit_bench: one voter with 1000 machines in its state. Each round measures raw \
                  fdatasyncs of a growing file, one client and 64 clients, one after the other; then raw fdatasyncs of a \
@@ -129,6 +143,7 @@ impl Subject {
             Self::Memory => memory::measure(progress),
             Self::Agent => agent_usage::measure(progress),
             Self::BootServer => boot_server_usage::measure(arguments.rounds, progress),
+            Self::BootSpeed => boot_speed::measure(arguments.rounds, progress),
             Self::Commit => commit::measure(arguments.rounds, &paths::cache(), progress),
         }
     }

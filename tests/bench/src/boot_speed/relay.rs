@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -11,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use meadow_rack::namespace::Namespace;
-use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{setsockopt, sockopt};
-use nix::sys::time::TimeSpec;
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::downloads::TFTP;
 
@@ -123,8 +121,8 @@ impl Route {
             self.deliver();
             let next = [self.to_client.front(), self.to_server.front()].into_iter().flatten().map(|(at, _)| *at).min();
             let wait = next.map_or(LOOK, |at| at.saturating_duration_since(Instant::now()));
-            let mut sockets = [&self.front, &self.back].map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
-            ppoll(&mut sockets, Some(TimeSpec::from_duration(wait)), None)?;
+            let mut sockets = [&self.front, &self.back].map(|socket| PollFd::new(socket, PollFlags::IN));
+            poll(&mut sockets, Some(&wait.try_into()?))?;
         }
         Ok(())
     }
