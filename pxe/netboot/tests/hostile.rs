@@ -1,4 +1,5 @@
-//! Parsers and engines against hostile input: any bytes, and real packets that were damaged.
+//! The DHCP engine against hostile input: any bytes, and real packets that were damaged. The other parsers and state
+//! machines are in `targets.rs`.
 //!
 //! `PROPTEST_CASES` sets how many cases each property gets (default 256), `PROPTEST_RNG_SEED` makes
 //! a run repeatable.
@@ -9,15 +10,10 @@ mod mutation;
 #[path = "support/packets.rs"]
 mod packets;
 
-use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use meadow_model::boot::BootPolicy;
 use meadow_netboot::dhcp::{MAX_REPLY, ProxyDhcp, Receive, Request, ServerConfig, Transmit};
-use meadow_netboot::http::{MAX_HEAD, Parsed, RequestHead};
-use meadow_netboot::icmpv6::solicitation_sender;
-use meadow_netboot::route::{Route, is_artifact_name};
-use meadow_netboot::tftp::{MAX_BLOCK_SIZE, MAX_WINDOW, Output, ReadRequest, Transfer};
 use mutation::mutated;
 use packets::{Everyone, captured, on_67, on_4011, option, options, request};
 use proptest::prelude::*;
@@ -34,9 +30,6 @@ const DHCP: &[&str] = &[
     "ovmf-pxe-discover",
     "ovmf-pxe-request",
 ];
-const TFTP: &[&str] = &["ovmf-tftp-read", "ovmf-tftp-size"];
-const HTTP: &[&str] = &["curl-http-range", "ipxe-rom-http-get"];
-const ICMPV6: &[&str] = &["ipxe-rom-router-solicitation"];
 
 fn handle(rx: &Receive, bytes: &[u8]) -> Option<Transmit> {
     let mut engine = ProxyDhcp::new(ServerConfig { http_port: 7480 });
@@ -53,49 +46,6 @@ fn check_reply(rx: &Receive, bytes: &[u8], reply: &Transmit) -> TestCaseResult {
     prop_assert_eq!(&reply.payload[28..34], &asked.mac.0[..]);
     prop_assert!(!options(&reply.payload).is_empty());
     prop_assert_eq!(reply.source_port, rx.port);
-    Ok(())
-}
-
-/// What a read request leads to stays in the served folder and within the bounds of a packet.
-fn check_tftp(datagram: &[u8]) -> TestCaseResult {
-    match ReadRequest::parse(datagram) {
-        Err(error) => prop_assert!(error.packet().is_none_or(|packet| packet.len() <= 205)),
-        Ok(request) => {
-            prop_assert!(is_artifact_name(&request.name), "{:?}", request.name);
-            match Transfer::start(NOW, &request, 1_000_000).1 {
-                Output::Packet(packet) => prop_assert!(packet.len() <= 512),
-                Output::Blocks(window) => {
-                    prop_assert!(window.blocks <= MAX_WINDOW && window.block_size <= MAX_BLOCK_SIZE);
-                }
-                other => prop_assert!(false, "{other:?}"),
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A head that is read ends where it says, whatever follows it, and names nothing outside.
-fn check_http(bytes: &[u8]) -> TestCaseResult {
-    let Ok(Parsed::Complete(head, length)) = RequestHead::parse(bytes) else { return Ok(()) };
-    prop_assert!(length <= bytes.len() && length <= MAX_HEAD);
-    prop_assert_eq!(RequestHead::parse(&bytes[..length - 1]), Ok(Parsed::Incomplete));
-    prop_assert!(head.path.starts_with('/'));
-    if let Some(Route::Artifact(name)) = Route::parse(&head.path) {
-        prop_assert!(is_artifact_name(name), "{name:?}");
-    }
-    if let Some(part) = head.range.and_then(|range| range.resolve(1000)) {
-        prop_assert!(part.length > 0 && part.start + part.length <= 1000);
-    }
-    Ok(())
-}
-
-/// A sender is told only of a solicitation that no router has passed on, and is one card.
-fn check_solicitation(message: &[u8], source: Ipv6Addr, hop_limit: u8) -> TestCaseResult {
-    if let Some(mac) = solicitation_sender(message, source, hop_limit) {
-        prop_assert!(mac.is_unicast());
-        prop_assert_eq!((message[0], hop_limit), (133, 255));
-        prop_assert!(source.is_unicast_link_local());
-    }
     Ok(())
 }
 
@@ -153,60 +103,9 @@ proptest! {
         }
         prop_assert!(engine.machines(now).len() <= history.len());
     }
-
-    #[test]
-    fn tftp_takes_any_bytes(bytes in bytes(600)) {
-        check_tftp(&bytes)?;
-    }
-
-    #[test]
-    fn tftp_takes_any_strings_in_a_read_request(strings in prop::collection::vec(bytes(40), 0..12)) {
-        let mut packet = vec![0, 1];
-        for string in strings {
-            packet.extend_from_slice(&string);
-            packet.push(0);
-        }
-        check_tftp(&packet)?;
-    }
-
-    #[test]
-    fn tftp_takes_damaged_requests(bytes in mutated(TFTP)) {
-        check_tftp(&bytes)?;
-    }
-
-    #[test]
-    fn http_takes_any_bytes(bytes in bytes(300)) {
-        check_http(&bytes)?;
-    }
-
-    #[test]
-    fn http_takes_damaged_requests(bytes in mutated(HTTP)) {
-        check_http(&bytes)?;
-    }
-
-    #[test]
-    fn icmpv6_takes_any_bytes(bytes in bytes(100), source in any::<[u8; 16]>(), hop_limit in any::<u8>()) {
-        check_solicitation(&bytes, source.into(), hop_limit)?;
-    }
-
-    #[test]
-    fn icmpv6_takes_damaged_solicitations(
-        bytes in mutated(ICMPV6),
-        source in prop_oneof![Just([0; 8]), Just([0x50, 0x54, 0, 0xff, 0xfe, 0, 0, 3]), any::<[u8; 8]>()],
-        hop_limit in prop_oneof![Just(255), any::<u8>()],
-    ) {
-        let mut address = [0; 16];
-        address[..2].copy_from_slice(&[0xfe, 0x80]);
-        address[8..].copy_from_slice(&source);
-        check_solicitation(&bytes, address.into(), hop_limit)?;
-    }
 }
 
 #[test]
-fn undamaged_packets_pass_the_checks_and_are_answered() {
+fn undamaged_packets_are_answered() {
     assert!(handle(&on_67(), &captured("ovmf-pxe-discover")).is_some_and(|reply| option(&reply.payload, 67).is_some()));
-    assert!(TFTP.iter().all(|name| ReadRequest::parse(&captured(name)).is_ok()));
-    assert!(HTTP.iter().all(|name| matches!(RequestHead::parse(&captured(name)), Ok(Parsed::Complete(..)))));
-    let sender = |name: &&str| solicitation_sender(&captured(name), "fe80::1".parse().expect("an address"), 255);
-    assert!(ICMPV6.iter().all(|name| sender(name).is_some()));
 }

@@ -121,11 +121,7 @@ impl Server {
     }
 
     /// Reads a request and finds its file; the error is the packet to answer with, if any.
-    fn prepare(
-        &self,
-        datagram: &[u8],
-        client: SocketAddrV4,
-    ) -> Result<(ReadRequest, Arc<Artifact>), Option<Vec<u8>>> {
+    fn prepare(&self, datagram: &[u8], client: SocketAddrV4) -> Result<(ReadRequest, Arc<Artifact>), Option<Vec<u8>>> {
         let request = ReadRequest::parse(datagram).map_err(|error| error.packet())?;
         // Boot ROMs that know a bare file name only.
         let artifact = match self.shared.artifacts.lookup(&request.name) {

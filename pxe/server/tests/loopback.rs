@@ -195,7 +195,10 @@ async fn http_serves_files_and_their_parts() {
     let (head, body) = rig.get("/artifacts/initrd", "").await;
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     assert!(body == big_file());
-    assert!(head.contains(&format!("Repr-Digest: sha-256=:{}:\r\n", BASE64.encode(&Sha256::digest(big_file())))), "{head}");
+    assert!(
+        head.contains(&format!("Repr-Digest: sha-256=:{}:\r\n", BASE64.encode(&Sha256::digest(big_file())))),
+        "{head}"
+    );
     let etag = head.lines().find_map(|line| line.strip_prefix("ETag: ")).expect("an entity tag").to_owned();
     for (headers, status, wanted) in [
         ("Range: bytes=10-19\r\n".to_owned(), "206", &big_file()[10..20]),

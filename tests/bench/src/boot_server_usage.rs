@@ -50,7 +50,11 @@ pub(crate) fn measure(rounds: u32, progress: &mut Progress) -> Result<Vec<Measur
     let (namespace, address) = (rack.computer_at("peer", 3)?, subnet.host(3));
     let (command, log) = (dnsmasq(&namespace, address, &image), rack.run().file("peer.log"));
     let _peer = namespace.start(rack.parts().0, command, &log)?;
-    clients.over_tftp(1, address, "ipxe/undionly.kpxe", WISHES).context("dnsmasq does not serve")?;
+    clients
+        .over_tftp(1, address, "ipxe/undionly.kpxe", WISHES)
+        .into_iter()
+        .collect::<Result<Vec<_>>>()
+        .context("dnsmasq does not serve")?;
     let peer = Server { name: "dnsmasq", address, process: Process::find(&namespace, "dnsmasq")? };
 
     let mut measures = Vec::new();
@@ -103,10 +107,12 @@ impl Server {
         self.process.reset_peak()?;
         let name = protocol.artifact();
         let received = match protocol {
-            Protocol::Http => clients.over_http(CLIENTS, self.address, name, 1),
+            Protocol::Http => clients.over_http(CLIENTS, self.address, name, 1).into_iter().sum::<Result<u64>>(),
             Protocol::Tftp => clients
                 .over_tftp(CLIENTS, self.address, name, WISHES)
-                .map(|all| all.iter().map(|download| download.bytes).sum()),
+                .into_iter()
+                .map(|download| download.map(|download| download.bytes))
+                .sum(),
         };
         let received = received.with_context(|| format!("downloads of {name} from {}", self.name))?;
         let wanted = u64::try_from(CLIENTS)? * paths::image().join(name).metadata()?.len();

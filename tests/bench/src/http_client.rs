@@ -58,7 +58,8 @@ impl Connection {
         };
         let text = String::from_utf8_lossy(received.get(..head).unwrap_or_default()).to_lowercase();
         ensure!(text.starts_with("http/1.1 200 "), "the server answers: {text}");
-        let length: u64 = text.lines().find_map(|line| line.strip_prefix("content-length: ")).context("no length")?.parse()?;
+        let length: u64 =
+            text.lines().find_map(|line| line.strip_prefix("content-length: ")).context("no length")?.parse()?;
         let mut left = u64::from(method == "GET") * length;
         left = left.checked_sub(u64::try_from(received.len() - head)?).context("more than the body came")?;
         while left > 0 {

@@ -119,8 +119,8 @@ struct Transfer {
     last: u16,
     in_window: u16,
     began: Option<Instant>,
-    /// Whether the gap was already told.
-    is_gap_told: bool,
+    /// The block behind a gap that was already told; one that is not newer belongs to another burst.
+    told: Option<u16>,
     download: Download,
     acknowledge: Option<u16>,
     is_done: bool,
@@ -135,7 +135,7 @@ impl Transfer {
             last: 0,
             in_window: 0,
             began: None,
-            is_gap_told: false,
+            told: None,
             download: Download::default(),
             acknowledge: None,
             is_done: false,
@@ -159,6 +159,11 @@ impl Transfer {
 
     /// Takes the next packet.
     fn take(&mut self, packet: &[u8], now: Instant) -> Result<()> {
+        if opcode(packet) == Some(OACK) {
+            // The answer to a repeated request. Only before the first block it says that ours was lost.
+            self.acknowledge = (self.last == 0 && self.began.is_none()).then_some(0);
+            return Ok(());
+        }
         let (Some(DATA), Some(data)) = (opcode(packet), packet.get(4..)) else {
             bail!("the server answers: {}", String::from_utf8_lossy(packet.get(4..).unwrap_or_default()));
         };
@@ -170,13 +175,15 @@ impl Transfer {
             // here already tells that an acknowledgement was lost.
             let block = packet.get(2..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_be_bytes);
             let is_old = self.last.wrapping_sub(block) < 1 << 15;
-            if is_old || !std::mem::replace(&mut self.is_gap_told, true) {
+            let is_same_burst = self.told.is_some_and(|told| (1..1 << 15).contains(&block.wrapping_sub(told)));
+            if is_old || !is_same_burst {
                 self.acknowledge = Some(self.last);
                 (self.in_window, self.began) = (0, None);
             }
+            self.told = (!is_old).then_some(block);
             return Ok(());
         }
-        self.is_gap_told = false;
+        self.told = None;
         let began = *self.began.get_or_insert(now);
         self.last = self.last.wrapping_add(1);
         self.in_window += 1;
@@ -216,6 +223,7 @@ mod tests {
             (2, 10, Some(2), false),
             (4, 10, Some(2), false),
             (5, 10, None, false),
+            (4, 10, Some(2), false),
             (3, 10, None, false),
             (2, 10, Some(3), false),
             (4, 10, None, false),

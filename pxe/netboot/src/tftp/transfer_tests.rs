@@ -156,7 +156,10 @@ fn bursts_with_pauses_make_up_the_window() {
     }
     let first = blocks(&output);
     assert_eq!(first.blocks, 32);
-    assert!(transfer.deadline() > now + Duration::from_micros(3000) && transfer.deadline() <= now + Duration::from_micros(3300));
+    assert!(
+        transfer.deadline() > now + Duration::from_micros(3000)
+            && transfer.deadline() <= now + Duration::from_micros(3300)
+    );
     assert_eq!(transfer.on_deadline(now), Output::Wait, "not before the pause is over");
     let second = blocks(&transfer.on_deadline(transfer.deadline()));
     assert_eq!((second.first_block, second.blocks), (first.first_block + 32, 32));

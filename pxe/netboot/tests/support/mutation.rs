@@ -53,9 +53,13 @@ fn mutation() -> impl Strategy<Value = Mutation> {
 }
 
 /// One of these captures after up to eleven mutations; some come out whole.
-pub fn mutated(captures: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
-    (prop::sample::select(captures), prop::collection::vec(mutation(), 0..12)).prop_map(|(capture, mutations)| {
-        let mut bytes = captured(capture);
+pub fn mutated(captures: &[&str]) -> impl Strategy<Value = Vec<u8>> {
+    mutated_from(captures.iter().map(|capture| captured(capture)).collect())
+}
+
+/// The same with packets from elsewhere.
+pub fn mutated_from(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    (prop::sample::select(seeds), prop::collection::vec(mutation(), 0..12)).prop_map(|(mut bytes, mutations)| {
         for mutation in mutations {
             mutation.apply(&mut bytes);
         }

@@ -27,6 +27,11 @@ pub fn captured(name: &str) -> Vec<u8> {
         "ovmf-tftp-size" => include_str!("../../testdata/ovmf-tftp-size.hex"),
         _ => panic!("no such capture: {name}"),
     };
+    from_hex(text)
+}
+
+/// The bytes of a file in hex; lines that begin with `#` say what they are.
+pub fn from_hex(text: &str) -> Vec<u8> {
     let digits: String = text.lines().filter(|line| !line.starts_with('#')).collect();
     (0..digits.len() / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).expect("hex")).collect()
 }

@@ -40,10 +40,8 @@ impl Pause {
             }
         };
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let value = Itimerspec {
-            it_interval: zero,
-            it_value: Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) },
-        };
+        let value =
+            Itimerspec { it_interval: zero, it_value: Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) } };
         timerfd_settime(timer.get_ref(), TimerfdTimerFlags::empty(), &value)?;
         timer.async_io(Interest::READABLE, |timer| Ok(rustix::io::read(timer, &mut [0_u8; 8])?)).await.map(drop)
     }

@@ -198,7 +198,8 @@ mod tests {
             table.make_room(client(number)).expect("room").0.answered();
         }
         // The queue is looked through only when it is full.
-        let more = (10_000..10_000 + 2 * MAX_UNANSWERED as u32).filter(|&number| table.make_room(client(number)).is_some());
+        let more =
+            (10_000..10_000 + 2 * MAX_UNANSWERED as u32).filter(|&number| table.make_room(client(number)).is_some());
         assert!(more.count() < 2 * MAX_UNANSWERED);
         assert!(table.entries.len() <= MAX_ANSWERED + MAX_UNANSWERED);
         let mut table = Table::default();

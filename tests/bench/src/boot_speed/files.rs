@@ -23,7 +23,8 @@ pub(super) fn make(folder: &Path) -> Result<PathBuf> {
     let mut artifacts = Map::new();
     for (name, size) in FILES {
         let bytes = noise(size << 20);
-        artifacts.insert(name.to_owned(), json!({"size": bytes.len(), "sha256": HEXLOWER.encode(&Sha256::digest(&bytes))}));
+        artifacts
+            .insert(name.to_owned(), json!({"size": bytes.len(), "sha256": HEXLOWER.encode(&Sha256::digest(&bytes))}));
         fs::write(folder.join(name), bytes).with_context(|| format!("cannot write {name}"))?;
     }
     let manifest = json!({"version": 1, "image": "boot-speed", "kernel": "", "artifacts": artifacts, "packages": []});

@@ -77,6 +77,7 @@ impl Drop for Relay {
 
 /// Both directions.
 struct Route {
+    own: Ipv4Addr,
     front: UdpSocket,
     back: UdpSocket,
     client: Option<SocketAddr>,
@@ -93,14 +94,11 @@ struct Route {
 
 impl Route {
     fn open(own: Ipv4Addr, server: Ipv4Addr, weather: Weather) -> Result<Self> {
-        let front = UdpSocket::bind((own, TFTP)).context("the relay's port is taken")?;
-        let back = UdpSocket::bind((own, 0))?;
-        for socket in [&front, &back] {
-            socket.set_nonblocking(true)?;
-            setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;
-        }
+        let front = with_room(UdpSocket::bind((own, TFTP)).context("the relay's port is taken")?)?;
+        let back = with_room(UdpSocket::bind((own, 0))?)?;
         let server = SocketAddr::from((server, TFTP));
         Ok(Self {
+            own,
             front,
             back,
             client: None,
@@ -131,8 +129,12 @@ impl Route {
     fn take(&mut self, buffer: &mut [u8]) -> Result<()> {
         while let Ok((length, from)) = self.front.recv_from(buffer) {
             if self.client != Some(from) {
-                // Another client, or the next transfer: the server answers from a port that is not known yet.
+                // The next transfer: the server answers from a port that is not known yet, and what it still sends for
+                // the last one is not heard.
                 (self.client, self.server) = (Some(from), self.asked);
+                self.back = with_room(UdpSocket::bind((self.own, 0))?)?;
+                self.to_client.clear();
+                self.to_server.clear();
             }
             if !self.is_lost() {
                 let packet = buffer.get(..length).unwrap_or_default().to_vec();
@@ -178,4 +180,10 @@ impl Route {
         self.chance ^= self.chance << 17;
         self.weather.lost_of > 0 && self.chance.is_multiple_of(self.weather.lost_of)
     }
+}
+
+fn with_room(socket: UdpSocket) -> Result<UdpSocket> {
+    socket.set_nonblocking(true)?;
+    setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;
+    Ok(socket)
 }

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use meadow_rack::Rack;
@@ -71,10 +72,13 @@ impl Server {
         let command = command(kind, &run, folder, peers, address)?;
         let (run, _) = rack.parts();
         let group = Cgroup::create(run, &role)?;
-        // The shell enters the group and becomes the program, so that no child of it is missed.
-        let mut inside = namespace.command("sh");
+        // The shell enters the group and becomes the program, so that no child of it is missed. First the group: in
+        // the namespace its folder is hidden by another /sys.
+        let mut inside = Command::new("sh");
         inside.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(group.path().join("cgroup.procs"));
-        inside.arg(command.get_program()).args(command.get_args());
+        let in_namespace = namespace.command(command.get_program());
+        inside.arg(in_namespace.get_program()).args(in_namespace.get_args()).args(command.get_args());
+        inside.stdin(Stdio::null()).process_group(0);
         let log = run.file(format!("{role}.log"));
         let program = namespace.start(run, inside, &log)?;
         Ok(Self { kind, address, namespace, group, _program: program })
@@ -94,7 +98,7 @@ impl Server {
 }
 
 fn command(kind: Kind, run: &Path, folder: &Path, peers: &Path, address: Ipv4Addr) -> Result<Command> {
-    let unpacked = |name: &str| peer(peers.join("root/usr/sbin").join(name));
+    let unpacked = |package: &str, name: &str| peer(peers.join(package).join("usr/sbin").join(name));
     let folder_text = folder.to_str().context("the folder's name is no text")?;
     Ok(match kind {
         Kind::Own => {
@@ -114,12 +118,12 @@ fn command(kind: Kind, run: &Path, folder: &Path, peers: &Path, address: Ipv4Add
             command
         }
         Kind::TftpdHpa => {
-            let mut command = Command::new(unpacked("in.tftpd")?);
+            let mut command = Command::new(unpacked("tftpd-hpa", "in.tftpd")?);
             command.args(["-L", "-4", "-u", "root", "-a", &format!("{address}:69"), "-s", folder_text]);
             command
         }
         Kind::Atftpd => {
-            let mut command = Command::new(unpacked("atftpd")?);
+            let mut command = Command::new(unpacked("atftpd", "atftpd")?);
             command
                 .args(["--daemon", "--no-fork", "--port", "69", "--maxthread", "1000", "--user", "root.root"])
                 .args(["--bind-address", &address.to_string(), folder_text]);
@@ -133,7 +137,7 @@ fn command(kind: Kind, run: &Path, folder: &Path, peers: &Path, address: Ipv4Add
         Kind::Nginx => {
             let file = run.join("nginx.conf");
             fs::write(&file, nginx(run, folder_text, address))?;
-            let mut command = Command::new(unpacked("nginx")?);
+            let mut command = Command::new(unpacked("nginx", "nginx")?);
             command.arg("-c").arg(file).args(["-e", "stderr"]);
             command
         }
