@@ -10,6 +10,7 @@ use meadow_model::MacAddress;
 use meadow_netboot::Firmware;
 use meadow_netboot::dhcp::MachineView;
 use meadow_netboot::event::OfferForm;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,6 +24,9 @@ use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::supervisor::Supervisor;
 use crate::{interface, wake};
+
+/// For all transfers and connections at once, and the rest of the program.
+const DESCRIPTORS: u64 = 4096;
 
 /// A machine as the boot server knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,6 +58,7 @@ impl PxeServer {
     /// Only when the settings can never work.
     pub fn start(config: PxeConfig, director: Arc<dyn Director>) -> Result<PxeHandle, ConfigError> {
         config.check()?;
+        raise_file_limit();
         let shared = Arc::new(Shared::new(config, director));
         let (stop, stopped) = watch::channel(false);
         let (address, _) = watch::channel(None);
@@ -61,6 +66,19 @@ impl PxeServer {
         let supervisor = Supervisor { shared: shared.clone(), address: address.clone(), problems: problems.clone() };
         let task = tokio::spawn(async move { supervisor.run(stopped).await });
         Ok(PxeHandle { shared, stop, task, address, problems, captures: Captures::default() })
+    }
+}
+
+/// A transfer and a connection take a descriptor each, more in all than the usual limit of 1024. The process may raise
+/// it as far as the hard limit; where it may not, transfers beyond it are refused and said.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(wanted);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
     }
 }
 
