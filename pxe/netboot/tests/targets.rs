@@ -74,4 +74,5 @@ target!(http_range, 60, []);
 target!(icmpv6, 100, ["ipxe-rom-router-solicitation"]);
 target!(path, 200, []);
 target!(script, 200, []);
+target!(captured_frame, 300, []);
 target!(log_text, 200, []);

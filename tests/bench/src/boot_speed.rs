@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use meadow_rack::progress::Progress;
-use meadow_rack::{Rack, RackConfig, paths};
+use meadow_rack::{Rack, RackConfig, interrupt, paths};
 
 use crate::downloads::{self, Clients};
 use crate::measure::Measure;
@@ -209,6 +209,7 @@ impl Scenario {
             servers.iter().filter(wanted).map(|server| (server.kind, Vec::new())).collect();
         for round in 1..=rounds {
             progress.line(&format!("{}, round {round} of {rounds}", self.name));
+            interrupt::check()?;
             for (server, (_, taken)) in servers.iter().filter(wanted).zip(&mut runs) {
                 taken.push(
                     self.run(server, clients).with_context(|| format!("{} from {}", self.name, server.kind.label()))?,
@@ -281,6 +282,7 @@ impl Scenario {
 fn shares_of_law(rounds: u32, clients: &Clients, relay: Ipv4Addr, window: u16) -> Result<Vec<f64>> {
     let mut shares = Vec::new();
     for _ in 0..rounds {
+        interrupt::check()?;
         let begun = Instant::now();
         let Some(Ok(download)) = clients.over_tftp(1, relay, MEDIUM, Wishes { block: BLOCK, window }).pop() else {
             shares.push(0.0);

@@ -8,6 +8,7 @@ use meadow_netboot::dhcp::Request;
 use meadow_netboot::event::printable;
 use meadow_netboot::http::{ByteRange, MAX_HEAD, Parsed, RangeRequest, RequestHead, ResponseHead, content_type};
 use meadow_netboot::icmpv6::solicitation_sender;
+use meadow_netboot::pcap::{SNAP_LENGTH, concerns, record};
 use meadow_netboot::route::{Route, is_artifact_name};
 use meadow_netboot::script::{boot_image, is_command_line};
 use meadow_netboot::tftp::{Ending, MAX_BLOCK_SIZE, MAX_WINDOW, Output, ReadRequest, RequestedOptions, Transfer};
@@ -202,6 +203,19 @@ pub fn script(bytes: &[u8]) -> TestCaseResult {
     prop_assert_eq!(kernel.split(' ').filter(|word| matches!(*word, "||" | "&&" | ";")).count(), 1);
     let is_expanded = made.contains("${");
     prop_assert!(!is_expanded && made.is_ascii());
+    Ok(())
+}
+
+/// What is kept of a frame is its beginning, and of TCP no more than the header.
+pub fn captured_frame(frame: &[u8]) -> TestCaseResult {
+    let record = record(Duration::from_secs(1), frame);
+    let kept = record.get(16..).unwrap_or_default();
+    prop_assert!(kept.len() <= SNAP_LENGTH as usize && frame.starts_with(kept));
+    let is_plain_tcp = frame.get(12..15) == Some(&[8, 0, 0x45]) && frame.get(20..24).is_some_and(|ip| ip[0..2] == [0, 0] && ip[3] == 6);
+    prop_assert!(!is_plain_tcp || kept.len() <= 14 + 20 + 60, "{} bytes of TCP", kept.len());
+    if let Some(mac) = frame.first_chunk().filter(|_| frame.len() >= 14) {
+        prop_assert!(concerns(frame, MacAddress(*mac)));
+    }
     Ok(())
 }
 
