@@ -19,6 +19,7 @@ use std::path::Path;
 use packets::{captured, from_hex};
 
 /// What a target starts from.
+#[allow(clippy::disallowed_methods, reason = "the corpus is ours, and no limit is needed")]
 fn seeds(target: &str, captures: &[&str]) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/corpus").join(target);
     let mut files: Vec<_> = std::fs::read_dir(folder).expect("a corpus").map(|entry| entry.unwrap().path()).collect();

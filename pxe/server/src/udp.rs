@@ -56,7 +56,7 @@ impl UdpPort {
     }
 
     /// What makes a datagram leave through this interface, from one of our addresses.
-    pub(crate) fn from_address(&self, local: Ipv4Addr) -> libc::in_pktinfo {
+    pub(crate) fn packet_info(&self, local: Ipv4Addr) -> libc::in_pktinfo {
         libc::in_pktinfo {
             // Indexes are small; 0 would leave the choice to the routes.
             ipi_ifindex: libc::c_int::try_from(self.link.index).unwrap_or(0),
@@ -89,7 +89,7 @@ impl UdpPort {
 
     /// Sends a datagram from this port and one of our addresses, out of this interface.
     pub(crate) async fn send(&self, payload: &[u8], local: Ipv4Addr, destination: SocketAddrV4) -> io::Result<()> {
-        let info = self.from_address(local);
+        let info = self.packet_info(local);
         let parts = [IoSlice::new(payload)];
         let control = [ControlMessage::Ipv4PacketInfo(&info)];
         let destination = SockaddrIn::from(destination);

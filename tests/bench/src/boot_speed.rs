@@ -17,7 +17,7 @@ use crate::downloads::{self, Clients};
 use crate::measure::Measure;
 use crate::tftp_client::Wishes;
 
-use files::{LARGE, MEDIUM, SMALL};
+use files::{LARGE, MEDIUM, SMALL, TINY};
 use relay::{Relay, Weather};
 use server::{Kind, Server};
 
@@ -161,10 +161,16 @@ pub(crate) fn measure(rounds: u32, progress: &mut Progress) -> Result<Vec<Measur
     let peak = own.process()?.memory()?.peak;
     measures.push(Measure::single("meadow-pxe: peak with 200 transfers and 50 connections", "MiB", peak).at_most(20.0));
     let relays = rack.computer_at("relay", RELAY)?;
+    let calm = Weather { delay: DELAY, lost_of: 0, room: None };
+    let relay = Relay::start(&relays, subnet.host(RELAY), own.address, calm)?;
+    let round_trip = round_trip(&clients, subnet.host(RELAY))?;
+    drop(relay);
+    let name = "TFTP over the relay, block by block: time for each".to_owned();
+    measures.push(Measure::single(name, "ms", round_trip * 1e3));
     for (name, window, weather) in WEATHERS {
         progress.line(&format!("TFTP over a bad network: {name}"));
         let relay = Relay::start(&relays, subnet.host(RELAY), own.address, weather)?;
-        let shares = shares_of_law(rounds, &clients, subnet.host(RELAY), window)?;
+        let shares = shares_of_law(rounds, &clients, subnet.host(RELAY), window, round_trip)?;
         drop(relay);
         let name = format!("TFTP, window {window}, {name}: part of the law");
         measures.push(Measure::rounds(name, "x", shares).at_least(LAW_GOAL));
@@ -276,10 +282,20 @@ impl Scenario {
     }
 }
 
-/// What part of window × block ÷ (round trip + the client's own time) was reached. The round trip is the relay's delay
-/// alone, the client's time what it measured itself from a window's first block to its last. A transfer that broke off
-/// reached nothing.
-fn shares_of_law(rounds: u32, clients: &Clients, relay: Ipv4Addr, window: u16) -> Result<Vec<f64>> {
+/// The round trip over a relay with all wake-ups of relay, client and server: seconds for each block of a transfer block
+/// by block.
+fn round_trip(clients: &Clients, relay: Ipv4Addr) -> Result<f64> {
+    let begun = Instant::now();
+    let wishes = Wishes { block: BLOCK, window: 1 };
+    let download = clients.over_tftp(1, relay, TINY, wishes).pop().context("no download")??;
+    // With the exchange of options, and the empty or short block at the end.
+    let blocks = as_float(download.bytes) / f64::from(BLOCK) + 1.5;
+    Ok(begun.elapsed().as_secs_f64() / blocks)
+}
+
+/// What part of window × block ÷ (round trip + the client's own time) was reached. The client's time is what it measured
+/// itself from a window's first block to its last. A transfer that broke off reached nothing.
+fn shares_of_law(rounds: u32, clients: &Clients, relay: Ipv4Addr, window: u16, round_trip: f64) -> Result<Vec<f64>> {
     let mut shares = Vec::new();
     for _ in 0..rounds {
         interrupt::check()?;
@@ -290,7 +306,7 @@ fn shares_of_law(rounds: u32, clients: &Clients, relay: Ipv4Addr, window: u16) -
         };
         let seconds = begun.elapsed().as_secs_f64();
         let taking = download.taking / f64::from(download.windows.max(1));
-        let law = f64::from(window) * f64::from(BLOCK) / (2.0 * DELAY.as_secs_f64() + taking);
+        let law = f64::from(window) * f64::from(BLOCK) / (round_trip + taking);
         shares.push(as_float(download.bytes) / seconds / law);
     }
     Ok(shares)

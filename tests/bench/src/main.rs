@@ -125,7 +125,8 @@ impl Subject {
                  control group, with all its children. Clients take what the kernel sent as one in one call (UDP_GRO), \
                  throw bodies away in the kernel (MSG_TRUNC) and have 4 MiB of room. Blocks have 1428 bytes; dnsmasq and \
                  tftpd-hpa know no windows and send block by block. A bad network is a relay of ours; the law is window \
-                 × block ÷ (round trip + the client's time from a window's first block to its last)."
+                 × block ÷ (round trip + the client's time from a window's first block to its last), the round trip \
+                 being that of a transfer block by block over the same relay."
             }
             Self::Commit => {
                 "agent/raft/examples/commit_bench: one voter with 1000 machines in its state. Each round measures raw \

@@ -49,7 +49,7 @@ impl Endpoint {
 
     /// The port that the request came to.
     pub(super) fn shared(port: Arc<UdpPort>, local: Ipv4Addr, client: SocketAddrV4) -> Self {
-        let info = port.from_address(local);
+        let info = port.packet_info(local);
         Self { way: Way::Shared { port, info, client }, is_plain: false }
     }
 

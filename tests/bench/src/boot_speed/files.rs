@@ -8,8 +8,10 @@ use data_encoding::HEXLOWER;
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
 
-/// Names and sizes in MiB.
-const FILES: [(&str, usize); 3] = [(SMALL, 4), (MEDIUM, 64), (LARGE, 256)];
+/// Names and sizes in KiB.
+const FILES: [(&str, usize); 4] = [(TINY, 256), (SMALL, 4 << 10), (MEDIUM, 64 << 10), (LARGE, 256 << 10)];
+/// To be sent block by block over a slow network.
+pub(super) const TINY: &str = "tiny";
 /// For many clients.
 pub(super) const SMALL: &str = "small";
 /// For one client over TFTP.
@@ -22,7 +24,7 @@ pub(super) fn make(folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut artifacts = Map::new();
     for (name, size) in FILES {
-        let bytes = noise(size << 20);
+        let bytes = noise(size << 10);
         artifacts
             .insert(name.to_owned(), json!({"size": bytes.len(), "sha256": HEXLOWER.encode(&Sha256::digest(&bytes))}));
         fs::write(folder.join(name), bytes).with_context(|| format!("cannot write {name}"))?;
