@@ -34,6 +34,7 @@ pub(super) struct Connection {
     local: Ipv4Addr,
     client: Ipv4Addr,
     crowd: Arc<Crowd>,
+    mac: Option<MacAddress>,
     received: Vec<u8>,
 }
 
@@ -45,7 +46,7 @@ impl Connection {
         client: Ipv4Addr,
         crowd: Arc<Crowd>,
     ) -> Self {
-        Self { shared, stream, local, client, crowd, received: Vec::new() }
+        Self { shared, stream, local, client, crowd, mac: None, received: Vec::new() }
     }
 
     /// Answers requests until the client closes, is silent or sends what is no request.
@@ -65,7 +66,9 @@ impl Connection {
                 return self.refuse(ResponseHead::new(413, "text/plain; charset=utf-8", 0), &text).await;
             }
             let body = self.read_body(&head).await?;
-            let mac = self.shared.mac_of(self.client);
+            // Looked up once: that costs as much as sending a small file.
+            self.mac = self.mac.or_else(|| self.shared.mac_of(self.client));
+            let mac = self.mac;
             let responder = Responder { shared: &self.shared, local: self.local, client: self.client, mac };
             let response = responder.respond(&head, &body);
             self.shared.counting.http_requests.add(1);
