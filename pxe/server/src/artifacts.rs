@@ -29,8 +29,8 @@ pub(crate) struct Artifact {
     pub(crate) size: u64,
     /// Its digest in hex: the entity tag.
     pub(crate) sha256: String,
-    /// The same in Base64.
-    pub(crate) digest: String,
+    /// The same in Base64, where it is a digest.
+    pub(crate) digest: Option<String>,
     pub(crate) file: File,
 }
 
@@ -253,9 +253,8 @@ impl ArtifactStore {
 }
 
 /// A hex digest in Base64.
-fn base64(hex: &str) -> String {
-    // The manifest's digests were checked to be hex.
-    HEXLOWER.decode(hex.as_bytes()).map(|digest| BASE64.encode(&digest)).unwrap_or_default()
+fn base64(hex: &str) -> Option<String> {
+    HEXLOWER.decode(hex.as_bytes()).ok().map(|digest| BASE64.encode(&digest))
 }
 
 fn expect(bytes: &[u8]) -> Expected {

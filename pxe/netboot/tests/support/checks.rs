@@ -180,7 +180,7 @@ pub fn icmpv6(bytes: &[u8]) -> TestCaseResult {
 pub fn path(bytes: &[u8]) -> TestCaseResult {
     let Ok(text) = std::str::from_utf8(bytes) else { return Ok(()) };
     let name = match Route::parse(text) {
-        Some(Route::Artifact(name)) => name,
+        Some(Route::Artifact(name) | Route::File(name)) => name,
         _ if is_artifact_name(text) => text,
         _ => return Ok(()),
     };

@@ -22,7 +22,7 @@ pub(super) fn open(folder: &Path, name: &str) -> io::Result<Artifact> {
     }
     // Nobody knows its digest: which file it is, when it was changed and its size tell another one.
     let sha256 = format!("{:x}-{:x}-{:x}", metadata.ino(), metadata.mtime(), metadata.len());
-    Ok(Artifact { name: name.to_owned(), size: metadata.len(), sha256, file })
+    Ok(Artifact { name: name.to_owned(), size: metadata.len(), sha256, digest: None, file })
 }
 
 #[cfg(test)]

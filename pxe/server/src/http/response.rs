@@ -206,7 +206,7 @@ fn file_response(artifact: Arc<Artifact>, request: &RequestHead) -> Response {
     };
     let mut head = ResponseHead::new(status, content_type(&artifact.name), part.length);
     head.etag = Some(artifact.sha256.clone());
-    head.digest = Some(artifact.digest.clone());
+    head.digest.clone_from(&artifact.digest);
     head.accept_ranges = true;
     head.range = (status == 206).then_some((part, size));
     Response { head, body: Body::File(artifact, part) }
