@@ -31,7 +31,7 @@ pub enum Ending {
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Nothing but to wait until the [deadline](Transfer::deadline).
+    /// Nothing but to wait until the [deadline](super::Transfer::deadline).
     Wait,
     /// Send this packet.
     Packet(Vec<u8>),
