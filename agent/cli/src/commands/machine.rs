@@ -3,8 +3,9 @@
 use anyhow::Context as _;
 use meadow_api::wire::{ArmRequest, MachinePatch, MachineSpecPatch, NewMachine};
 use meadow_client::ListAll;
+use meadow_host::files;
 use meadow_model::MacAddress;
-use meadow_model::boot::{BootOptions, BootPolicy};
+use meadow_model::boot::{BootOptions, BootPolicy, MAX_SCRIPT};
 use meadow_model::machine::{Decision, Machine};
 
 use super::{Context, approve, confirm_risk};
@@ -116,7 +117,8 @@ fn policy(args: &BootArgs) -> Option<BootPolicy> {
 /// What it had, with what was asked for. Another policy ends what was wanted once.
 fn options(args: &BootArgs, before: BootOptions) -> anyhow::Result<BootOptions> {
     let script = args.script.as_ref().map(|path| {
-        std::fs::read_to_string(path).with_context(|| format!("cannot read the script {}", path.display()))
+        let bytes = files::read(path, MAX_SCRIPT as u64)?;
+        String::from_utf8(bytes).with_context(|| format!("{} is no text", path.display()))
     });
     let once = if args.once { policy(args) } else { before.once.filter(|_| args.policy.is_none()) };
     Ok(BootOptions {
