@@ -1,13 +1,15 @@
 //! What keeps machines from booting over the network, looked at from here.
 
-use std::fs;
 use std::path::Path;
 
+use meadow_host::files;
 use meadow_model::boot::PxeCheck;
 use meadow_pxe::{ArtifactState, PxeHandle};
 
 /// Full blocks of TFTP and full segments of HTTP need it; firmware puts no fragments together.
 const LEAST_MTU: u32 = 1500;
+/// Bytes of what the kernel says of an interface.
+const LONGEST_FACT: u64 = 64;
 
 /// Looks at everything, in the order in which a boot needs it.
 pub(crate) fn checks(interface: &str, handle: &PxeHandle) -> Vec<PxeCheck> {
@@ -39,7 +41,10 @@ struct Facts {
 
 impl Facts {
     fn of(folder: &Path, interface: &str) -> Self {
-        let read = |name: &str| fs::read_to_string(folder.join(interface).join(name)).ok();
+        let read = |name: &str| {
+            let bytes = files::read(&folder.join(interface).join(name), LONGEST_FACT).ok()?;
+            String::from_utf8(bytes).ok()
+        };
         Self {
             there: folder.join(interface).exists(),
             carrier: read("carrier").is_some_and(|text| text.trim() == "1"),
@@ -127,9 +132,9 @@ mod tests {
     fn what_the_kernel_says_of_an_interface() {
         let folder = tempfile::tempdir().expect("a folder");
         let card = folder.path().join("eth0");
-        fs::create_dir(&card).expect("made");
-        fs::write(card.join("carrier"), "1\n").expect("written");
-        fs::write(card.join("mtu"), "1280\n").expect("written");
+        std::fs::create_dir(&card).expect("made");
+        files::replace(&card.join("carrier"), b"1\n", files::Access::Public).expect("written");
+        files::replace(&card.join("mtu"), b"1280\n", files::Access::Public).expect("written");
         let facts = Facts::of(folder.path(), "eth0");
         assert!(facts.there("eth0").ok && facts.cable("eth0").ok);
         let mtu = facts.mtu("eth0");
