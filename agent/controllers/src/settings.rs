@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use meadow_client::API_PORT;
 use meadow_host::files::{self, FileError};
+use meadow_netboot::dhcp::LeaseConfig;
 use serde::{Deserialize, Serialize};
 
 /// What the agent of a seed is told; the agent of a netbooted node needs none.
@@ -25,6 +26,10 @@ pub struct Settings {
     pub image_dir: PathBuf,
     /// The file that gets the names of the nodes.
     pub hosts_file: PathBuf,
+    /// Subnets whose addresses the PXE server gives out, if nobody else does; with none it gives out none. The last field:
+    /// tables come last in TOML.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pxe_dhcp: Vec<LeaseConfig>,
 }
 
 impl Default for Settings {
@@ -36,6 +41,7 @@ impl Default for Settings {
             pxe_files: None,
             image_dir: PathBuf::from("/usr/share/meadow/image"),
             hosts_file: PathBuf::from("/etc/hosts"),
+            pxe_dhcp: Vec::new(),
         }
     }
 }
@@ -101,6 +107,20 @@ mod tests {
         let path = dir.path().join("meadowd.toml");
         assert_eq!(Settings::load(&path).expect("default"), Settings::default());
         let settings = Settings { pxe_interface: Some("eth0".to_owned()), ..Settings::default() };
+        settings.save(&path).expect("saved");
+        assert_eq!(Settings::load(&path).expect("loaded"), settings);
+    }
+
+    #[test]
+    fn addresses_are_given_out_only_where_somebody_wrote_a_subnet() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("meadowd.toml");
+        let text = "pxe_interface = \"eth0\"\n[[pxe_dhcp]]\nsubnet = \"192.0.2.0/24\"\n\
+                    pool = \"192.0.2.100-192.0.2.199\"\n[[pxe_dhcp.reservation]]\nmac = \"52:54:00:00:00:01\"\n\
+                    address = \"192.0.2.9\"\n";
+        std::fs::write(&path, text).expect("written");
+        let settings = Settings::load(&path).expect("loaded");
+        assert_eq!((settings.pxe_dhcp.len(), settings.pxe_dhcp[0].reservations.len()), (1, 1));
         settings.save(&path).expect("saved");
         assert_eq!(Settings::load(&path).expect("loaded"), settings);
     }

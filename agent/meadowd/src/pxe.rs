@@ -1,5 +1,6 @@
 //! The PXE server of this node, as the API shows it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,13 +57,23 @@ impl Drop for Threads {
 }
 
 impl Pxe {
-    /// Starts it where an interface is configured.
+    /// Starts it where an interface is configured; leases, where it gives out addresses, are kept in `lease_file`.
     ///
     /// # Errors
     /// Where the system gives no threads.
-    pub(crate) fn start(settings: &Settings, replica: ReplicaHandle, tickets: Arc<Tickets>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        settings: &Settings,
+        lease_file: PathBuf,
+        replica: ReplicaHandle,
+        tickets: Arc<Tickets>,
+    ) -> std::io::Result<Self> {
         let Some(interface) = settings.pxe_interface.clone() else {
-            return Ok(Self::Off);
+            return Ok(match settings.pxe_dhcp.as_slice() {
+                [] => Self::Off,
+                _ => Self::Misconfigured(
+                    "pxe_dhcp needs pxe_interface, which is not set; set it, or remove pxe_dhcp".into(),
+                ),
+            });
         };
         let threads = Threads::start()?;
         let director = StateDirector {
@@ -73,7 +84,8 @@ impl Pxe {
             listing: Arc::new(Semaphore::new(SIGHTINGS)),
         };
         let files = settings.pxe_files.clone();
-        let config = PxeConfig { files, ..PxeConfig::new(interface.clone(), &settings.image_dir) };
+        let dhcp = settings.pxe_dhcp.clone();
+        let config = PxeConfig { files, dhcp, lease_file, ..PxeConfig::new(interface.clone(), &settings.image_dir) };
         Ok(match threads.within(|| PxeServer::start(config, Arc::new(director))) {
             Ok(handle) => Self::On { interface, handle, threads },
             Err(e) => {

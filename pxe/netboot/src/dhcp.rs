@@ -1,16 +1,30 @@
-//! DHCP beside the home router: a proxyDHCP server (PXE 2.1, RFC 2131, RFC 4578) that gives out
-//! boot files and never an address.
+//! DHCP: beside the home router a proxyDHCP server (PXE 2.1, RFC 2131, RFC 4578) that gives out boot files and never
+//! an address, and, where it is switched on and nobody else does, a DHCP server that gives out both.
 
 mod answer;
+mod client_key;
 mod datagram;
 mod engine;
+mod lease;
+mod lease_config;
+mod lease_reply;
+mod lease_request;
+mod lease_server;
+mod lease_table;
 mod memory;
+mod other_server;
 mod reply;
 mod reply_route;
 mod request;
+mod subnet;
 
+pub use client_key::ClientKey;
 pub use datagram::{Outcome, Receive, ServerPort, Transmit};
 pub use engine::{Policy, ProxyDhcp, ServerConfig};
+pub use lease::LeaseRecord;
+pub use lease_config::{LeaseConfig, LeaseConfigError, Reservation};
+pub use lease_server::{LeaseOutcome, LeaseServer};
 pub use memory::{MAX_MACHINES, MachineView, STAGE_LIFETIME};
+pub use other_server::{OtherServer, probe};
 pub use reply::MAX_REPLY;
 pub use request::{MessageKind, Request, RequestError, VendorClass};

@@ -81,6 +81,13 @@ pub enum EventKind {
         /// Which offer in this exchange, from 1.
         attempt: u32,
     },
+    /// It was given an address, in full DHCP mode.
+    Leased {
+        /// The address.
+        address: Ipv4Addr,
+        /// For how long.
+        seconds: u32,
+    },
     /// It came for the file.
     Asked {
         /// File name or path.
@@ -133,6 +140,7 @@ impl EventKind {
             Self::Seen { .. } => "pxe.seen",
             Self::Ignored { .. } => "pxe.ignored",
             Self::Offered { .. } => "pxe.offered",
+            Self::Leased { .. } => "dhcp.leased",
             Self::Asked { .. } => "pxe.asked",
             Self::Sent { .. } => "pxe.sent",
             Self::Failed { .. } => "pxe.failed",
@@ -151,6 +159,7 @@ impl fmt::Display for EventKind {
             Self::Offered { file, form, attempt } => {
                 write!(f, "offered {file} (form {form}, offer {attempt})")
             }
+            Self::Leased { address, seconds } => write!(f, "has the address {address} for {seconds} s"),
             Self::Asked { file, via } => write!(f, "asked for {file} ({via})"),
             Self::Sent { file, percent, via } => write!(f, "sent {percent} % of {file} ({via})"),
             Self::Failed { file, why } if file.is_empty() => write!(f, "failed: {why}"),

@@ -59,7 +59,10 @@ impl BootProgress {
             EventKind::Sent { file, percent, .. } => (of_file(file).unwrap_or(stage_before), Some(*percent)),
             EventKind::Progress { stage, percent, .. } if stage == "switch-root" => (BootStage::Started, *percent),
             EventKind::Progress { percent, .. } => (BootStage::Initrd, *percent),
-            EventKind::Failed { .. } | EventKind::Conflict { .. } | EventKind::Server { .. } => (stage_before, None),
+            EventKind::Leased { .. }
+            | EventKind::Failed { .. }
+            | EventKind::Conflict { .. }
+            | EventKind::Server { .. } => (stage_before, None),
         };
         let failed = matches!(event, EventKind::Failed { .. } | EventKind::Conflict { .. });
         Self { stage, percent, text: event.to_string(), failed }

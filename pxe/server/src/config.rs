@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
+use meadow_netboot::dhcp::{LeaseConfig, LeaseConfigError};
 use meadow_netboot::script::is_command_line;
 
 /// Kernel command line of the image. No `console=`: a console on a UART that is not there costs
 /// minutes, so the init looks for UARTs itself.
 pub const DEFAULT_COMMAND_LINE: &str = "quiet loglevel=3 lsm=landlock";
+
+/// Where the leases are kept if nothing else is said.
+pub const DEFAULT_LEASE_FILE: &str = "/var/lib/meadow-pxe/leases";
 
 /// Ports to listen on. Clients know the first three by heart: others are for tests only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,10 @@ pub struct PxeConfig {
     /// Send all of TFTP from its port, for firewalls and containers that let only that one through. Else each transfer
     /// has a port of its own, which nobody can guess.
     pub tftp_single_port: bool,
+    /// Subnets whose addresses are given out, if nobody else does; with none it is a proxyDHCP server only.
+    pub dhcp: Vec<LeaseConfig>,
+    /// The file that keeps the leases.
+    pub lease_file: PathBuf,
 }
 
 /// Settings that cannot work.
@@ -57,6 +65,9 @@ pub enum ConfigError {
     /// A port of 0.
     #[error("the HTTP port must not be 0: it is written into URLs")]
     HttpPort,
+    /// A subnet that cannot be served.
+    #[error("dhcp: {0}")]
+    Dhcp(#[from] LeaseConfigError),
 }
 
 impl PxeConfig {
@@ -70,6 +81,8 @@ impl PxeConfig {
             command_line: DEFAULT_COMMAND_LINE.to_owned(),
             ports: Ports::default(),
             tftp_single_port: false,
+            dhcp: Vec::new(),
+            lease_file: PathBuf::from(DEFAULT_LEASE_FILE),
         }
     }
 

@@ -1,9 +1,11 @@
 //! DHCP on ports 67 and 4011.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use meadow_netboot::EventKind;
-use meadow_netboot::dhcp::{Receive, ServerPort};
+use meadow_netboot::dhcp::{LeaseOutcome, LeaseRecord, Receive, ServerPort, Transmit};
+use tokio::sync::mpsc;
 
 use crate::shared::Shared;
 use crate::supervisor::PAUSE_AFTER_ERROR;
@@ -11,9 +13,24 @@ use crate::udp::UdpPort;
 
 /// Larger than any request on Ethernet; what is longer is cut and does not parse.
 const RECEIVE_BUFFER: usize = 2048;
+/// Leases that wait for the disk. What comes beyond is dropped: clients ask again.
+const WAITING: usize = 1024;
+/// Leases that one write takes at most.
+const GROUP: usize = 256;
+
+/// A change that must be on disk before its reply is sent.
+struct Commit {
+    record: LeaseRecord,
+    reply: Option<(Transmit, Ipv4Addr)>,
+}
 
 /// Answers one port until the task is aborted.
 pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpPort, port: ServerPort) {
+    let (commits, waiting) = mpsc::channel(WAITING);
+    tokio::join!(receive(&shared, &socket, port, commits), write(&shared, &socket, waiting));
+}
+
+async fn receive(shared: &Shared, socket: &UdpPort, port: ServerPort, commits: mpsc::Sender<Commit>) {
     let mut buffer = vec![0; RECEIVE_BUFFER];
     loop {
         let received = match socket.receive(&mut buffer).await {
@@ -26,16 +43,62 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpPort, port: ServerPort
             }
         };
         let rx = Receive { port, address: received.local, source: received.source };
-        let outcome = shared.engine().handle(shared.now(), &rx, &buffer[..received.length], &*shared);
+        let outcome = handle(shared, &rx, &buffer[..received.length]);
         // The reply first: iPXE waits 2 s for it, a person reads the log later.
-        if let Some(reply) = outcome.reply
-            && let Err(error) = socket.send(&reply.payload, rx.address, reply.destination).await
-        {
-            let why = format!("the reply to {} could not be sent: {error}", reply.destination);
-            shared.say(EventKind::Failed { file: String::new(), why });
+        let reply = outcome.reply.map(|reply| (reply, rx.address));
+        match outcome.record {
+            Some(record) => {
+                if commits.try_send(Commit { record, reply }).is_err() {
+                    tracing::debug!("the disk is slower than the requests for leases; one is dropped");
+                }
+            }
+            None => send(shared, socket, reply).await,
         }
         for note in outcome.notes {
             shared.record(note);
         }
+    }
+}
+
+fn handle(shared: &Shared, rx: &Receive, bytes: &[u8]) -> LeaseOutcome {
+    match &shared.full {
+        Some(full) if rx.port == ServerPort::Dhcp && full.serves(rx.address) => {
+            full.server().handle(shared.now(), rx, bytes, &mut shared.engine(), shared)
+        }
+        _ => {
+            let outcome = shared.engine().handle(shared.now(), rx, bytes, shared);
+            LeaseOutcome { record: None, reply: outcome.reply, notes: outcome.notes }
+        }
+    }
+}
+
+/// Brings leases to the disk, as many at once as have come meanwhile, and sends the replies after that.
+async fn write(shared: &Arc<Shared>, socket: &UdpPort, mut waiting: mpsc::Receiver<Commit>) {
+    let mut group = Vec::with_capacity(GROUP);
+    while waiting.recv_many(&mut group, GROUP).await > 0 {
+        let records: Vec<_> = group.iter().map(|commit| commit.record.clone()).collect();
+        let writer = Arc::clone(shared);
+        let commit = move || writer.full.as_ref().map(|full| full.commit(writer.now(), &records));
+        match tokio::task::spawn_blocking(commit).await {
+            Ok(Some(Ok(()))) => {
+                for commit in group.drain(..) {
+                    send(shared, socket, commit.reply).await;
+                }
+            }
+            Ok(Some(Err(problem))) => {
+                group.clear();
+                shared.say(EventKind::Failed { file: String::new(), why: problem.text });
+            }
+            // Stopping, or a panic that was reported: without the disk nobody gets an answer.
+            Ok(None) | Err(_) => group.clear(),
+        }
+    }
+}
+
+async fn send(shared: &Shared, socket: &UdpPort, reply: Option<(Transmit, Ipv4Addr)>) {
+    let Some((reply, local)) = reply else { return };
+    if let Err(error) = socket.send(&reply.payload, local, reply.destination).await {
+        let why = format!("the reply to {} could not be sent: {error}", reply.destination);
+        shared.say(EventKind::Failed { file: String::new(), why });
     }
 }

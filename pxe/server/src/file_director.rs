@@ -7,9 +7,10 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use meadow_model::MacAddress;
 use meadow_model::boot::{BootOptions, BootPolicy, is_command_line};
+use meadow_netboot::dhcp::LeaseConfig;
 use meadow_netboot::policy::PolicyTable;
 use meadow_netboot::{BootDecision, Sighting};
-use meadow_pxe::{BootEvent, DEFAULT_COMMAND_LINE, Director, Ports, PxeConfig};
+use meadow_pxe::{BootEvent, DEFAULT_COMMAND_LINE, DEFAULT_LEASE_FILE, Director, Ports, PxeConfig};
 use serde::Deserialize;
 
 /// The file.
@@ -26,6 +27,11 @@ pub(crate) struct FileConfig {
     /// Send all of TFTP from port 69.
     #[serde(default)]
     tftp_single_port: bool,
+    /// Subnets whose addresses are given out, if nobody else does.
+    #[serde(default)]
+    dhcp: Vec<LeaseConfig>,
+    /// The file that keeps the leases.
+    lease_file: Option<PathBuf>,
     #[serde(default)]
     cluster: ClusterConfig,
     #[serde(default, rename = "machine")]
@@ -97,6 +103,8 @@ impl FileConfig {
             command_line: self.command_line.clone().unwrap_or_else(|| DEFAULT_COMMAND_LINE.to_owned()),
             ports: Ports::default(),
             tftp_single_port: self.tftp_single_port,
+            dhcp: self.dhcp.clone(),
+            lease_file: self.lease_file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_LEASE_FILE)),
         }
     }
 }
@@ -189,8 +197,17 @@ mod tests {
         interface = "eth0"
         artifacts = "/usr/share/meadow/image"
         open_minutes = 60
+        lease_file = "/var/lib/leases"
         [cluster]
         name = "home"
+        [[dhcp]]
+        subnet = "192.0.2.0/24"
+        pool = "192.0.2.100-192.0.2.199"
+        router = ["192.0.2.1"]
+        options = { "252" = "6162" }
+        [[dhcp.reservation]]
+        mac = "52:54:00:00:00:01"
+        address = "192.0.2.9"
         [[machine]]
         mac = "52:54:00:00:00:01"
         policy = "hold"
@@ -206,6 +223,14 @@ mod tests {
         let mac = |last| MacAddress([0x52, 0x54, 0, 0, 0, last]);
         let action = |last| director.boot_config(mac(last)).unwrap()["action"].clone();
         assert_eq!([action(1), action(2), action(3)], ["hold", "local", "boot"]);
+    }
+
+    #[test]
+    fn the_server_is_told_of_the_leases() {
+        let server = FileConfig::parse(FILE).unwrap().server();
+        assert_eq!(server.check(), Ok(()));
+        assert_eq!(server.lease_file, PathBuf::from("/var/lib/leases"));
+        assert_eq!(server.dhcp[0].reservations.len(), 1);
     }
 
     #[test]

@@ -1,19 +1,24 @@
 //! The boot server: sockets, files and tasks around [`meadow_netboot`].
 //!
-//! [`PxeServer::start`] serves one interface beside the home router's DHCP server. Which machine
+//! [`PxeServer::start`] serves one interface beside the home router's DHCP server, or, where that is switched on and
+//! nobody else does, gives out the addresses itself. Which machine
 //! boots what comes from a [`Director`]; what happens is kept as [`BootEvent`]s.
 
 mod artifacts;
 mod capture;
 mod config;
+mod conflict_probe;
 mod counters;
 mod culprit;
 mod dhcp;
 mod director;
 mod event_log;
+mod full_dhcp;
 mod http;
 mod interface;
+mod lease_store;
 mod neighbours;
+mod other_servers;
 mod problem;
 mod router_advertisement;
 mod server;
@@ -23,10 +28,11 @@ mod tftp;
 mod throttle;
 mod udp;
 mod wake;
+mod wire;
 
 pub use artifacts::{ArtifactState, ArtifactStatus};
 pub use capture::{CaptureError, CapturePart};
-pub use config::{ConfigError, DEFAULT_COMMAND_LINE, Ports, PxeConfig};
+pub use config::{ConfigError, DEFAULT_COMMAND_LINE, DEFAULT_LEASE_FILE, Ports, PxeConfig};
 pub use counters::Counters;
 pub use director::{BootEvent, Director};
 pub use meadow_netboot as netboot;

@@ -1,6 +1,7 @@
 //! What the boot server cannot serve, and why.
 
 use std::io;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -10,7 +11,8 @@ use crate::interface::Link;
 /// Something that is not served now, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Stable code: `pxe.port-taken`, `pxe.socket`, `pxe.interface`.
+    /// Stable code: `pxe.port-taken`, `pxe.socket`, `pxe.interface`, `pxe.other-dhcp`, `pxe.other-boot-server`,
+    /// `pxe.dhcp-subnet`, `pxe.lease-file`.
     pub code: &'static str,
     /// Reason and next step.
     pub text: String,
@@ -57,6 +59,54 @@ impl Problem {
         let text = format!(
             "IPv6 router solicitations on {name} cannot be answered ({error}), so machines start up to 20 s later; \
              turn on IPv6 on it: `sysctl net.ipv6.conf.{name}.disable_ipv6=0`, then `ip link set {name} down` and `up`"
+        );
+        Self { code: "pxe.socket", text }
+    }
+
+    /// Full DHCP is wanted, and somebody else gives out addresses.
+    pub(crate) fn other_dhcp(name: &str, interface: &str) -> Self {
+        let text = format!(
+            "another DHCP server, {name}, gives out addresses on {interface}: none are given out from here, only boot \
+             files beside it; switch off its DHCP, or take the dhcp settings out here; it is looked for every 30 to 45 s"
+        );
+        Self { code: "pxe.other-dhcp", text }
+    }
+
+    /// Two servers boot machines.
+    pub(crate) fn other_boot_server(name: &str, interface: &str) -> Self {
+        let text = format!(
+            "another PXE server, {name}, boots machines on {interface}, and chance decides which of the two a machine \
+             takes: switch off PXE there (dnsmasq: its lines dhcp-boot and pxe-service), or serve another interface here"
+        );
+        Self { code: "pxe.other-boot-server", text }
+    }
+
+    /// Full DHCP is wanted on an interface whose address is in none of the subnets.
+    pub(crate) fn dhcp_subnet(link: &Link) -> Self {
+        let text = format!(
+            "{} has the address {}, which is in no subnet of the dhcp settings, so no addresses are given out; correct \
+             the subnet, or the interface's address",
+            link.name, link.address
+        );
+        Self { code: "pxe.dhcp-subnet", text }
+    }
+
+    /// Leases that cannot be kept.
+    pub(crate) fn lease_file(path: &Path, error: &io::Error) -> Self {
+        let text = format!(
+            "the leases cannot be kept in {} ({error}), so no addresses are given out; make its folder writable and its \
+             disk not full, or move the file away if it is no file of leases",
+            path.display()
+        );
+        Self { code: "pxe.lease-file", text }
+    }
+
+    /// Nobody can be heard, so nobody knows whether another server is there.
+    pub(crate) fn wire(link: &Link, error: &io::Error) -> Self {
+        let text = format!(
+            "other DHCP servers on {} cannot be seen ({error}), so full DHCP does not begin; run this program as root, \
+             or with CAP_NET_RAW",
+            link.name
         );
         Self { code: "pxe.socket", text }
     }

@@ -59,7 +59,7 @@ impl PxeServer {
     pub fn start(config: PxeConfig, director: Arc<dyn Director>) -> Result<PxeHandle, ConfigError> {
         config.check()?;
         raise_file_limit();
-        let shared = Arc::new(Shared::new(config, director));
+        let shared = Arc::new(Shared::new(config, director)?);
         let (stop, stopped) = watch::channel(false);
         let (address, _) = watch::channel(None);
         let problems = Arc::new(Mutex::new(Vec::new()));

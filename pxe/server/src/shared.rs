@@ -9,11 +9,13 @@ use meadow_netboot::dhcp::{Policy, ProxyDhcp, ServerConfig};
 use meadow_netboot::{BootDecision, EventKind, Note, Sighting};
 
 use crate::artifacts::ArtifactStore;
-use crate::config::PxeConfig;
+use crate::config::{ConfigError, PxeConfig};
 use crate::counters::Counting;
 use crate::director::Director;
 use crate::event_log::EventLog;
+use crate::full_dhcp::FullDhcp;
 use crate::neighbours;
+use crate::other_servers::OtherServers;
 use crate::throttle::Throttle;
 
 /// Shared state.
@@ -24,14 +26,23 @@ pub(crate) struct Shared {
     pub(crate) log: EventLog,
     pub(crate) counting: Counting,
     unproved: Mutex<Throttle>,
+    /// The DHCP server, where it is switched on.
+    pub(crate) full: Option<FullDhcp>,
+    others: Mutex<OtherServers>,
     engine: Mutex<ProxyDhcp>,
     origin: Instant,
 }
 
 impl Shared {
-    pub(crate) fn new(config: PxeConfig, director: Arc<dyn Director>) -> Self {
-        Self {
+    pub(crate) fn new(config: PxeConfig, director: Arc<dyn Director>) -> Result<Self, ConfigError> {
+        let full = match config.dhcp.as_slice() {
+            [] => None,
+            subnets => Some(FullDhcp::new(subnets, &config.lease_file)?),
+        };
+        Ok(Self {
             director,
+            full,
+            others: Mutex::default(),
             artifacts: ArtifactStore::new(config.artifacts.clone()),
             log: EventLog::default(),
             counting: Counting::default(),
@@ -39,7 +50,7 @@ impl Shared {
             engine: Mutex::new(ProxyDhcp::new(ServerConfig { http_port: config.ports.http })),
             origin: Instant::now(),
             config,
-        }
+        })
     }
 
     /// Time since the server started.
@@ -50,6 +61,11 @@ impl Shared {
     /// The proxyDHCP engine and its memory of machines. Never held across an await.
     pub(crate) fn engine(&self) -> MutexGuard<'_, ProxyDhcp> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The other servers on the wire. Never held across an await.
+    pub(crate) fn others(&self) -> MutexGuard<'_, OtherServers> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records an event and tells the director.

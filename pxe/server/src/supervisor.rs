@@ -14,7 +14,8 @@ use crate::interface::{self, Link, NotReady};
 use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::udp::UdpPort;
-use crate::{dhcp, http, router_advertisement, tftp};
+use crate::wire::{self, Wire};
+use crate::{conflict_probe, dhcp, http, router_advertisement, tftp};
 
 /// Pause of a receive loop after an error, so that a dead interface does not take a whole core.
 pub(crate) const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(200);
@@ -30,10 +31,19 @@ enum Service {
     Tftp,
     Http,
     RouterSolicitations,
+    OtherServers,
+    ConflictProbe,
 }
 
-const SERVICES: [Service; 5] =
-    [Service::Dhcp, Service::BootServer, Service::Tftp, Service::Http, Service::RouterSolicitations];
+const SERVICES: [Service; 7] = [
+    Service::Dhcp,
+    Service::BootServer,
+    Service::Tftp,
+    Service::Http,
+    Service::RouterSolicitations,
+    Service::OtherServers,
+    Service::ConflictProbe,
+];
 
 /// Runs the services of one interface and restarts them when it changes.
 pub(crate) struct Supervisor {
@@ -97,6 +107,8 @@ impl Supervisor {
                 }
             }
             missing = still;
+            problems.extend(self.look_after_leases(link).await);
+            problems.extend(self.shared.others().problems(&link.name, self.shared.full.is_some()));
             self.say_changes(&said, &problems, link);
             if self.address.borrow().is_none() {
                 self.address.send_replace(Some(link.address));
@@ -147,20 +159,46 @@ impl Supervisor {
                     router_advertisement::bind(link).map_err(|error| Problem::router_solicitations(link, &error))?;
                 tasks.spawn(router_advertisement::serve(shared, socket));
             }
+            Service::OtherServers => {
+                let wire = Wire::open(link).map_err(|error| Problem::wire(link, &error))?;
+                tasks.spawn(wire::serve(shared, wire));
+            }
+            Service::ConflictProbe => {
+                tasks.spawn(conflict_probe::serve(shared, link.clone()));
+            }
         }
         Ok(())
+    }
+
+    /// What keeps leases from being given out, other servers aside.
+    async fn look_after_leases(&self, link: &Link) -> Option<Problem> {
+        let full = self.shared.full.as_ref()?;
+        if !full.server().serves(link.address) {
+            return Some(Problem::dhcp_subnet(link));
+        }
+        let shared = self.shared.clone();
+        let look = move || shared.full.as_ref().map(|full| full.look_after(shared.now()));
+        match tokio::task::spawn_blocking(look).await.ok().flatten()? {
+            Ok(message) => {
+                if let Some(message) = message {
+                    self.shared.say(EventKind::Server { message });
+                }
+                None
+            }
+            Err(problem) => Some(problem),
+        }
     }
 
     fn say_changes(&self, before: &[Problem], now: &[Problem], link: &Link) {
         for problem in now.iter().filter(|problem| !before.contains(problem)) {
             let text = problem.text.clone();
             self.shared.say(match problem.code {
-                "pxe.port-taken" => EventKind::Conflict { what: text },
+                "pxe.port-taken" | "pxe.other-dhcp" | "pxe.other-boot-server" => EventKind::Conflict { what: text },
                 _ => EventKind::Failed { file: String::new(), why: text },
             });
         }
         if !before.is_empty() && now.is_empty() {
-            let message = format!("all ports on {} are served now", link.name);
+            let message = format!("nothing is wrong on {} any more", link.name);
             self.shared.say(EventKind::Server { message });
         }
     }

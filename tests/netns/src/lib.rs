@@ -151,6 +151,20 @@ impl Net {
         &self.router
     }
 
+    /// Switches the home router's DHCP server off.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn switch_router_off(&mut self) -> Result<()> {
+        self.router.switch_off()
+    }
+
+    /// The address with this last number.
+    #[must_use]
+    pub fn address(&self, number: u8) -> String {
+        self.lan.subnet().host(number).to_string()
+    }
+
     /// The boot server's namespace.
     #[must_use]
     pub fn server(&self) -> &Namespace {

@@ -53,6 +53,14 @@ impl Router {
         Ok(log.contains("DHCP, IP range").then_some(()))
     }
 
+    /// Switches its DHCP server off.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn switch_off(&mut self) -> Result<()> {
+        Ok(self.process.kill()?)
+    }
+
     /// Its namespace.
     #[must_use]
     pub fn namespace(&self) -> &Namespace {

@@ -7,9 +7,9 @@ use dhcproto::v4::MessageType;
 use meadow_model::MacAddress;
 
 use super::answer::{Answer, Question};
-use super::datagram::{Outcome, Receive, Transmit};
+use super::datagram::{Outcome, Receive, ServerPort, Transmit};
 use super::memory::{Exchange, MachineView, Memory, STAGE_LIFETIME};
-use super::reply::Reply;
+use super::reply::{Reply, finish};
 use super::reply_route::ReplyRoute;
 use super::request::{MessageKind, Request, VendorClass};
 use crate::arch::Firmware;
@@ -59,8 +59,38 @@ impl ProxyDhcp {
         self.learn_address(&request);
         let Some(client) = request.client() else { return outcome };
         let Some(route) = ReplyRoute::of(&request, rx) else { return outcome };
-        self.sight(now, &request, client, &mut outcome.notes);
+        let body = self.answer(now, rx, (&request, client), route.kind, policy, &mut outcome.notes);
+        let transmit = |payload| Transmit { payload, source_port: rx.port, destination: route.destination };
+        outcome.reply = body.and_then(finish).map(transmit);
+        outcome
+    }
 
+    /// The boot server's part of a DHCP server's OFFER or ACK, up to its end mark; `None` if the client boots nothing.
+    pub(super) fn boot_part(
+        &mut self,
+        now: Duration,
+        rx: &Receive,
+        request: &Request,
+        kind: MessageType,
+        policy: &dyn Policy,
+        notes: &mut Vec<Note>,
+    ) -> Option<Vec<u8>> {
+        self.learn_address(request);
+        let client = request.client()?;
+        self.answer(now, rx, (request, client), kind, policy, notes)
+    }
+
+    /// Takes note of the machine and builds what it gets, up to the end mark.
+    fn answer(
+        &mut self,
+        now: Duration,
+        rx: &Receive,
+        (request, client): (&Request, ClientKind),
+        kind: MessageType,
+        policy: &dyn Policy,
+        notes: &mut Vec<Note>,
+    ) -> Option<Vec<u8>> {
+        self.sight(now, request, client, notes);
         let sighting = Sighting { mac: request.mac, firmware: request.firmware, client, uuid: request.uuid() };
         let decision = policy.decide(&sighting);
         let question = Question {
@@ -74,8 +104,8 @@ impl ProxyDhcp {
         let answer = match question.answer() {
             Ok(answer) => answer,
             Err(why) => {
-                self.say_ignored(now, &request, why, &mut outcome.notes);
-                return outcome;
+                self.say_ignored(now, request, why, notes);
+                return None;
             }
         };
         if let Some(artifact) = answer.artifact.filter(|artifact| !policy.is_ready(artifact)) {
@@ -83,13 +113,12 @@ impl ProxyDhcp {
                 "the boot server has no checked copy of {artifact}, so it offers nothing; see its own events, \
                  or run `make image` and install the result"
             );
-            outcome.notes.push(self.note(&request, EventKind::Failed { file: artifact.into(), why }));
-            return outcome;
+            notes.push(self.note(request, EventKind::Failed { file: artifact.into(), why }));
+            return None;
         }
-        let (reply, event) = self.reply(now, rx, &request, answer, route);
-        outcome.reply = reply;
-        outcome.notes.push(self.note(&request, event));
-        outcome
+        let (body, event) = self.reply(now, rx, request, answer, kind);
+        notes.extend(event.map(|event| self.note(request, event)));
+        body
     }
 
     /// Whether an iPXE that is to be treated as plain PXE still has to fetch our boot loader.
@@ -109,24 +138,28 @@ impl ProxyDhcp {
         }
     }
 
-    /// Builds the reply and remembers what was offered.
+    /// Builds the reply, up to its end mark, and remembers what was offered.
     fn reply(
         &mut self,
         now: Duration,
         rx: &Receive,
         request: &Request,
         mut answer: Answer,
-        route: ReplyRoute,
-    ) -> (Option<Transmit>, EventKind) {
+        kind: MessageType,
+    ) -> (Option<Vec<u8>>, Option<EventKind>) {
+        // The second half of our own lease, which repeats its offer.
+        let is_lease = rx.port == ServerPort::Dhcp && request.kind == MessageKind::Request && !request.boot_item;
         let machine = self.memory.entry(request.mac, now);
         machine.stage_until = (answer.form != OfferForm::Initrd).then(|| now + STAGE_LIFETIME);
         let mut attempt = 1;
-        if route.kind == MessageType::Offer {
+        if kind == MessageType::Offer {
             if let Some(previous) = machine.exchange.filter(|exchange| exchange.xid == request.xid) {
                 attempt = previous.attempts.saturating_add(1);
                 answer.form = alternate(previous.form, answer.form);
             }
             machine.exchange = Some(Exchange { xid: request.xid, attempts: attempt, form: answer.form });
+        } else if is_lease {
+            answer.form = machine.exchange.map_or(answer.form, |offered| repeat(offered.form, answer.form));
         } else {
             // A boot server's answer is itself what option 43 would promise.
             if answer.form == OfferForm::Direct {
@@ -138,22 +171,24 @@ impl ProxyDhcp {
         }
         let reply = Reply {
             request,
-            kind: route.kind,
+            kind,
             vendor: request.vendor.unwrap_or(VendorClass::Pxe),
             server: rx.address,
             file: &answer.file,
             form: answer.form,
         };
-        let Some(payload) = reply.encode() else {
+        let Some(body) = reply.body() else {
             let why = "the boot file's name is too long for DHCP".to_owned();
-            return (None, EventKind::Failed { file: answer.file, why });
+            return (None, Some(EventKind::Failed { file: answer.file, why }));
         };
-        let event = if route.kind == MessageType::Offer {
-            EventKind::Offered { file: answer.file, form: answer.form, attempt }
+        let event = if kind == MessageType::Offer {
+            Some(EventKind::Offered { file: answer.file, form: answer.form, attempt })
+        } else if is_lease {
+            None
         } else {
-            EventKind::Asked { file: answer.file, via: Transport::Dhcp }
+            Some(EventKind::Asked { file: answer.file, via: Transport::Dhcp })
         };
-        (Some(Transmit { payload, source_port: rx.port, destination: route.destination }), event)
+        (Some(body), event)
     }
 
     /// Remembers the lease that a booting machine takes from the router: TFTP requests show an
@@ -303,6 +338,14 @@ fn alternate(previous: OfferForm, planned: OfferForm) -> OfferForm {
     match (previous, planned) {
         (OfferForm::Direct, OfferForm::Direct | OfferForm::BootServer) => OfferForm::BootServer,
         (OfferForm::BootServer, OfferForm::Direct | OfferForm::BootServer) => OfferForm::Direct,
+        (_, planned) => planned,
+    }
+}
+
+/// The form that was offered, for firmware; other programs have one only.
+fn repeat(offered: OfferForm, planned: OfferForm) -> OfferForm {
+    match (offered, planned) {
+        (OfferForm::Direct | OfferForm::BootServer, OfferForm::Direct | OfferForm::BootServer) => offered,
         (_, planned) => planned,
     }
 }

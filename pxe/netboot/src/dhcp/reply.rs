@@ -17,6 +17,9 @@ const MIN_REPLY: usize = 300;
 /// Longest value of one option, and so of a boot file with its NUL.
 const MAX_OPTION: usize = 255;
 
+/// The end mark of the options.
+const END: u8 = 255;
+
 /// Field `file` of the header, with its NUL.
 const HEADER_FILE: usize = 128;
 
@@ -34,12 +37,12 @@ pub(super) struct Reply<'a> {
 }
 
 impl Reply<'_> {
-    /// Encodes the reply, `None` if the boot file's name is too long for DHCP.
+    /// Encodes the reply up to its end mark, `None` if the boot file's name is too long for DHCP.
     ///
     /// The options' order is the usual one of DHCP servers, message type and server first, and
     /// there is no pad between options, since some boot ROMs stumble over either. Padding to the
     /// least size comes after the end mark.
-    pub(super) fn encode(&self) -> Option<Vec<u8>> {
+    pub(super) fn body(&self) -> Option<Vec<u8>> {
         if self.file.len() >= MAX_OPTION {
             return None;
         }
@@ -62,10 +65,7 @@ impl Reply<'_> {
         for option in self.options() {
             option.encode(&mut encoder).ok()?;
         }
-        if bytes.len() < MIN_REPLY {
-            bytes.resize(MIN_REPLY, 0);
-        }
-        (bytes.len() <= MAX_REPLY).then_some(bytes)
+        Some(bytes)
     }
 
     fn options(&self) -> Vec<DhcpOption> {
@@ -89,7 +89,15 @@ impl Reply<'_> {
         if self.form == OfferForm::Direct {
             options.push(DhcpOption::VendorExtensions(DIRECT_BOOT.to_vec()));
         }
-        options.push(DhcpOption::End);
         options
     }
+}
+
+/// Ends a reply; `None` if it is too long.
+pub(super) fn finish(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    bytes.push(END);
+    if bytes.len() < MIN_REPLY {
+        bytes.resize(MIN_REPLY, 0);
+    }
+    (bytes.len() <= MAX_REPLY).then_some(bytes)
 }

@@ -11,8 +11,8 @@ use crate::event::printable;
 use crate::policy::ClientKind;
 
 /// Fixed header and magic cookie (RFC 2131, 2).
-const HEADER: usize = 240;
-const MAGIC: [u8; 4] = [99, 130, 83, 99];
+pub(super) const HEADER: usize = 240;
+pub(super) const MAGIC: [u8; 4] = [99, 130, 83, 99];
 
 /// Message types (option 53) that a boot server answers or learns from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,23 +114,14 @@ impl Request {
     /// # Errors
     /// When the datagram is not a client's DISCOVER, REQUEST or INFORM.
     pub fn parse(bytes: &[u8]) -> Result<Self, RequestError> {
-        let header: &[u8; HEADER] = bytes.first_chunk().ok_or(RequestError::Malformed)?;
-        if header[236..] != MAGIC {
-            return Err(RequestError::Malformed);
-        }
-        let [op, hardware_type, hardware_length, ..] = *header;
-        let mac = MacAddress([header[28], header[29], header[30], header[31], header[32], header[33]]);
-        if (op, hardware_type, hardware_length) != (1, 1, 6) || !mac.is_unicast() {
-            return Err(RequestError::NotAClient);
-        }
-        let word = |at: usize| [header[at], header[at + 1], header[at + 2], header[at + 3]];
+        let header = client_header(bytes)?;
         let mut request = Self {
             kind: MessageKind::Discover,
-            xid: u32::from_be_bytes(word(4)),
-            flags: u16::from_be_bytes([header[10], header[11]]),
-            ciaddr: word(12).into(),
-            giaddr: word(24).into(),
-            mac,
+            xid: header.xid,
+            flags: header.flags,
+            ciaddr: header.ciaddr,
+            giaddr: header.giaddr,
+            mac: header.mac,
             vendor: None,
             vendor_text: String::new(),
             firmware: None,
@@ -203,6 +194,36 @@ impl Request {
     pub fn uuid(&self) -> Option<[u8; 16]> {
         self.machine_id.as_deref()?.get(1..)?.try_into().ok()
     }
+}
+
+/// The fixed fields of a client's message.
+pub(super) struct ClientHeader {
+    pub(super) xid: u32,
+    pub(super) flags: u16,
+    pub(super) ciaddr: Ipv4Addr,
+    pub(super) giaddr: Ipv4Addr,
+    pub(super) mac: MacAddress,
+}
+
+/// Reads them; bytes that have them are at least [`HEADER`] long.
+pub(super) fn client_header(bytes: &[u8]) -> Result<ClientHeader, RequestError> {
+    let header: &[u8; HEADER] = bytes.first_chunk().ok_or(RequestError::Malformed)?;
+    if header[236..] != MAGIC {
+        return Err(RequestError::Malformed);
+    }
+    let [op, hardware_type, hardware_length, ..] = *header;
+    let mac = MacAddress([header[28], header[29], header[30], header[31], header[32], header[33]]);
+    if (op, hardware_type, hardware_length) != (1, 1, 6) || !mac.is_unicast() {
+        return Err(RequestError::NotAClient);
+    }
+    let word = |at: usize| [header[at], header[at + 1], header[at + 2], header[at + 3]];
+    Ok(ClientHeader {
+        xid: u32::from_be_bytes(word(4)),
+        flags: u16::from_be_bytes([header[10], header[11]]),
+        ciaddr: word(12).into(),
+        giaddr: word(24).into(),
+        mac,
+    })
 }
 
 fn address(data: &[u8]) -> Option<Ipv4Addr> {

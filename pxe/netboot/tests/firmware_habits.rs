@@ -1,0 +1,258 @@
+//! Habits of real firmware, each played packet by packet: what it drops, what it takes and what it asks next.
+
+#[path = "support/leases.rs"]
+#[allow(missing_docs, unreachable_pub, dead_code, reason = "helpers of the tests in this folder")]
+mod leases;
+#[path = "support/packets.rs"]
+#[allow(dead_code, reason = "helpers of the tests in this folder")]
+mod packets;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use leases::{Client, Server, from, kind, mac, pool, yiaddr};
+use meadow_model::boot::BootPolicy;
+use meadow_netboot::dhcp::{Receive, ServerPort, Transmit};
+use meadow_netboot::event::OfferForm;
+use packets::{SERVER, on_67, on_4011, option, options};
+
+const BIOS: (u8, &[u8]) = (60, b"PXEClient:Arch:00000:UNDI:002001");
+const UEFI: (u8, &[u8]) = (60, b"PXEClient:Arch:00007:UNDI:003016");
+const X64: (u8, &[u8]) = (93, &[0, 7]);
+
+/// Who gives out addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Site {
+    /// The home router; we are a proxy beside it.
+    Router,
+    /// We ourselves.
+    Full,
+}
+
+/// What we reply at a site.
+fn ask(server: &mut Server, site: Site, rx: &Receive, bytes: &[u8]) -> Option<Transmit> {
+    match site {
+        Site::Full if rx.port == ServerPort::Dhcp => server.handle(rx, bytes).reply,
+        _ => server.boot.handle(server.now, rx, bytes, &server.policy).reply,
+    }
+}
+
+/// EDK2's PXE base code, as far as it decides what is taken.
+struct Edk2 {
+    client: Client,
+    /// Before April 2017 (8cdd559be6) it dropped every proxy offer with sub-options 6 to 10 of option 43.
+    is_old: bool,
+}
+
+impl Edk2 {
+    fn new(is_old: bool) -> Self {
+        Self { client: Client::with(7, &[UEFI, X64, (97, &[0; 17])]), is_old }
+    }
+
+    /// Boots: four DISCOVERs of one transaction, then either the file of an offer or the one that port 4011 names. How
+    /// many DISCOVERs it took, and the file.
+    fn boot(&self, server: &mut Server, site: Site) -> Option<(usize, String)> {
+        for (attempt, pause) in (1..).zip([4, 8, 16, 32]) {
+            let offer = ask(server, site, &on_67(), &self.client.discover())?;
+            if let Some(file) = self.take(server, site, &offer.payload) {
+                return Some((attempt, file));
+            }
+            server.pass(pause);
+        }
+        None
+    }
+
+    fn take(&self, server: &mut Server, site: Site, offer: &[u8]) -> Option<String> {
+        let is_proxy = yiaddr(offer).is_unspecified();
+        let is_pxe10 = option(offer, 43).is_some_and(|value| matches!(value[0], 6..=10));
+        assert_eq!(option(offer, 60).as_deref(), Some(&b"PXEClient"[..]), "compared in nine bytes");
+        if self.is_old && is_proxy && is_pxe10 {
+            return None;
+        }
+        let address = match site {
+            Site::Router => pool(50),
+            Site::Full => {
+                let ack = ask(server, site, &on_67(), &self.client.select(yiaddr(offer)))?.payload;
+                assert_eq!((kind(&ack), yiaddr(&ack)), (5, yiaddr(offer)));
+                yiaddr(&ack)
+            }
+        };
+        if is_pxe10 {
+            return Some(file(offer));
+        }
+        // BINL: it asks the next server, or the one of option 54, from port 4011 and with an address.
+        assert_eq!(offer[20..24], SERVER.octets());
+        let rx = Receive { source: SocketAddrV4::new(address, 4011), ..on_4011() };
+        let reply = ask(server, site, &rx, &self.client.message(3, address, &[]))?;
+        assert_eq!((reply.source_port, reply.destination), (ServerPort::BootServer, rx.source));
+        assert_eq!(kind(&reply.payload), 5);
+        Some(file(&reply.payload))
+    }
+}
+
+/// The file name, with the NUL that EDK2 writes behind option 67.
+fn file(reply: &[u8]) -> String {
+    let name = option(reply, 67).expect("option 67");
+    let (nul, name) = name.split_last().expect("not empty");
+    assert_eq!(*nul, 0);
+    String::from_utf8(name.to_vec()).expect("text")
+}
+
+#[test]
+fn edk2_of_before_and_after_april_2017_boots_at_its_first_discover() {
+    for site in [Site::Router, Site::Full] {
+        for is_old in [true, false] {
+            let mut server = Server::new(BootPolicy::Image);
+            let booted = Edk2::new(is_old).boot(&mut server, site);
+            assert_eq!(booted, Some((1, "ipxe/snponly.efi".to_owned())), "{site:?}, old: {is_old}");
+        }
+    }
+}
+
+/// A UEFI that asks no boot server and wants the file in the offer gets it with its second DISCOVER, and at once from
+/// then on.
+#[test]
+fn firmware_that_never_asks_port_4011_gets_the_other_form_at_its_retry() {
+    for site in [Site::Router, Site::Full] {
+        let mut server = Server::new(BootPolicy::Image);
+        let client = Client::with(7, &[UEFI, X64]);
+        let has_43 = |server: &mut Server, xid: u8| {
+            let mut bytes = client.discover();
+            bytes[4] = xid;
+            option(&ask(server, site, &on_67(), &bytes).expect("an offer").payload, 43).is_some()
+        };
+        assert_eq!([has_43(&mut server, 1), has_43(&mut server, 1)], [false, true], "{site:?}");
+        server.boot.file_requested(server.now, mac(7), "ipxe/snponly.efi");
+        assert!(has_43(&mut server, 2), "{site:?}: remembered");
+        assert_eq!(server.boot.machines(server.now)[0].form, Some(OfferForm::Direct));
+    }
+}
+
+/// netboot#132: some BIOS ROMs ask port 4011 although the offer has the file, by REQUEST or INFORM.
+#[test]
+fn a_bios_that_asks_port_4011_all_the_same_is_answered() {
+    for kind_of_request in [3, 8] {
+        let mut server = Server::new(BootPolicy::Image);
+        let client = Client::with(7, &[BIOS, (93, &[0, 0])]);
+        ask(&mut server, Site::Router, &on_67(), &client.discover()).expect("an offer");
+        let bytes = client.message(kind_of_request, pool(50), &[]);
+        let reply = ask(&mut server, Site::Router, &on_4011(), &bytes).expect("an answer");
+        assert_eq!((kind(&reply.payload), file(&reply.payload)), (5, "ipxe/undionly.kpxe".to_owned()));
+    }
+}
+
+/// iPXE takes a proxy's offer at once only with next server and file both in it, and from port 67.
+#[test]
+fn ipxe_finds_next_server_and_script_in_the_offer() {
+    for site in [Site::Router, Site::Full] {
+        let mut server = Server::new(BootPolicy::Image);
+        let client = Client::with(7, &[BIOS, (93, &[0, 0]), (77, b"iPXE"), (175, &[1, 1, 1])]);
+        let offer = ask(&mut server, site, &on_67(), &client.discover()).expect("an offer");
+        assert_eq!(offer.source_port, ServerPort::Dhcp);
+        assert_eq!(offer.payload[20..24], SERVER.octets());
+        assert!(file(&offer.payload).ends_with("/boot.ipxe"));
+        assert_ne!(offer.payload[108], 0, "and in the header");
+    }
+}
+
+/// HTTP boot wants an absolute URL with an address in it, so that it needs no name server, and one file type.
+#[test]
+fn uefi_http_boot_gets_an_absolute_url_that_needs_no_name_server() {
+    for site in [Site::Router, Site::Full] {
+        let mut server = Server::new(BootPolicy::Image);
+        let client = Client::with(7, &[(60, b"HTTPClient:Arch:00016:UNDI:003001"), (93, &[0, 16])]);
+        let offer = ask(&mut server, site, &on_67(), &client.discover()).expect("an offer").payload;
+        assert_eq!(option(&offer, 60).as_deref(), Some(&b"HTTPClient"[..]));
+        let url = file(&offer);
+        assert!(url.starts_with(&format!("http://{SERVER}:")) && url.ends_with(".efi") && !url.contains('?'), "{url}");
+    }
+}
+
+/// A Raspberry Pi's boot ROM says "BIOS", sends no option 60 in its REQUEST, and is no PXE: it gets an address as any
+/// other client does, and no file that it could not run.
+#[test]
+fn a_raspberry_pi_gets_an_address_and_no_boot_file() {
+    let mut server = Server::new(BootPolicy::Image);
+    let mut pi = Client::with(7, &[BIOS, (93, &[0, 0])]);
+    pi.mac.0[..3].copy_from_slice(&[0xdc, 0xa6, 0x32]);
+    assert!(ask(&mut server, Site::Router, &on_67(), &pi.discover()).is_none(), "left alone beside the router");
+    let offer = ask(&mut server, Site::Full, &on_67(), &pi.discover()).expect("an offer").payload;
+    assert_eq!((option(&offer, 60), option(&offer, 67)), (None, None));
+    let plain = Client { mac: pi.mac, more: vec![] };
+    let ack = ask(&mut server, Site::Full, &on_67(), &plain.select(yiaddr(&offer))).expect("an answer").payload;
+    assert_eq!((kind(&ack), yiaddr(&ack)), (5, yiaddr(&offer)));
+}
+
+/// Firmware for 32 bits, for which there is no loader, is told nothing that would break it.
+#[test]
+fn firmware_without_a_loader_gets_an_address_and_no_boot_file() {
+    for (class, arch) in [(&b"PXEClient:Arch:00006"[..], 6), (b"HTTPClient:Arch:00015", 15)] {
+        let mut server = Server::new(BootPolicy::Image);
+        let client = Client::with(7, &[(60, class), (93, &[0, arch])]);
+        let offer = ask(&mut server, Site::Full, &on_67(), &client.discover()).expect("an offer").payload;
+        assert_eq!((yiaddr(&offer), option(&offer, 67)), (pool(10), None), "{arch}");
+    }
+}
+
+/// Cheap boards have no UUID, or all share one: it is echoed and never tells two machines apart.
+#[test]
+fn a_uuid_is_echoed_if_it_was_sent_and_never_needed() {
+    for site in [Site::Router, Site::Full] {
+        for uuid in [None, Some([0xff; 17]), Some([0; 17])] {
+            let mut server = Server::new(BootPolicy::Image);
+            let mut more = vec![UEFI, X64];
+            more.extend(uuid.as_ref().map(|uuid| (97, &uuid[..])));
+            let offer = ask(&mut server, site, &on_67(), &Client::with(7, &more).discover()).expect("an offer").payload;
+            assert_eq!(option(&offer, 97), uuid.map(|uuid| uuid.to_vec()), "{site:?}");
+        }
+    }
+}
+
+/// Option 93 is a list, and some firmware names one that we cannot serve before one that we can.
+#[test]
+fn all_of_the_architectures_are_read() {
+    let mut server = Server::new(BootPolicy::Image);
+    let client = Client::with(7, &[UEFI, (93, &[0, 9])]);
+    let offer = ask(&mut server, Site::Router, &on_67(), &client.discover()).expect("an offer").payload;
+    assert_eq!(option(&offer, 67).as_deref(), Some(&b"ipxe/snponly.efi\0"[..]), "9 is x64 as well");
+}
+
+/// Old ROMs take 548 bytes of DHCP at most, EDK2 ignores the file where options overflow into it, and a Pi stumbles over
+/// padding between options: `options` fails on it.
+#[test]
+fn replies_are_short_without_overload_and_without_padding_between_options() {
+    for site in [Site::Router, Site::Full] {
+        for arch in [0, 7, 9, 11, 16, 19, 20] {
+            let mut server = Server::new(BootPolicy::Image);
+            let class: &[u8] = if arch < 15 { b"PXEClient" } else { b"HTTPClient" };
+            let client = Client::with(7, &[(60, class), (93, &[0, arch]), (97, &[0; 17]), (61, &[0; 17])]);
+            let Some(offer) = ask(&mut server, site, &on_67(), &client.discover()) else { continue };
+            assert!((300..=548).contains(&offer.payload.len()), "{site:?} {arch}");
+            let codes: Vec<u8> = options(&offer.payload).iter().map(|(code, _)| *code).collect();
+            assert_eq!(codes[..2], [53, 54], "{site:?} {arch}");
+            assert!(!codes.contains(&52), "{site:?} {arch}");
+        }
+    }
+}
+
+/// The router's own clients, beside us, and ours are told nothing of PXE: some would take it for an order.
+#[test]
+fn ordinary_clients_hear_nothing_of_pxe() {
+    let mut server = Server::new(BootPolicy::Image);
+    let client = Client::with(7, &[(60, b"MSFT 5.0"), (57, &[2, 64])]);
+    assert!(ask(&mut server, Site::Router, &on_67(), &client.discover()).is_none());
+    let offer = ask(&mut server, Site::Full, &on_67(), &client.discover()).expect("an offer").payload;
+    assert!([43, 60, 66, 67, 97].iter().all(|code| option(&offer, *code).is_none()));
+    assert_eq!(offer[20..24], [0; 4], "no next server");
+}
+
+/// A proxy never refuses: a refusal would take the router's lease from a machine.
+#[test]
+fn a_proxy_refuses_nothing_and_full_dhcp_refuses_only_what_is_wrong() {
+    let mut server = Server::new(BootPolicy::Image);
+    let elsewhere = Ipv4Addr::new(192, 168, 7, 7);
+    for bytes in [Client::with(7, &[UEFI, X64]).reboot(elsewhere), Client::with(7, &[UEFI, X64]).renew(elsewhere)] {
+        assert!(ask(&mut server, Site::Router, &from(elsewhere, 68), &bytes).is_none());
+        let refusal = ask(&mut server, Site::Full, &on_67(), &bytes).expect("a refusal");
+        assert_eq!((kind(&refusal.payload), *refusal.destination.ip()), (6, Ipv4Addr::BROADCAST));
+    }
+}

@@ -1,0 +1,61 @@
+//! Finds out, ahead of time, which addresses of the pool somebody uses without a lease: an offer waits for nothing.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::interface::Link;
+use crate::neighbours;
+use crate::shared::Shared;
+use crate::udp;
+
+/// Pause between rounds.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How long the kernel may ask: a neighbour that it knew before is doubted for 5 s, and asked up to six times after that.
+const ANSWER: Duration = Duration::from_secs(12);
+/// Discard (RFC 863): any packet makes the kernel ask who has the address.
+const PORT: u16 = 9;
+
+/// Probes until the task is aborted.
+pub(crate) async fn serve(shared: Arc<Shared>, link: Link) {
+    let Some(full) = &shared.full else { return };
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        if !full.serves(link.address) {
+            continue;
+        }
+        let addresses = full.server().to_probe(shared.now(), link.address);
+        if addresses.is_empty() {
+            continue;
+        }
+        for address in &addresses {
+            // Nobody there is an error, and the usual one.
+            let _ = ask(&link, *address).await;
+        }
+        tokio::time::sleep(ANSWER).await;
+        let mut records = Vec::new();
+        for address in addresses {
+            let user = neighbours::mac_of(address, &link.name);
+            let record = full.server().found(shared.now(), address, user);
+            if let (Some(record), Some(mac)) = (record, user) {
+                let what = format!(
+                    "{mac} uses {address}, which is in the pool and was not given to it; it is set aside: give that \
+                     device an address outside the pool, or a reservation"
+                );
+                shared.record_for(Some(mac), address, meadow_netboot::EventKind::Conflict { what });
+                records.push(record);
+            }
+        }
+        if !records.is_empty() {
+            let shared = shared.clone();
+            let commit = move || shared.full.as_ref().map(|full| full.commit(shared.now(), &records));
+            // A disk that takes nothing is said by the next lease, and the addresses are set aside all the same.
+            let _ = tokio::task::spawn_blocking(commit).await;
+        }
+    }
+}
+
+async fn ask(link: &Link, address: Ipv4Addr) -> std::io::Result<()> {
+    let socket = udp::connected(link, link.address, SocketAddrV4::new(address, PORT))?;
+    socket.send(&[0]).await.map(|_| ())
+}

@@ -1,0 +1,116 @@
+//! Full DHCP: the lease engine with its file, and whether it may answer.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use meadow_netboot::dhcp::{LeaseConfig, LeaseConfigError, LeaseRecord, LeaseServer};
+
+use crate::lease_store::LeaseStore;
+use crate::problem::Problem;
+
+/// A clock that moves this much against the monotonic one was set.
+const CLOCK_SET: u64 = 60;
+
+/// The DHCP server of the interface.
+#[derive(Debug)]
+pub(crate) struct FullDhcp {
+    path: PathBuf,
+    server: Mutex<LeaseServer>,
+    store: Mutex<Option<Store>>,
+    /// Nobody else gives out addresses, as the last look at the wire showed.
+    is_alone: AtomicBool,
+    is_open: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Store {
+    file: LeaseStore,
+    /// Wall clock minus monotonic clock when the file was last written anew.
+    offset: u64,
+}
+
+impl FullDhcp {
+    pub(crate) fn new(configs: &[LeaseConfig], path: &Path) -> Result<Self, LeaseConfigError> {
+        Ok(Self {
+            path: path.to_owned(),
+            server: Mutex::new(LeaseServer::new(configs)?),
+            store: Mutex::new(None),
+            is_alone: AtomicBool::new(false),
+            is_open: AtomicBool::new(false),
+        })
+    }
+
+    /// The engine. Never held across an await.
+    pub(crate) fn server(&self) -> MutexGuard<'_, LeaseServer> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether addresses are given out now.
+    pub(crate) fn serves(&self, own: Ipv4Addr) -> bool {
+        self.is_alone.load(Ordering::Relaxed) && self.is_open.load(Ordering::Relaxed) && self.server().serves(own)
+    }
+
+    /// Takes in whether nobody else gives out addresses, and returns what it was before.
+    pub(crate) fn set_alone(&self, is_alone: bool) -> bool {
+        self.is_alone.swap(is_alone, Ordering::Relaxed)
+    }
+
+    /// Reads the file, if that is still to be done, and looks at the clock. Blocks. A sentence for the log if there is
+    /// one.
+    pub(crate) fn look_after(&self, now: Duration) -> Result<Option<String>, Problem> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let problem = |error: std::io::Error| Problem::lease_file(&self.path, &error);
+        let wall = wall();
+        if let Some(store) = store.as_mut() {
+            let is_set = wall.wrapping_sub(now.as_secs()).abs_diff(store.offset) > CLOCK_SET;
+            if is_set {
+                self.write_anew(store, now).map_err(problem)?;
+            }
+            return Ok(is_set.then(|| "the clock was set; the leases were written again with its time".to_owned()));
+        }
+        let (file, found) = LeaseStore::open(&self.path, wall).map_err(problem)?;
+        let count = found.records.len();
+        let mut server = self.server();
+        for record in found.records {
+            server.restore(now, record);
+        }
+        drop(server);
+        let mut opened = Store { file, offset: wall.wrapping_sub(now.as_secs()) };
+        self.write_anew(&mut opened, now).map_err(problem)?;
+        *store = Some(opened);
+        self.is_open.store(true, Ordering::Relaxed);
+        let skipped = match found.skipped {
+            0 => String::new(),
+            bytes => format!("; {bytes} bytes of an unfinished or damaged record were left out"),
+        };
+        Ok(Some(format!("{count} records of leases read from {}{skipped}", self.path.display())))
+    }
+
+    /// Writes records to the disk. Blocks; when it returns they are there.
+    pub(crate) fn commit(&self, now: Duration, records: &[LeaseRecord]) -> Result<(), Problem> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(store) = store.as_mut() else {
+            return Err(Problem::lease_file(&self.path, &std::io::Error::other("it is not open")));
+        };
+        let written = store
+            .file
+            .append(wall(), records)
+            .and_then(|()| if store.file.is_long() { self.write_anew(store, now) } else { Ok(()) });
+        written.map_err(|error| Problem::lease_file(&self.path, &error))
+    }
+
+    fn write_anew(&self, store: &mut Store, now: Duration) -> std::io::Result<()> {
+        let (records, wall) = (self.server().records(now), wall());
+        store.file.replace(wall, &records)?;
+        store.offset = wall.wrapping_sub(now.as_secs());
+        Ok(())
+    }
+}
+
+/// Seconds since 1970, zero before.
+fn wall() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
