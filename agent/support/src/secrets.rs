@@ -12,8 +12,8 @@ const SHORTEST: usize = 16;
 const REMOVED: &[u8] = b"[a secret was here]";
 /// What begins a secret, wherever it stands, up to the next white space or quotation mark.
 const BEGINNINGS: [&[u8]; 1] = [b"meadow-join."];
-/// Blocks in PEM that are secret.
-const PRIVATE: (&[u8], &[u8]) = (b"PRIVATE KEY-----", b"-----END");
+/// Blocks in PEM that are secret: what begins one, what ends one, and what ends the line of that.
+const PRIVATE: [&[u8]; 3] = [b"PRIVATE KEY-----", b"-----END", b"-----"];
 /// Names of fields in JSON whose values are secret, in files that are read for their secrets.
 const FIELDS: [&str; 4] = ["\"ticket\"", "\"token\"", "\"secret\"", "\"passphrase\""];
 
@@ -112,13 +112,20 @@ impl Secrets {
             let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"'`,".contains(byte);
             return Some(rest.iter().position(ends).unwrap_or(rest.len()));
         }
-        let (begin, end) = PRIVATE;
+        let [begin, end, dashes] = PRIVATE;
         if rest.starts_with(begin) {
-            let length = rest.windows(end.len()).position(|window| window == end);
-            return Some(length.map_or(rest.len(), |length| length + end.len()));
+            // One that was cut off goes on to the end of all.
+            let block = behind(rest, begin.len(), end).and_then(|ended| behind(rest, ended, dashes));
+            return Some(block.unwrap_or(rest.len()));
         }
         None
     }
+}
+
+/// Where the first `wanted` from byte `from` on ends.
+fn behind(bytes: &[u8], from: usize, wanted: &[u8]) -> Option<usize> {
+    let found = bytes[from..].windows(wanted.len()).position(|window| window == wanted)?;
+    Some(from + found + wanted.len())
 }
 
 impl std::fmt::Debug for Secrets {

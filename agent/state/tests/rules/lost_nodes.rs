@@ -129,6 +129,9 @@ fn a_node_that_was_thought_lost_and_reports_is_back() {
     assert_eq!(cluster.refused(approve_replacing(&machine.metadata.name.clone(), "attic")), ProblemCode::Conflict);
 }
 
+/// The key of this cluster's CA.
+const OWN_CA: u8 = 100;
+
 /// Computer 7 with a new key, whose disk says that it was this node.
 fn says_it_was(node: &str, ca: u8) -> ClaimRecord {
     let lost = LostState {
@@ -145,7 +148,7 @@ fn a_computer_whose_state_is_lost_says_which_node_it_was_and_a_person_decides() 
     let mut cluster = Cluster::new();
     let (old, _) = cluster.pending(&durable(claim(7)));
     cluster.ok(approve_as(&old, "attic"));
-    let (machine, _) = cluster.pending(&says_it_was("attic", 1));
+    let (machine, _) = cluster.pending(&says_it_was("attic", OWN_CA));
     let hints = cluster.machine(machine.as_str()).status.hints.join("\n");
     let id = cluster.node("attic").spec.id;
     assert!(
@@ -165,7 +168,7 @@ fn what_a_stranger_says_that_he_was_takes_nothing_from_a_node() {
     let mut cluster = Cluster::new();
     let (old, _) = cluster.pending(&durable(claim(7)));
     cluster.ok(approve_as(&old, "attic"));
-    let elsewhere = ClaimRecord { lost: says_it_was("attic", 1).lost, ..claim(8) };
+    let elsewhere = ClaimRecord { lost: says_it_was("attic", OWN_CA).lost, ..claim(8) };
     cluster.pending(&elsewhere);
     assert_eq!(cluster.node("attic").status.state, NodeState::NotReady, "no card of it is there");
     let (machine, _) = cluster.pending(&says_it_was("attic", 99));
