@@ -5,6 +5,7 @@
 
 pub mod accelerator;
 pub mod boot_server;
+pub mod card;
 pub mod cgroup;
 pub mod cluster;
 pub mod efi_variables;

@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use serde_json::json;
 
 use crate::accelerator::Accelerator;
+use crate::card::Card;
 use crate::efi_variables;
 use crate::firmware::{Firmware, Ovmf};
 use crate::lan::Lan;
@@ -93,6 +94,8 @@ impl Machine {
             stick_first: true,
             control: run.file(format!("{name}.qmp")),
             serial: serial.clone(),
+            card: Card::default(),
+            card_has_rom: wanted.firmware == Firmware::BiosPxe,
             name: name.clone(),
             tpm: None,
             command_line: None,
@@ -127,6 +130,11 @@ impl Machine {
     /// From the next time that it is switched on, it tries its disk before the network.
     pub fn boot_from_disk(&mut self) {
         self.hardware.disk_first = true;
+    }
+
+    /// From the next time that it is switched on, it has this network card, with or without a ROM.
+    pub fn fit_card(&mut self, card: Card, with_rom: bool) {
+        (self.hardware.card, self.hardware.card_has_rom) = (card, with_rom);
     }
 
     /// Switches Secure Boot on with this certificate (DER) as its only key. Its firmware forgets everything else.

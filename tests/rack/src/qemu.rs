@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::accelerator::Accelerator;
+use crate::card::Card;
 use crate::firmware::{Firmware, Ovmf};
 
 /// Everything that QEMU is told of a machine.
@@ -39,6 +40,11 @@ pub struct Hardware {
     pub serial: PathBuf,
     /// Socket of QEMU's control.
     pub control: PathBuf,
+    /// Its network card.
+    pub card: Card,
+    /// Whether the card has QEMU's ROM, an iPXE for BIOS and UEFI. A BIOS has no driver of its own; OVMF has one for
+    /// virtio.
+    pub card_has_rom: bool,
     /// Its SMBIOS UUID.
     pub uuid: String,
     /// The control socket of its TPM, where it has one.
@@ -126,10 +132,9 @@ impl Hardware {
         }
     }
 
-    /// A BIOS machine boots by the iPXE in the card's ROM, which QEMU brings; OVMF has a driver of its own.
     fn network_card(&self) -> String {
-        let rom = if self.firmware == Firmware::BiosPxe { "" } else { ",romfile=" };
-        format!("virtio-net-pci,netdev=n0,mac={},bootindex=2{rom}", self.mac)
+        let rom = if self.card_has_rom { "" } else { ",romfile=" };
+        format!("{},netdev=n0,mac={},bootindex=2{rom}", self.card.device(), self.mac)
     }
 }
 
@@ -187,6 +192,8 @@ mod tests {
             stick_first: true,
             serial: "/s.log".into(),
             control: "/c.sock".into(),
+            card: Card::Virtio,
+            card_has_rom: firmware == Firmware::BiosPxe,
             uuid: "00000000-0000-4000-8000-000000000001".to_owned(),
             tpm: None,
             command_line: None,

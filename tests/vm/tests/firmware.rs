@@ -1,0 +1,153 @@
+//! Every firmware, network card and way to boot that QEMU can play, to the initramfs. Slow: `make soak` runs it, and
+//! with `UPDATE=1` it writes the table of `docs/specification.md`.
+
+use std::fmt::Write;
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use meadow_rack::boot_server::BootServer;
+use meadow_rack::card::Card;
+use meadow_rack::namespace::Namespace;
+use meadow_rack::{Firmware, Machine, Rack, RackConfig, paths, wait};
+use meadow_tests_vm::{BOOT, milestone};
+
+/// At once; more would keep two processors waiting for each other.
+const TOGETHER: usize = 3;
+const CARDS: [Card; 3] = [Card::Virtio, Card::E1000, Card::Rtl8139];
+/// What OVMF says when it has tried everything.
+const GAVE_UP: &str = "No bootable option or device was found";
+const BEGIN: &str = "<!-- tests/vm/tests/firmware.rs writes this table -->\n";
+const END: &str = "<!-- end of the table -->\n";
+
+/// A way to boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mode {
+    name: &'static str,
+    firmware: Firmware,
+    /// Whether an iPXE in a ROM is given our boot loader, as plain PXE firmware is.
+    plain_pxe: bool,
+    /// Whether the card has a ROM.
+    rom: bool,
+}
+
+/// A BIOS boots no card without a ROM, which is why there is no such row.
+const MODES: [Mode; 6] = [
+    Mode { name: "BIOS, iPXE in the card's ROM", firmware: Firmware::BiosPxe, plain_pxe: false, rom: true },
+    Mode { name: "BIOS, ROM as plain PXE: `undionly.kpxe`", firmware: Firmware::BiosPxe, plain_pxe: true, rom: true },
+    Mode { name: "UEFI PXE, no ROM: `snponly.efi`", firmware: Firmware::UefiPxe, plain_pxe: false, rom: false },
+    Mode { name: "UEFI PXE, ROM: `snponly.efi`", firmware: Firmware::UefiPxe, plain_pxe: true, rom: true },
+    Mode { name: "UEFI HTTP, no ROM: `ipxe.efi`", firmware: Firmware::UefiHttp, plain_pxe: false, rom: false },
+    Mode { name: "UEFI HTTP, ROM: `ipxe.efi`", firmware: Firmware::UefiHttp, plain_pxe: true, rom: true },
+];
+
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    mode: Mode,
+    card: Card,
+}
+
+/// How a cell ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The initramfs runs.
+    Boots,
+    /// The firmware has no driver for this card: not one frame came out of it.
+    NoDriver,
+}
+
+/// Settings of a boot server that holds all machines.
+fn settings(rack: &Rack, cells: &[Cell]) -> Result<String> {
+    let image = paths::image().canonicalize().context("there is no image; `make image` builds it")?;
+    let mut text = format!("interface = \"eth0\"\nartifacts = \"{}\"\n", image.display());
+    for (machine, cell) in rack.machines().iter().zip(cells) {
+        let (mac, plain) = (&machine.hardware().mac, cell.mode.plain_pxe);
+        writeln!(text, "[[machine]]\nmac = \"{mac}\"\npolicy = \"hold\"\nplain_pxe = {plain}")?;
+    }
+    Ok(text)
+}
+
+/// How many frames this machine has sent, as a stock tcpdump counted them.
+fn frames(seed: &Namespace, capture: &std::path::Path, machine: &Machine) -> Result<usize> {
+    let filter = format!("ether src {}", machine.hardware().mac);
+    let read = seed.command("tcpdump").args(["-nn", "-r"]).arg(capture).arg(filter).output()?;
+    Ok(String::from_utf8_lossy(&read.stdout).lines().count())
+}
+
+fn boot(cells: &[Cell]) -> Result<Vec<Outcome>> {
+    let firmware: Vec<Firmware> = cells.iter().map(|cell| cell.mode.firmware).collect();
+    let mut rack = Rack::build(&RackConfig::cycled(u8::try_from(cells.len())?, &firmware))?;
+    let seed = rack.computer_at("seed", 2)?;
+    let settings = settings(&rack, cells)?;
+    let _server = BootServer::start(rack.parts().0, &seed, &settings)?;
+    let capture = rack.run().file("frames.pcap");
+    let mut sniffer = seed.command("tcpdump");
+    sniffer.args(["-i", "eth0", "-U", "-w"]).arg(&capture);
+    let log = rack.run().file("tcpdump.log");
+    let _sniffer = seed.start(rack.parts().0, sniffer, &log)?;
+    wait::until("tcpdump", BOOT, || Ok(fs::read_to_string(&log)?.contains("listening on").then_some(())))?;
+    for (number, cell) in (1..).zip(cells) {
+        rack.machine(number)?.fit_card(cell.card, cell.mode.rom);
+    }
+    rack.power_on_all()?;
+    let ended = wait::until("the initramfs, or a firmware that gave up", BOOT, || {
+        rack.look_after()?;
+        let end = |machine: &Machine| -> Result<Option<Outcome>> {
+            if milestone(machine, "hold")?.is_some() {
+                return Ok(Some(Outcome::Boots));
+            }
+            Ok(machine.serial().text_from(0)?.contains(GAVE_UP).then_some(Outcome::NoDriver))
+        };
+        rack.machines().iter().map(end).collect::<Result<Option<Vec<Outcome>>>>()
+    });
+    let outcomes = ended.with_context(|| {
+        format!("{cells:?}: {:?}", rack.machines().iter().map(Machine::milestones).collect::<Vec<_>>())
+    })?;
+    for ((machine, cell), outcome) in rack.machines().iter().zip(cells).zip(&outcomes) {
+        let sent = frames(&seed, &capture, machine)?;
+        ensure!((sent == 0) == (*outcome == Outcome::NoDriver), "{cell:?} sent {sent} frames and {outcome:?}");
+    }
+    Ok(outcomes)
+}
+
+fn table(cells: &[Cell], outcomes: &[Outcome]) -> String {
+    let mut text = String::from("| firmware and mode | virtio | e1000 | rtl8139 |\n| --- | --- | --- | --- |\n");
+    for mode in MODES {
+        let words = CARDS.map(|card| {
+            let of = |cell: &Cell| cell.mode == mode && cell.card == card;
+            match cells.iter().position(of).and_then(|at| outcomes.get(at)) {
+                Some(Outcome::Boots) => "boots (machine)",
+                Some(Outcome::NoDriver) => "n/a (no driver)",
+                None => "not tried",
+            }
+        });
+        let _ = writeln!(text, "| {} | {} |", mode.name, words.join(" | "));
+    }
+    text
+}
+
+#[test]
+fn every_firmware_card_and_mode_boots_or_has_no_driver() {
+    let cells: Vec<Cell> = MODES.iter().flat_map(|mode| CARDS.map(|card| Cell { mode: *mode, card })).collect();
+    let mut outcomes = Vec::new();
+    for group in cells.chunks(TOGETHER) {
+        outcomes.extend(boot(group).expect("every cell ends"));
+        eprintln!("{}", table(&cells, &outcomes));
+    }
+    for (cell, outcome) in cells.iter().zip(&outcomes) {
+        // OVMF knows virtio alone; every other card has to bring a driver.
+        let has_driver = cell.mode.rom || cell.card == Card::Virtio;
+        assert_eq!(*outcome == Outcome::Boots, has_driver, "{cell:?}");
+    }
+    let path = paths::checkout().join("docs/specification.md");
+    let text = fs::read_to_string(&path).expect("the specification");
+    let (before, rest) = text.split_once(BEGIN).expect("the table's begin");
+    let (_, after) = rest.split_once(END).expect("the table's end");
+    let now = [before, BEGIN, &table(&cells, &outcomes), END, after].concat();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &now).expect("written");
+    }
+    assert!(
+        now == text || std::env::var_os("UPDATE").is_some(),
+        "the table of docs/specification.md is another one: UPDATE=1 writes it"
+    );
+}
