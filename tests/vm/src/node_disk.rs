@@ -15,8 +15,9 @@ use meadow_luks::{Key, NewSlot, Volume};
 use meadow_model::install::KeyKind;
 use meadow_model::preboot::{HostKey, Preboot, StaticNetwork, VERSION};
 use meadow_model::{Fingerprint, Name, Secret, record};
-use meadow_rack::paths;
+use meadow_rack::{Machine, Rack, paths};
 
+use crate::Admin;
 use crate::sealer::Sealer;
 
 const MIB: u64 = 1 << 20;
@@ -53,6 +54,22 @@ pub struct Made {
     pub root: u64,
     /// First byte of the state.
     pub state: u64,
+}
+
+/// Writes it all over the disk of a machine, which becomes the node of its name; `admin` may unlock it.
+///
+/// # Errors
+/// As of [`write()`].
+pub fn of_machine(rack: &Rack, machine: &Machine, admin: &Admin, passphrase: &str) -> Result<Made> {
+    let folder = rack.run().file(format!("{}.parts", machine.name()));
+    fs::create_dir(&folder)?;
+    let wanted = Wanted {
+        node: machine.name().parse()?,
+        authorized_keys: vec![admin.public_key()?],
+        network: Vec::new(),
+        passphrase: passphrase.to_owned(),
+    };
+    write(&machine.hardware().disk, &folder, &wanted)
 }
 
 /// Writes it all over `disk`, with files of its own in `folder`.

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use meadow_luks::header;
 use meadow_rack::{Firmware, Machine, Rack, RackConfig, wait};
-use meadow_tests_vm::node_disk::{self, Made, Wanted};
+use meadow_tests_vm::node_disk::{self, Made};
 use meadow_tests_vm::{Admin, BOOT, address, milestone, wait_all};
 
 const PASSPHRASE: &str = "correct horse battery";
@@ -13,18 +13,6 @@ const PASSPHRASE: &str = "correct horse battery";
 const HEADER: u64 = 0x1100;
 /// In the descriptor of the first block group of an ext4 with blocks of 4 KiB: how many inodes are free.
 const GROUP: u64 = 4096 + 0xe;
-
-fn make_disk(rack: &Rack, admin: &Admin, machine: &Machine) -> Made {
-    let folder = rack.run().file(format!("{}.parts", machine.name()));
-    std::fs::create_dir(&folder).expect("a folder");
-    let wanted = Wanted {
-        node: machine.name().parse().expect("a name"),
-        authorized_keys: vec![admin.public_key().expect("a key")],
-        network: Vec::new(),
-        passphrase: PASSPHRASE.to_owned(),
-    };
-    node_disk::write(&machine.hardware().disk, &folder, &wanted).expect("a disk")
-}
 
 fn flip_bit(machine: &Machine, place: u64) {
     let disk = File::options().read(true).write(true).open(&machine.hardware().disk).expect("opened");
@@ -45,7 +33,8 @@ fn wait_said(rack: &mut Rack, number: usize, text: &str) {
 fn flipped_bits_and_a_late_cable_are_said_and_there_is_a_way_on() {
     let mut rack = Rack::build(&RackConfig::cycled(3, &[Firmware::BiosPxe])).expect("a rack");
     let admin = Admin::create(rack.run().path()).expect("a key");
-    let made: Vec<Made> = rack.machines().iter().map(|machine| make_disk(&rack, &admin, machine)).collect();
+    let make = |machine: &Machine| node_disk::of_machine(&rack, machine, &admin, PASSPHRASE).expect("a disk");
+    let made: Vec<Made> = rack.machines().iter().map(make).collect();
     flip_bit(&rack.machines()[0], made[0].state + HEADER);
     flip_bit(&rack.machines()[1], made[1].state + node_disk::HEADER_BYTES + GROUP);
     let person = rack.computer_at("person", 2).expect("a computer");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use meadow_rack::namespace::Namespace;
 use meadow_rack::{Firmware, Machine, Rack, RackConfig, wait};
-use meadow_tests_vm::node_disk::{self, Made, Wanted};
+use meadow_tests_vm::node_disk::{self, Made};
 use meadow_tests_vm::{Admin, BOOT, address, milestone, wait_all, wait_screen};
 
 const PASSPHRASE: &str = "correct horse battery";
@@ -26,19 +26,9 @@ fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
 }
 
-fn make_disks(rack: &mut Rack, admin: &Admin) -> Vec<Made> {
-    let made = rack.machines().iter().map(|machine| {
-        let folder = rack.run().file(format!("{}.parts", machine.name()));
-        std::fs::create_dir(&folder)?;
-        let wanted = Wanted {
-            node: machine.name().parse()?,
-            authorized_keys: vec![admin.public_key()?],
-            network: Vec::new(),
-            passphrase: PASSPHRASE.to_owned(),
-        };
-        node_disk::write(&machine.hardware().disk, &folder, &wanted)
-    });
-    made.collect::<Result<Vec<Made>>>().expect("disks")
+fn make_disks(rack: &Rack, admin: &Admin) -> Vec<Made> {
+    let make = |machine: &Machine| node_disk::of_machine(rack, machine, admin, PASSPHRASE);
+    rack.machines().iter().map(make).collect::<Result<Vec<Made>>>().expect("disks")
 }
 
 fn strangers_get_nothing(rack: &Rack, admin: &Admin, from: &Namespace, address: IpAddr) {
@@ -64,7 +54,7 @@ fn strangers_get_nothing(rack: &Rack, admin: &Admin, from: &Namespace, address: 
 fn a_node_is_unlocked_over_ssh_and_reaches_its_root_and_strangers_get_nothing() {
     let mut rack = Rack::build(&RackConfig::cycled(2, &[Firmware::BiosPxe, Firmware::UefiPxe])).expect("a rack");
     let admin = Admin::create(rack.run().path()).expect("a key");
-    let made = make_disks(&mut rack, &admin);
+    let made = make_disks(&rack, &admin);
     let person = rack.computer_at("person", 2).expect("a computer");
     for number in 1..=2 {
         rack.machine(number).expect("there").boot_from_disk();
@@ -154,7 +144,7 @@ fn network_settings_are_tried_on_the_console_and_only_kept_ones_survive_a_power_
 fn a_flipped_bit_in_the_root_is_said_and_is_no_restart_loop() {
     let mut rack = Rack::build(&RackConfig::cycled(1, &[Firmware::BiosPxe])).expect("a rack");
     let admin = Admin::create(rack.run().path()).expect("a key");
-    let made = make_disks(&mut rack, &admin).remove(0);
+    let made = make_disks(&rack, &admin).remove(0);
     let disk = std::fs::File::options().read(true).write(true).open(&rack.machines()[0].hardware().disk).expect("open");
     let mut byte = [0];
     disk.read_exact_at(&mut byte, made.root + (40 << 20)).expect("read");
