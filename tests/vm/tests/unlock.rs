@@ -131,13 +131,15 @@ fn network_settings_are_tried_on_the_console_and_only_kept_ones_survive_a_power_
     rack.machine(1).expect("there").power_off().expect("off");
     rack.machine(2).expect("there").power_off().expect("off");
     rack.power_on(1).expect("power");
-    // DHCP answers first, before the record is read; the prompt names what counts.
-    let prompt = wait::until("the prompt", BOOT, || {
+    // DHCP answers first, before the record is read; what is told to a person is what counts.
+    let told = wait::until("where it is unlocked", BOOT, || {
         rack.look_after()?;
-        milestone(&rack.machines()[0], "unlock waiting")
+        let text = rack.machines()[0].serial().text_from(0)?;
+        let told = text.rsplit_once("unlock over the network: ").and_then(|(_, told)| told.split_once('\n'));
+        Ok(told.map(|(line, _)| line.trim_end().to_owned()))
     });
-    let prompt = prompt.expect("it waits");
-    assert!(prompt.contains(&host(251)), "{prompt}");
+    let host = format!("root@{a}.{b}.{c}.251");
+    assert!(told.as_ref().is_ok_and(|told| told.ends_with(&host)), "{told:?}");
 }
 
 #[test]
