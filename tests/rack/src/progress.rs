@@ -56,7 +56,9 @@ impl Progress {
             let parts: Vec<String> = statuses.iter().map(|(name, status)| format!("{name} {status}")).collect();
             return self.status(&parts.join(" · "));
         }
-        let changed = |shown: &BTreeMap<String, String>, name, status| shown.get(name) != Some(status);
+        let changed = |shown: &BTreeMap<String, String>, name, status: &str| {
+            shown.get(name).is_none_or(|before| !without_numbers(before).eq(without_numbers(status)))
+        };
         let quiet = self.spoken.elapsed() >= SIGN_OF_LIFE;
         for (name, status) in statuses {
             if quiet || changed(&self.shown, name, status) {
@@ -86,6 +88,11 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+/// Seconds and percents change all the time, and are no news.
+fn without_numbers(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|character| !character.is_ascii_digit())
 }
 
 fn terminal_columns() -> usize {
