@@ -1,6 +1,6 @@
 //! The last events of each machine, in memory: a full disk never stops a boot.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -25,6 +25,8 @@ pub(crate) struct EventLog {
 struct Inner {
     sequence: u64,
     rings: HashMap<Option<MacAddress>, VecDeque<BootEvent>>,
+    /// Whose event was the last one, by its number: one for each machine that has a ring.
+    by_last: BTreeMap<u64, MacAddress>,
 }
 
 impl EventLog {
@@ -42,7 +44,7 @@ impl EventLog {
             text: note.kind.to_string(),
             kind: note.kind,
         };
-        inner.make_room(event.mac);
+        inner.make_room(event.mac, event.sequence);
         let ring = inner.rings.entry(event.mac).or_default();
         // Percentages of one thing replace each other, or a slow download would push out the rest.
         if ring.back().is_some_and(|last| is_same_step(&last.kind, &event.kind)) {
@@ -71,18 +73,18 @@ impl EventLog {
 }
 
 impl Inner {
-    fn make_room(&mut self, mac: Option<MacAddress>) {
-        if self.rings.len() < MACHINES || self.rings.contains_key(&mac) {
-            return;
+    /// For an event with this number.
+    fn make_room(&mut self, mac: Option<MacAddress>, sequence: u64) {
+        let last = self.rings.get(&mac).and_then(VecDeque::back).map(|event| event.sequence);
+        if last.is_none()
+            && self.rings.len() >= MACHINES
+            && let Some((_, oldest)) = self.by_last.pop_first()
+        {
+            self.rings.remove(&Some(oldest));
         }
-        let oldest = self
-            .rings
-            .iter()
-            .filter(|(mac, _)| mac.is_some())
-            .min_by_key(|(_, ring)| ring.back().map(|event| event.sequence))
-            .map(|(mac, _)| *mac);
-        if let Some(oldest) = oldest {
-            self.rings.remove(&oldest);
+        if let Some(mac) = mac {
+            last.map(|last| self.by_last.remove(&last));
+            self.by_last.insert(sequence, mac);
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,14 +28,19 @@ const SUM: usize = 8;
 const MAX_FILE: u64 = 64 << 20;
 /// A log that is shorter is not worth writing anew.
 const SMALL: u64 = 64 << 10;
+/// Zeros that are laid out behind the records: a sync of bytes that replace others costs the disk no change of the file.
+const ROOM: u64 = 256 << 10;
 
 /// The open file.
 #[derive(Debug)]
 pub(crate) struct LeaseStore {
     path: PathBuf,
     file: File,
+    /// Of the header and all records.
     length: u64,
-    /// Its length when it was last written anew.
+    /// Of the file; behind the records are zeros.
+    laid_out: u64,
+    /// Length of header and records when it was last written anew.
     length_anew: u64,
 }
 
@@ -62,7 +67,8 @@ impl LeaseStore {
             fs::create_dir_all(folder)?;
         }
         let (file, length) = write_anew(path, wall, &found.records)?;
-        Ok((Self { path: path.to_owned(), file, length, length_anew: length }, found))
+        let (path, laid_out) = (path.to_owned(), length + ROOM);
+        Ok((Self { path, file, length, laid_out, length_anew: length }, found))
     }
 
     /// Adds records; when this returns they are on the disk.
@@ -71,14 +77,25 @@ impl LeaseStore {
     /// When the disk takes them not; then none of them counts.
     pub(crate) fn append(&mut self, wall: u64, records: &[LeaseRecord]) -> io::Result<()> {
         let bytes: Vec<u8> = records.iter().flat_map(|record| encode(record, wall)).collect();
-        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
+        let end = self.length + bytes.len() as u64;
+        if let Err(error) = self.write(&bytes, end) {
             // What was written in part is skipped by the reader anyway.
             let _ = self.file.set_len(self.length);
+            self.laid_out = self.length;
             return Err(error);
         }
-        self.length += bytes.len() as u64;
+        self.length = end;
         Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8], end: u64) -> io::Result<()> {
+        if end > self.laid_out {
+            let room = end + ROOM;
+            self.file.write_all_at(&zeros(room - self.laid_out), self.laid_out)?;
+            self.laid_out = room;
+        }
+        self.file.write_all_at(bytes, self.length)?;
+        self.file.sync_data()
     }
 
     /// Whether the log has grown to much more than what it said when it was written anew.
@@ -92,9 +109,13 @@ impl LeaseStore {
     /// When the disk takes them not; then the file is as it was.
     pub(crate) fn replace(&mut self, wall: u64, records: &[LeaseRecord]) -> io::Result<()> {
         (self.file, self.length) = write_anew(&self.path, wall, records)?;
-        self.length_anew = self.length;
+        (self.length_anew, self.laid_out) = (self.length, self.length + ROOM);
         Ok(())
     }
+}
+
+fn zeros(length: u64) -> Vec<u8> {
+    vec![0; usize::try_from(length).unwrap_or(0)]
 }
 
 fn write_anew(path: &Path, wall: u64, records: &[LeaseRecord]) -> io::Result<(File, u64)> {
@@ -108,8 +129,9 @@ fn write_anew(path: &Path, wall: u64, records: &[LeaseRecord]) -> io::Result<(Fi
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&new)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     file.write_all(&bytes)?;
+    file.write_all(&zeros(ROOM))?;
     file.sync_all()?;
     fs::rename(&new, path)?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -155,6 +177,11 @@ fn decode(mut bytes: &[u8], wall: u64) -> Found {
         if let Some((record, rest)) = decode_one(bytes) {
             written.push(record);
             bytes = rest;
+        } else if let [0, ..] = bytes {
+            // Room for records. Zeros before a whole record were one that never came to the disk.
+            let room = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+            skipped += if room == bytes.len() { 0 } else { room };
+            bytes = &bytes[room..];
         } else {
             skipped += 1;
             bytes = &bytes[1..];
@@ -227,16 +254,36 @@ mod tests {
             ends.push(store.length);
         }
         let whole = fs::read(&path).unwrap();
-        for cut in HEADER.len()..=whole.len() {
+        assert_eq!(whole.len() as u64, store.laid_out);
+        for cut in HEADER.len()..=usize::try_from(store.length).unwrap() {
+            // With its room, or where not even that came to the disk.
+            for zeros in [0, 100] {
+                fs::write(&path, [&whole[..cut], &vec![0; zeros]].concat()).unwrap();
+                let (_, found) = LeaseStore::open(&path, NOW).unwrap();
+                let complete = ends.iter().filter(|end| **end <= cut as u64).count() - 1;
+                assert_eq!(found.records, records[..complete], "cut at {cut}");
+            }
             fs::write(&path, &whole[..cut]).unwrap();
-            let (mut store, found) = LeaseStore::open(&path, NOW).unwrap();
+            let (mut store, _) = LeaseStore::open(&path, NOW).unwrap();
             let complete = ends.iter().filter(|end| **end <= cut as u64).count() - 1;
-            assert_eq!(found.records, records[..complete], "cut at {cut}");
             // And it goes on from there.
             store.append(NOW, &[record(77, 5)]).unwrap();
             let (_, found) = LeaseStore::open(&path, NOW).unwrap();
             assert_eq!((found.records.len(), found.skipped), (complete + 1, 0), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_log_that_outgrows_its_room_gets_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("leases");
+        let (mut store, _) = LeaseStore::open(&path, NOW).unwrap();
+        while store.length < 2 * ROOM {
+            store.append(NOW, &(0..200).map(|n| record(n, 100)).collect::<Vec<_>>()).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().len(), store.laid_out);
+        }
+        let (_, found) = LeaseStore::open(&path, NOW).unwrap();
+        assert_eq!((found.records.len() % 200, found.skipped), (0, 0));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) fn measure(rounds: u32, progress: &mut Progress) -> Result<Vec<Measur
     let image = paths::image().canonicalize().context("there is no image; `make image` builds it")?;
     let subnet = rack.lan().subnet();
     let addresses = (FIRST_CLIENT..).take(CLIENTS).map(|number| subnet.host(number)).collect();
-    let clients = Clients::create(rack.computer_at("client", 4)?, addresses)?;
+    let clients = Clients::create(rack.computer_at("client", 4)?, addresses, 24)?;
 
     let (namespace, address) = (rack.computer_at("seed", 2)?, subnet.host(2));
     let settings = format!("interface = \"eth0\"\nartifacts = \"{}\"\n", image.display());

@@ -5,21 +5,21 @@ mod relay;
 mod server;
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use meadow_rack::progress::Progress;
-use meadow_rack::{Rack, RackConfig, interrupt, paths};
+use meadow_rack::{Rack, RackConfig, interrupt};
 
 use crate::downloads::{self, Clients};
 use crate::measure::Measure;
+use crate::process_usage::Process;
+use crate::server::{self as measured, Server};
 use crate::tftp_client::Wishes;
 
 use files::{LARGE, MEDIUM, SMALL, TINY};
 use relay::{Relay, Weather};
-use server::{Kind, Server};
+use server::Kind;
 
 /// Fewer rounds say nothing on a machine that others use too.
 const LEAST_ROUNDS: u32 = 5;
@@ -139,26 +139,27 @@ struct Run {
 /// # Errors
 /// When a server or a download fails.
 pub(crate) fn measure(rounds: u32, progress: &mut Progress) -> Result<Vec<Measure>> {
-    let peers = fetch_peers()?;
+    let peers = measured::fetch_peers()?;
     let mut rack = Rack::build(&RackConfig { firmware: Vec::new(), memory_mib: 0 })?;
     let folder = files::make(&rack.run().file("speed"))?;
     let subnet = rack.lan().subnet();
     let addresses = (FIRST_CLIENT..).take(CLIENTS).map(|number| subnet.host(number)).collect();
     let namespace = rack.computer_at("client", 10)?;
-    let clients = Clients::create(namespace.clone(), addresses)?;
+    let clients = Clients::create(namespace.clone(), addresses, 24)?;
     let mut servers = Vec::new();
     for kind in Kind::ALL {
-        servers.push(Server::start(&mut rack, kind, &folder, &peers)?);
+        servers.push((kind, server::start(&mut rack, kind, &folder, &peers)?));
     }
     wait_for_all(&servers, &clients)?;
     let rounds = rounds.max(LEAST_ROUNDS);
-    let own = servers.first().context("no server")?;
+    let (kind, own) = servers.first().context("no server")?;
+    let process = Process::find(&own.namespace, kind.label())?;
     let mut measures =
-        vec![Measure::single("meadow-pxe idle: resident", "MiB", own.process()?.memory()?.resident).at_most(10.0)];
+        vec![Measure::single("meadow-pxe idle: resident", "MiB", process.memory()?.resident).at_most(10.0)];
     for scenario in &SCENARIOS {
         measures.extend(scenario.measure(rounds, &servers, &clients, progress)?);
     }
-    let peak = own.process()?.memory()?.peak;
+    let peak = process.memory()?.peak;
     measures.push(Measure::single("meadow-pxe: peak with 200 transfers and 50 connections", "MiB", peak).at_most(20.0));
     let relays = rack.computer_at("relay", RELAY)?;
     let calm = Weather { delay: DELAY, lost_of: 0, room: None };
@@ -178,24 +179,16 @@ pub(crate) fn measure(rounds: u32, progress: &mut Progress) -> Result<Vec<Measur
     Ok(measures)
 }
 
-/// Where the peers' programs are; fetches what is missing.
-fn fetch_peers() -> Result<PathBuf> {
-    let script = paths::checkout().join("tests/bench/peers");
-    let output = Command::new(&script).output().with_context(|| format!("cannot run {}", script.display()))?;
-    ensure!(output.status.success(), "tests/bench/peers: {}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
-}
-
-fn wait_for_all(servers: &[Server], clients: &Clients) -> Result<()> {
+fn wait_for_all(servers: &[(Kind, Server)], clients: &Clients) -> Result<()> {
     let wishes = Wishes { block: BLOCK, window: 1 };
-    for server in servers {
-        match server.kind {
+    for (kind, server) in servers {
+        match kind {
             Kind::Own => downloads::wait_served(&server.namespace, server.address, LARGE)?,
             Kind::Nginx => downloads::wait_served(&server.namespace, server.address, SMALL)?,
             // Clients repeat their request.
             _ => {
                 let all: Result<Vec<_>> = clients.over_tftp(1, server.address, SMALL, wishes).into_iter().collect();
-                all.with_context(|| format!("{} does not serve", server.kind.label()))?;
+                all.with_context(|| format!("{} does not serve", kind.label()))?;
             }
         }
     }
@@ -206,20 +199,19 @@ impl Scenario {
     fn measure(
         &self,
         rounds: u32,
-        servers: &[Server],
+        servers: &[(Kind, Server)],
         clients: &Clients,
         progress: &mut Progress,
     ) -> Result<Vec<Measure>> {
-        let wanted = |server: &&Server| server.kind == Kind::Own || self.peers.contains(&server.kind);
+        let wanted = |(kind, _): &&(Kind, Server)| *kind == Kind::Own || self.peers.contains(kind);
         let mut runs: Vec<(Kind, Vec<Run>)> =
-            servers.iter().filter(wanted).map(|server| (server.kind, Vec::new())).collect();
+            servers.iter().filter(wanted).map(|(kind, _)| (*kind, Vec::new())).collect();
         for round in 1..=rounds {
             progress.line(&format!("{}, round {round} of {rounds}", self.name));
             interrupt::check()?;
-            for (server, (_, taken)) in servers.iter().filter(wanted).zip(&mut runs) {
-                taken.push(
-                    self.run(server, clients).with_context(|| format!("{} from {}", self.name, server.kind.label()))?,
-                );
+            for ((kind, server), (_, taken)) in servers.iter().filter(wanted).zip(&mut runs) {
+                let run = self.run(server, clients);
+                taken.push(run.with_context(|| format!("{} from {}", self.name, kind.label()))?);
             }
         }
         let mut measures = Vec::new();

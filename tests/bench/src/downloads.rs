@@ -16,12 +16,18 @@ pub(crate) const HTTP: u16 = 7480;
 /// Port of a TFTP server.
 pub(crate) const TFTP: u16 = 69;
 
+/// Where a boot server has the artifact `name`.
+pub(crate) fn artifact(name: &str) -> String {
+    format!("/artifacts/{name}")
+}
+
 /// Waits until the boot server serves the artifact `name`.
 ///
 /// # Errors
 /// When it does not within a minute.
 pub(crate) fn wait_served(namespace: &Namespace, server: Ipv4Addr, name: &str) -> Result<()> {
-    let head = || Connection::open(Ipv4Addr::UNSPECIFIED, SocketAddr::from((server, HTTP)))?.ask("HEAD", name);
+    let head =
+        || Connection::open(Ipv4Addr::UNSPECIFIED, SocketAddr::from((server, HTTP)))?.ask("HEAD", &artifact(name));
     let answers = || in_namespace(namespace, || Ok(head().ok().map(drop)));
     wait::until(&format!("the boot server with {name}"), Duration::from_secs(60), answers)
 }
@@ -34,13 +40,13 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Gives `addresses` to the interface of `namespace`.
+    /// Gives `addresses` with this length of their network's prefix to the interface of `namespace`.
     ///
     /// # Errors
     /// When one cannot be added.
-    pub(crate) fn create(namespace: Namespace, addresses: Vec<Ipv4Addr>) -> Result<Self> {
+    pub(crate) fn create(namespace: Namespace, addresses: Vec<Ipv4Addr>, prefix: u8) -> Result<Self> {
         for address in &addresses {
-            namespace.ip(&["addr", "add", &format!("{address}/24"), "dev", "eth0"])?;
+            namespace.ip(&["addr", "add", &format!("{address}/{prefix}"), "dev", "eth0"])?;
         }
         Ok(Self { namespace, addresses })
     }
@@ -50,7 +56,7 @@ impl Clients {
     pub(crate) fn over_http(&self, count: usize, server: Ipv4Addr, name: &str, times: u32) -> Vec<Result<u64>> {
         self.at_once(count, |own| {
             let mut connection = Connection::open(own, SocketAddr::from((server, HTTP)))?;
-            (0..times).map(|_| connection.ask("GET", name)).sum()
+            (0..times).map(|_| connection.ask("GET", &artifact(name))).sum()
         })
     }
 
@@ -65,7 +71,12 @@ impl Clients {
         self.at_once(count, |own| tftp_client::download(own, SocketAddr::from((server, TFTP)), name, wishes))
     }
 
-    fn at_once<T: Send>(&self, count: usize, client: impl Fn(Ipv4Addr) -> Result<T> + Sync) -> Vec<Result<T>> {
+    /// The first `count` do `client` at once, each with its own address.
+    pub(crate) fn at_once<T: Send>(
+        &self,
+        count: usize,
+        client: impl Fn(Ipv4Addr) -> Result<T> + Sync,
+    ) -> Vec<Result<T>> {
         let client = &client;
         thread::scope(|scope| {
             let start = |own: &Ipv4Addr| {

@@ -38,12 +38,12 @@ impl Connection {
         Ok(Self { stream, server, nowhere: vec![0; AT_ONCE] })
     }
 
-    /// Asks for the artifact `name` with `method`; gives the length of the body, which was received if it was GET.
+    /// Asks for `path` with `method`; gives the length of the body, which was received if it was GET.
     ///
     /// # Errors
     /// When the server refuses or breaks off.
-    pub(crate) fn ask(&mut self, method: &str, name: &str) -> Result<u64> {
-        write!(self.stream, "{method} /artifacts/{name} HTTP/1.1\r\nHost: {}\r\n\r\n", self.server)?;
+    pub(crate) fn ask(&mut self, method: &str, path: &str) -> Result<u64> {
+        write!(self.stream, "{method} {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.server)?;
         let mut received = Vec::new();
         let head = loop {
             let mut part = [0; 4096];

@@ -7,11 +7,14 @@ mod boot_speed;
 mod cluster_state;
 mod commit;
 mod cpio;
+mod dhcp_client;
+mod dhcp_speed;
 mod dhcp_wait;
 mod downloads;
 mod host;
 mod http_client;
 mod installed;
+mod many;
 mod measure;
 mod memory;
 mod payload;
@@ -19,6 +22,7 @@ mod peer;
 mod process_usage;
 mod raw_sync;
 mod report;
+mod server;
 mod tftp_client;
 
 use std::path::PathBuf;
@@ -61,6 +65,8 @@ enum Subject {
     Agent,
     BootServer,
     BootSpeed,
+    DhcpSpeed,
+    Many,
     Commit,
 }
 
@@ -74,6 +80,8 @@ impl Subject {
             Self::Agent => "agent",
             Self::BootServer => "boot-server",
             Self::BootSpeed => "boot-speed",
+            Self::DhcpSpeed => "dhcp-speed",
+            Self::Many => "many",
             Self::Commit => "commit",
         }
     }
@@ -87,6 +95,8 @@ impl Subject {
             Self::Agent => "The agent of a seed",
             Self::BootServer => "The boot server",
             Self::BootSpeed => "Speed of the boot server",
+            Self::DhcpSpeed => "Leases",
+            Self::Many => "Many machines at once",
             Self::Commit => "Replicated changes",
         }
     }
@@ -128,6 +138,18 @@ impl Subject {
                  × block ÷ (round trip + the client's time from a window's first block to its last), the round trip \
                  being that of a transfer block by block over the same relay."
             }
+            Self::DhcpSpeed => {
+                "Full DHCP with leases on disk. Each server in a namespace of its own, clients behind one relay agent, new ones \
+                 in every round: 2000 leases (DISCOVER, OFFER, REQUEST, ACK) with 32 clients at once, then 300 offers one \
+                 after the other. meadow-pxe syncs each lease before its ACK; Kea (memfile, 2 threads) writes its file and \
+                 syncs nothing; dnsmasq runs with --no-ping, as it pings each new address for 3 s otherwise."
+            }
+            Self::Many => {
+                "500 clients with an address each boot at once from the built image as a BIOS with PXE does: an offer, \
+                 undionly.kpxe by TFTP (blocks of 1428 bytes), an offer to iPXE, its script, kernel, initrd, boot.json, \
+                 root.img. One thread each; what they get is thrown away in the kernel. No firmware and no machine takes \
+                 part."
+            }
             Self::Commit => {
                 "agent/raft/examples/commit_bench: one voter with 1000 machines in its state. Each round measures raw \
                  fdatasyncs of a growing file, one client and 64 clients, one after the other; then raw fdatasyncs of a \
@@ -145,6 +167,8 @@ impl Subject {
             Self::Agent => agent_usage::measure(progress),
             Self::BootServer => boot_server_usage::measure(arguments.rounds, progress),
             Self::BootSpeed => boot_speed::measure(arguments.rounds, progress),
+            Self::DhcpSpeed => dhcp_speed::measure(arguments.rounds, progress),
+            Self::Many => many::measure(arguments.rounds, progress),
             Self::Commit => commit::measure(arguments.rounds, &paths::cache(), progress),
         }
     }

@@ -90,6 +90,14 @@ impl Rack {
         &self.router
     }
 
+    /// Switches the home router's DHCP server off, for good.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn switch_router_off(&mut self) -> Result<()> {
+        self.router.switch_off()
+    }
+
     /// The machines.
     #[must_use]
     pub fn machines(&self) -> &[Machine] {

@@ -1,17 +1,14 @@
-//! The servers that are compared, each in a namespace and a control group of its own.
+//! The servers that are compared.
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
-use meadow_rack::Rack;
-use meadow_rack::cgroup::Cgroup;
-use meadow_rack::namespace::Namespace;
-use meadow_rack::paths;
-use meadow_rack::process::Program;
+use anyhow::{Context, Result};
+use meadow_rack::{Rack, paths};
+
+use crate::server::{Server, peer};
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,49 +49,11 @@ impl Kind {
     }
 }
 
-/// A running server.
-#[derive(Debug)]
-pub(super) struct Server {
-    pub(super) kind: Kind,
-    pub(super) address: Ipv4Addr,
-    pub(super) namespace: Namespace,
-    group: Cgroup,
-    _program: Program,
-}
-
-impl Server {
-    /// Starts it with the files in `folder`; `peers` is where `tests/bench/peers` has put the others.
-    pub(super) fn start(rack: &mut Rack, kind: Kind, folder: &Path, peers: &Path) -> Result<Self> {
-        let role = format!("s{}", kind.number());
-        let namespace = rack.computer_at(&role, kind.number())?;
-        let address = rack.lan().subnet().host(kind.number());
-        let run = rack.run().path().to_owned();
-        let command = command(kind, &run, folder, peers, address)?;
-        let (run, _) = rack.parts();
-        let group = Cgroup::create(run, &role)?;
-        // The shell enters the group and becomes the program, so that no child of it is missed. First the group: in
-        // the namespace its folder is hidden by another /sys.
-        let mut inside = Command::new("sh");
-        inside.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(group.path().join("cgroup.procs"));
-        let in_namespace = namespace.command(command.get_program());
-        inside.arg(in_namespace.get_program()).args(in_namespace.get_args()).args(command.get_args());
-        inside.stdin(Stdio::null()).process_group(0);
-        let log = run.file(format!("{role}.log"));
-        let program = namespace.start(run, inside, &log)?;
-        Ok(Self { kind, address, namespace, group, _program: program })
-    }
-
-    /// Processor time that it has used so far, with all its children, in seconds.
-    pub(super) fn processor_seconds(&self) -> Result<f64> {
-        let text = fs::read_to_string(self.group.path().join("cpu.stat")).context("the server's group is gone")?;
-        let micros = text.lines().find_map(|line| line.strip_prefix("usage_usec ")).context("no usage_usec")?;
-        Ok(micros.parse::<f64>()? / 1e6)
-    }
-
-    /// The number of its first process.
-    pub(super) fn process(&self) -> Result<crate::process_usage::Process> {
-        crate::process_usage::Process::find(&self.namespace, self.kind.label())
-    }
+/// Starts it with the files in `folder`; `peers` is where `tests/bench/peers` has put the others.
+pub(super) fn start(rack: &mut Rack, kind: Kind, folder: &Path, peers: &Path) -> Result<Server> {
+    let address = rack.lan().subnet().host(kind.number());
+    let command = command(kind, &rack.run().path().to_owned(), folder, peers, address)?;
+    Server::start(rack, kind.number(), &command)
 }
 
 fn command(kind: Kind, run: &Path, folder: &Path, peers: &Path, address: Ipv4Addr) -> Result<Command> {
@@ -142,11 +101,6 @@ fn command(kind: Kind, run: &Path, folder: &Path, peers: &Path, address: Ipv4Add
             command
         }
     })
-}
-
-fn peer(program: PathBuf) -> Result<PathBuf> {
-    ensure!(program.exists(), "there is no {}; tests/bench/peers fetches it", program.display());
-    Ok(program)
 }
 
 /// As many workers as processors, sendfile, and nothing written.
