@@ -9,7 +9,7 @@ mod response;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::interface::Link;
@@ -18,10 +18,16 @@ use crate::supervisor::PAUSE_AFTER_ERROR;
 
 use crowd::{Clients, Crowd};
 
+/// Connections that wait to be taken up. The kernel may allow fewer (`net.core.somaxconn`, 4096).
+const BACKLOG: u32 = 4096;
+
 /// Listens on the address that offers name. A restart may take the port over from connections
 /// that are still closing; a second listener is refused all the same.
-pub(crate) async fn bind(link: &Link, port: u16) -> std::io::Result<TcpListener> {
-    TcpListener::bind((link.address, port)).await
+pub(crate) fn bind(link: &Link, port: u16) -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddr::from((link.address, port)))?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until the task is aborted, which closes all connections too.
@@ -30,12 +36,15 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, local: Ipv
     let mut clients = Clients::default();
     loop {
         tokio::select! {
+            // Places are given back before new ones are taken.
+            biased;
             Some(ended) = connections.join_next(), if !connections.is_empty() => {
                 if let Ok(client) = ended {
                     clients.remove(client);
                 }
             }
-            accepted = listener.accept() => match accepted {
+            // Who comes beyond waits in the kernel until somebody has gone: firmware does not come again.
+            accepted = listener.accept(), if !clients.is_full() => match accepted {
                 Ok((stream, SocketAddr::V4(client))) => {
                     if !clients.add(*client.ip()) {
                         shared.counting.http_refused.add(1);

@@ -150,7 +150,7 @@ impl Supervisor {
                 tasks.spawn(tftp::serve(shared, bind(ports.tftp)?, link.clone()));
             }
             Service::Http => {
-                let listener = http::bind(link, ports.http).await;
+                let listener = http::bind(link, ports.http);
                 let listener = listener.map_err(|error| Problem::port(Protocol::Tcp, ports.http, &error))?;
                 tasks.spawn(http::serve(shared, listener, link.address));
             }

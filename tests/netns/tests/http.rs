@@ -1,11 +1,15 @@
 //! Boot files over HTTP, asked for with curl.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Output;
+use std::thread;
 
 use anyhow::Result;
 use meadow_rack::boot_server::BootServer;
-use meadow_tests_netns::Net;
+use meadow_tests_netns::{Net, PATIENCE};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 fn serving(policy: &str) -> Result<(Net, BootServer)> {
     let mut net = Net::build()?;
@@ -100,4 +104,46 @@ fn bad_requests_get_an_answer_and_the_server_lives() {
     let code = status(&net, &["-H", &format!("X-Long: {long}"), &net.url("artifacts/vmlinuz")]);
     assert!(code.starts_with('4'), "{code}");
     assert_eq!(status(&net, &[&net.url("artifacts/vmlinuz")]), "200");
+}
+
+/// A connection from this address of the client that has asked for something; to be called in its namespace.
+fn ask(own: &str, server: &str) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(own.parse()?, 0).into())?;
+    socket.connect(&SocketAddr::new(server.parse()?, 7480).into())?;
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"HEAD /artifacts/vmlinuz HTTP/1.1\r\nHost: meadow\r\n\r\n")?;
+    Ok(stream)
+}
+
+fn answer(stream: &mut TcpStream) -> Result<String> {
+    let mut part = [0; 1024];
+    let length = stream.read(&mut part)?;
+    Ok(String::from_utf8_lossy(&part[..length]).into_owned())
+}
+
+/// A rack that is switched on at once: a machine whose connection is refused does not boot.
+#[test]
+fn who_comes_when_all_places_are_taken_waits_for_one() {
+    const PLACES: usize = 512;
+    const OF_ONE: usize = 32;
+    let (net, _server) = serving("image").expect("a boot server");
+    let addresses: Vec<String> =
+        (0..=PLACES / OF_ONE).map(|at| net.address(100 + u8::try_from(at).expect("few"))).collect();
+    for address in &addresses {
+        net.client().ip(&["addr", "add", &format!("{address}/24"), "dev", "eth0"]).expect("an address");
+    }
+    let (client, server) = (net.client().clone(), net.server_address());
+    let machines = thread::spawn(move || {
+        client.enter()?;
+        let own = |at: usize| addresses[at / OF_ONE].as_str();
+        let mut kept: Vec<TcpStream> = (0..PLACES).map(|at| ask(own(at), &server)).collect::<Result<_>>()?;
+        let answers: Result<Vec<String>> = kept.iter_mut().map(answer).collect();
+        let mut last = ask(own(PLACES), &server)?;
+        kept.pop();
+        Ok::<_, anyhow::Error>((answers?, answer(&mut last)?))
+    });
+    let (answers, last) = machines.join().expect("no panic").expect("connections");
+    assert!(answers.iter().chain([&last]).all(|answer| answer.starts_with("HTTP/1.1 200")), "{last}");
 }

@@ -33,11 +33,13 @@ impl Clients {
         self.crowd.clone()
     }
 
-    /// Takes a place for a connection of `client`; whether there was one.
+    /// Whether all places are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.crowd.0.load(Ordering::Relaxed) >= MAX_CONNECTIONS
+    }
+
+    /// Takes a place for a connection of `client`; whether it may have one more.
     pub(super) fn add(&mut self, client: Ipv4Addr) -> bool {
-        if self.crowd.0.load(Ordering::Relaxed) >= MAX_CONNECTIONS {
-            return false;
-        }
         let count = self.by_address.entry(client).or_default();
         if *count >= MAX_PER_CLIENT {
             return false;
@@ -80,7 +82,8 @@ mod tests {
     fn places_are_bounded_and_half_of_them_make_a_crowd() {
         let mut clients = Clients::default();
         let client = |number: usize| Ipv4Addr::from(0x0a00_0000 + number as u32);
-        let taken = (0..2 * MAX_CONNECTIONS).filter(|&number| clients.add(client(number))).count();
+        let taken =
+            (0..2 * MAX_CONNECTIONS).take_while(|&number| !clients.is_full() && clients.add(client(number))).count();
         assert_eq!(taken, MAX_CONNECTIONS);
         assert!(clients.crowd().is_crowded());
         for number in 0..MAX_CONNECTIONS / 2 {
