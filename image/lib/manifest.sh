@@ -22,7 +22,8 @@ artifact_sources() {
         secureboot.cer "$CACHE/grub/current/secureboot.cer" \
         ipxe/undionly.kpxe "$tree/usr/lib/ipxe/undionly.kpxe" \
         ipxe/snponly.efi "$tree/usr/lib/ipxe/snponly.efi" \
-        ipxe/ipxe.efi "$tree/usr/lib/ipxe/ipxe.efi"
+        ipxe/ipxe.efi "$tree/usr/lib/ipxe/ipxe.efi" \
+        ipxe/ipxe-arm64.efi "$tree/usr/lib/ipxe/ipxe-arm64.efi"
 }
 
 # packages_json: everything in the image that came as a package.

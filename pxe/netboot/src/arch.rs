@@ -28,8 +28,10 @@ pub enum Firmware {
     HttpX64,
     /// IA32 UEFI, PXE or HTTP boot (codes 6 and 15).
     UefiIa32,
-    /// ARM64 UEFI, PXE or HTTP boot (codes 11 and 19).
+    /// ARM64 UEFI, PXE (code 11).
     UefiArm64,
+    /// ARM64 UEFI, HTTP boot (code 19).
+    HttpArm64,
     /// x86 BIOS, HTTP boot (code 20).
     HttpBios,
     /// A Raspberry Pi's boot ROM (code 41, or code 0 with one of its addresses).
@@ -62,7 +64,8 @@ impl Firmware {
             0 => Self::Bios,
             6 | 15 => Self::UefiIa32,
             7 | 9 => Self::UefiX64,
-            11 | 19 => Self::UefiArm64,
+            11 => Self::UefiArm64,
+            19 => Self::HttpArm64,
             16 | 17 => Self::HttpX64,
             20 => Self::HttpBios,
             41 => Self::RaspberryPi,
@@ -74,11 +77,18 @@ impl Firmware {
     #[must_use]
     pub fn loader(self) -> Option<&'static str> {
         match self {
-            Self::Bios => Some("ipxe/undionly.kpxe"),
+            Self::Bios | Self::HttpBios => Some("ipxe/undionly.kpxe"),
             Self::UefiX64 => Some("ipxe/snponly.efi"),
             Self::HttpX64 => Some("ipxe/ipxe.efi"),
-            _ => None,
+            Self::UefiArm64 | Self::HttpArm64 => Some("ipxe/ipxe-arm64.efi"),
+            Self::UefiIa32 | Self::RaspberryPi | Self::Initrd | Self::Other(_) => None,
         }
+    }
+
+    /// Whether the image, which is for x86-64, can run on a machine with this firmware.
+    #[must_use]
+    pub fn runs_image(self) -> bool {
+        !matches!(self, Self::UefiArm64 | Self::HttpArm64)
     }
 
     /// Why a machine with this firmware gets nothing, for people, with the next step.
@@ -87,8 +97,6 @@ impl Firmware {
         match self {
             Self::RaspberryPi => "a Raspberry Pi's network boot is not PXE; boot it from an SD card or USB stick",
             Self::UefiIa32 => "there is no boot loader for 32-bit UEFI; turn on legacy (BIOS) boot or use a USB stick",
-            Self::UefiArm64 => "there is no boot loader for ARM64 yet; boot it from an SD card or USB stick",
-            Self::HttpBios => "there is no boot loader for HTTP boot on BIOS; choose PXE in its setup",
             _ => "there is no boot loader for this architecture; boot it from a USB stick",
         }
     }
@@ -105,7 +113,8 @@ impl fmt::Display for Firmware {
             Self::UefiX64 => f.write_str("UEFI x64 PXE"),
             Self::HttpX64 => f.write_str("UEFI x64 HTTP boot"),
             Self::UefiIa32 => f.write_str("UEFI IA32"),
-            Self::UefiArm64 => f.write_str("UEFI ARM64"),
+            Self::UefiArm64 => f.write_str("UEFI ARM64 PXE"),
+            Self::HttpArm64 => f.write_str("UEFI ARM64 HTTP boot"),
             Self::HttpBios => f.write_str("BIOS HTTP boot"),
             Self::RaspberryPi => f.write_str("Raspberry Pi"),
             Self::Initrd => f.write_str("Meadow initrd"),
@@ -133,6 +142,8 @@ mod tests {
             (&[6], PC, Some(Firmware::UefiIa32)),
             (&[15], PC, Some(Firmware::UefiIa32)),
             (&[11], PC, Some(Firmware::UefiArm64)),
+            (&[19], PC, Some(Firmware::HttpArm64)),
+            (&[20], PC, Some(Firmware::HttpBios)),
             (&[41], PC, Some(Firmware::RaspberryPi)),
             (&[99, 98], PC, Some(Firmware::Other(99))),
             (&[], PC, None),

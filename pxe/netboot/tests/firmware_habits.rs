@@ -193,6 +193,36 @@ fn firmware_without_a_loader_gets_an_address_and_no_boot_file() {
     }
 }
 
+/// ARM64 firmware (11 by PXE, 19 by HTTP) gets a boot loader of its own for any other system, and nothing of an image that
+/// it could not run.
+#[test]
+fn arm64_gets_its_own_loader_for_a_script_and_nothing_of_the_image() {
+    for (class, arch) in [(&b"PXEClient:Arch:00011:UNDI:003000"[..], 11), (b"HTTPClient:Arch:00019:UNDI:003000", 19)] {
+        let client = Client::with(7, &[(60, class), (93, &[0, arch])]);
+        for (policy, loader) in [(BootPolicy::Script, Some("ipxe/ipxe-arm64.efi")), (BootPolicy::Image, None)] {
+            let offer = ask(&mut Server::new(policy), Site::Router, &on_67(), &client.discover());
+            let named = offer.map(|offer| file(&offer.payload));
+            assert_eq!(named.is_some(), loader.is_some(), "{arch} {policy:?}");
+            let named = named.unwrap_or_default();
+            assert!(named.ends_with(loader.unwrap_or_default()), "{named}");
+            assert_eq!(named.starts_with("http://"), arch == 19 && loader.is_some(), "{named}");
+        }
+    }
+}
+
+/// HTTP boot of a BIOS (20) wants a URL too, of what a BIOS can start.
+#[test]
+fn bios_http_boot_gets_the_url_of_a_bios_loader() {
+    for site in [Site::Router, Site::Full] {
+        let mut server = Server::new(BootPolicy::Image);
+        let client = Client::with(7, &[(60, b"HTTPClient:Arch:00020:UNDI:002001"), (93, &[0, 20])]);
+        let offer = ask(&mut server, site, &on_67(), &client.discover()).expect("an offer").payload;
+        assert_eq!(option(&offer, 60).as_deref(), Some(&b"HTTPClient"[..]));
+        let url = file(&offer);
+        assert!(url.starts_with(&format!("http://{SERVER}:")) && url.ends_with("/ipxe/undionly.kpxe"), "{url}");
+    }
+}
+
 /// Cheap boards have no UUID, or all share one: it is echoed and never tells two machines apart.
 #[test]
 fn a_uuid_is_echoed_if_it_was_sent_and_never_needed() {

@@ -204,7 +204,7 @@ fn architectures_without_a_loader_are_named_and_left_alone() {
     for (bytes, part) in [
         (pi, "Raspberry Pi"),
         (arch(6), "32-bit UEFI"),
-        (arch(11), "ARM64"),
+        (arch(11), "for x86-64"),
         (arch(41), "Raspberry Pi"),
         (arch(99), "USB"),
     ] {

@@ -17,6 +17,24 @@ pub enum Firmware {
     UefiPxe,
     /// OVMF with HTTP boot only.
     UefiHttp,
+    /// An ARM64 machine with AAVMF's PXE client. Nothing of the image runs there.
+    Arm64Pxe,
+    /// An ARM64 machine with AAVMF's HTTP boot only.
+    Arm64Http,
+}
+
+impl Firmware {
+    /// Whether its processors are ARM64.
+    #[must_use]
+    pub fn is_arm64(self) -> bool {
+        matches!(self, Self::Arm64Pxe | Self::Arm64Http)
+    }
+
+    /// Whether it boots over HTTP only.
+    #[must_use]
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::UefiHttp | Self::Arm64Http)
+    }
 }
 
 impl FromStr for Firmware {
@@ -38,6 +56,8 @@ impl fmt::Display for Firmware {
             Self::BiosPxe => "BIOS PXE",
             Self::UefiPxe => "UEFI PXE",
             Self::UefiHttp => "UEFI HTTP",
+            Self::Arm64Pxe => "ARM64 PXE",
+            Self::Arm64Http => "ARM64 HTTP",
         })
     }
 }
@@ -68,6 +88,18 @@ impl Ovmf {
     /// When there is none.
     pub fn find_secure() -> Result<Self> {
         Self::find_code("OVMF_CODE_4M.secboot.fd", true)
+    }
+
+    /// Finds its like for ARM64, on the host.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find_arm64() -> Result<Self> {
+        let folder = PathBuf::from("/usr/share/AAVMF");
+        let (code, variables) = (folder.join("AAVMF_CODE.fd"), folder.join("AAVMF_VARS.fd"));
+        let found = code.exists() && variables.exists();
+        let missing = "there is no AAVMF_CODE.fd; `make test` installs Debian's package qemu-efi-aarch64";
+        found.then_some(Self { code, variables, secure_boot: false }).context(missing)
     }
 
     fn find_code(name: &str, secure_boot: bool) -> Result<Self> {

@@ -70,9 +70,9 @@ impl Machine {
             .with_context(|| format!("cannot make the disk {}", disk.display()))?;
         let ovmf = match wanted.firmware {
             Firmware::BiosPxe => None,
-            Firmware::UefiPxe | Firmware::UefiHttp => {
+            firmware => {
                 let variables = run.file(format!("{name}.fd"));
-                let found = Ovmf::find()?;
+                let found = if firmware.is_arm64() { Ovmf::find_arm64()? } else { Ovmf::find()? };
                 fs::copy(&found.variables, &variables).context("cannot copy the firmware's variables")?;
                 Some(Ovmf { variables, ..found })
             }
@@ -238,7 +238,7 @@ impl Machine {
         if let Some(tpm) = &self.tpm {
             self.tpm_program = Some(tpm.start_for_machine(run, lan.namespace())?);
         }
-        let mut command = lan.namespace().command("qemu-system-x86_64");
+        let mut command = lan.namespace().command(self.hardware.program());
         command.args(self.hardware.arguments());
         self.program = Some(lan.namespace().start(run, command, &self.log)?);
         self.started = Some(Instant::now());

@@ -57,14 +57,21 @@ pub struct Hardware {
 const HTTP_ONLY: [&str; 3] = ["IPv4PXESupport", "IPv6PXESupport", "IPv6Support"];
 
 impl Hardware {
-    /// The arguments of `qemu-system-x86_64`.
+    /// The program that plays it.
+    #[must_use]
+    pub fn program(&self) -> &'static str {
+        if self.firmware.is_arm64() { "qemu-system-aarch64" } else { "qemu-system-x86_64" }
+    }
+
+    /// The program's arguments.
     #[must_use]
     pub fn arguments(&self) -> Vec<OsString> {
         let mut arguments = Arguments::default();
-        arguments.add("-name", &self.name).add("-accel", self.accelerator.argument()).add("-uuid", &self.uuid);
+        let accelerator = if self.firmware.is_arm64() { Accelerator::Tcg } else { self.accelerator };
+        arguments.add("-name", &self.name).add("-accel", accelerator.argument()).add("-uuid", &self.uuid);
         arguments.add("-m", self.memory_mib.to_string()).add("-smp", self.processors.to_string());
         // Nothing but what is listed: fewer devices, quicker boot.
-        arguments.flag("-nodefaults").add("-vga", "none").add("-display", "none").add("-monitor", "none");
+        arguments.flag("-nodefaults").add("-display", "none").add("-monitor", "none");
         // Somebody may type there; what is written goes to the file whether anybody listens or not.
         arguments.add("-chardev", format!("file,id={SERIAL},path={}", self.serial.display()));
         arguments.add("-serial", format!("chardev:{SERIAL}"));
@@ -104,14 +111,18 @@ impl Hardware {
             Some(ovmf) => {
                 // The code with Secure Boot keeps its variables from everybody but the firmware itself.
                 let smm = if ovmf.secure_boot { "on" } else { "off" };
-                arguments.add("-machine", format!("q35,smm={smm}"));
+                if self.firmware.is_arm64() {
+                    arguments.add("-machine", "virt").add("-cpu", "cortex-a57");
+                } else {
+                    arguments.add("-machine", format!("q35,smm={smm}"));
+                }
                 if ovmf.secure_boot {
                     arguments.add("-global", "driver=cfi.pflash01,property=secure,value=on");
                 }
                 arguments
                     .add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file={}", ovmf.code.display()));
                 arguments.add("-drive", format!("if=pflash,format=raw,unit=1,file={}", ovmf.variables.display()));
-                if self.firmware == Firmware::UefiHttp {
+                if self.firmware.is_http() {
                     for option in HTTP_ONLY {
                         arguments.add("-fw_cfg", format!("name=opt/org.tianocore/{option},string=no"));
                     }

@@ -1,5 +1,5 @@
-//! Every firmware, network card and way to boot that QEMU can play, to the initramfs. Slow: `make soak` runs it, and
-//! with `UPDATE=1` it writes the table of `docs/specification.md`.
+//! Every firmware, network card and way to boot that QEMU can play, to the initramfs; on ARM64, for which there is no image,
+//! to a script of iPXE. Slow: `make soak` runs it, and with `UPDATE=1` it writes the table of `docs/specification.md`.
 
 use std::fmt::Write;
 use std::fs;
@@ -16,6 +16,9 @@ const TOGETHER: usize = 3;
 const CARDS: [Card; 3] = [Card::Virtio, Card::E1000, Card::Rtl8139];
 /// What OVMF starts when it has tried everything else.
 const GAVE_UP: &str = "UEFI Interactive Shell";
+/// What the script for ARM64 says, without being there in one piece.
+const SCRIPT: &str = "#!ipxe\necho the script ${undefined}runs on ${buildarch}\nsleep 3600\n";
+const SCRIPT_RUNS: &str = "the script runs on arm64";
 const BEGIN: &str = "<!-- tests/vm/tests/firmware.rs writes this table -->\n";
 const END: &str = "<!-- end of the table -->\n";
 
@@ -30,14 +33,16 @@ struct Mode {
     rom: bool,
 }
 
-/// A BIOS boots no card without a ROM, which is why there is no such row.
-const MODES: [Mode; 6] = [
+/// A BIOS boots no card without a ROM, which is why there is no such row. No card has a ROM for ARM64.
+const MODES: [Mode; 8] = [
     Mode { name: "BIOS, iPXE in the card's ROM", firmware: Firmware::BiosPxe, plain_pxe: false, rom: true },
     Mode { name: "BIOS, ROM as plain PXE: `undionly.kpxe`", firmware: Firmware::BiosPxe, plain_pxe: true, rom: true },
     Mode { name: "UEFI PXE, no ROM: `snponly.efi`", firmware: Firmware::UefiPxe, plain_pxe: false, rom: false },
     Mode { name: "UEFI PXE, ROM: `snponly.efi`", firmware: Firmware::UefiPxe, plain_pxe: true, rom: true },
     Mode { name: "UEFI HTTP, no ROM: `ipxe.efi`", firmware: Firmware::UefiHttp, plain_pxe: false, rom: false },
     Mode { name: "UEFI HTTP, ROM: `ipxe.efi`", firmware: Firmware::UefiHttp, plain_pxe: true, rom: true },
+    Mode { name: "ARM64 UEFI PXE: `ipxe-arm64.efi`", firmware: Firmware::Arm64Pxe, plain_pxe: false, rom: false },
+    Mode { name: "ARM64 UEFI HTTP: `ipxe-arm64.efi`", firmware: Firmware::Arm64Http, plain_pxe: false, rom: false },
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +54,7 @@ struct Cell {
 /// How a cell ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// The initramfs runs.
+    /// The initramfs runs, or the script.
     Boots,
     /// The firmware has no driver for this card: not one frame came out of it.
     NoDriver,
@@ -59,9 +64,16 @@ enum Outcome {
 fn settings(rack: &Rack, cells: &[Cell]) -> Result<String> {
     let image = paths::image().canonicalize().context("there is no image; `make image` builds it")?;
     let mut text = format!("interface = \"eth0\"\nartifacts = \"{}\"\n", image.display());
+    let script = rack.run().file("arm64.ipxe");
+    fs::write(&script, SCRIPT)?;
     for (machine, cell) in rack.machines().iter().zip(cells) {
         let (mac, plain) = (&machine.hardware().mac, cell.mode.plain_pxe);
-        writeln!(text, "[[machine]]\nmac = \"{mac}\"\npolicy = \"hold\"\nplain_pxe = {plain}")?;
+        let policy = if cell.mode.firmware.is_arm64() {
+            format!("\"script\"\nscript_file = \"{}\"", script.display())
+        } else {
+            "\"hold\"".to_owned()
+        };
+        writeln!(text, "[[machine]]\nmac = \"{mac}\"\nplain_pxe = {plain}\npolicy = {policy}")?;
     }
     Ok(text)
 }
@@ -92,10 +104,11 @@ fn boot(cells: &[Cell]) -> Result<Vec<Outcome>> {
     let ended = wait::until("the initramfs, or a firmware that gave up", BOOT, || {
         rack.look_after()?;
         let end = |machine: &Machine| -> Result<Option<Outcome>> {
-            if milestone(machine, "hold")?.is_some() {
+            let text = machine.serial().text_from(0)?;
+            if milestone(machine, "hold")?.is_some() || text.contains(SCRIPT_RUNS) {
                 return Ok(Some(Outcome::Boots));
             }
-            Ok(machine.serial().text_from(0)?.contains(GAVE_UP).then_some(Outcome::NoDriver))
+            Ok(text.contains(GAVE_UP).then_some(Outcome::NoDriver))
         };
         rack.machines().iter().map(end).collect::<Result<Option<Vec<Outcome>>>>()
     });

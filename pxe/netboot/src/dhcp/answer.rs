@@ -30,6 +30,10 @@ pub(super) struct Question<'a> {
     pub(super) pxe_form: OfferForm,
 }
 
+/// It goes on to its next boot device, instead of fetching a kernel that cannot run.
+const NOT_FOR_ARM64: &str = "the image is for x86-64 and this machine is ARM64; \
+    `meadow machine boot MACHINE script` boots another system on it";
+
 impl Question<'_> {
     /// Chooses what the machine gets, or says why it gets nothing.
     pub(super) fn answer(&self) -> Result<Answer, &'static str> {
@@ -39,6 +43,9 @@ impl Question<'_> {
             }
             (BootPolicy::LocalDisk, ClientKind::Initrd) => {}
             (BootPolicy::LocalDisk, _) => return Err("its policy is to boot from its own disk"),
+            (BootPolicy::Image | BootPolicy::Hold, _) if !self.sighting.firmware.is_none_or(Firmware::runs_image) => {
+                return Err(NOT_FOR_ARM64);
+            }
             (BootPolicy::Image | BootPolicy::Hold | BootPolicy::Script, _) => {}
         }
         match self.sighting.client {
