@@ -6,7 +6,6 @@ mod boot_server_usage;
 mod boot_speed;
 mod cluster_state;
 mod commit;
-mod cpio;
 mod dhcp_client;
 mod dhcp_speed;
 mod dhcp_wait;

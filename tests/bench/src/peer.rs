@@ -9,7 +9,7 @@ use meadow_rack::paths;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::cpio::Cpio;
+use meadow_rack::cpio::Cpio;
 
 /// Debian's package busybox-static.
 const BUSYBOX: &str = "/bin/busybox";

@@ -8,6 +8,7 @@ pub mod boot_server;
 pub mod card;
 pub mod cgroup;
 pub mod cluster;
+pub mod cpio;
 pub mod efi_variables;
 pub mod firmware;
 pub mod forward;

@@ -6,6 +6,7 @@ pub mod forged;
 pub mod impostor;
 pub mod installed_host;
 pub mod node_disk;
+pub mod playing_guest;
 pub mod sealer;
 pub mod story;
 pub mod write_log;

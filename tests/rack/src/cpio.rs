@@ -4,24 +4,25 @@ use std::fmt::Write;
 
 /// An archive that grows.
 #[derive(Debug, Default)]
-pub(crate) struct Cpio {
+pub struct Cpio {
     bytes: Vec<u8>,
     inode: u32,
 }
 
 impl Cpio {
     /// Adds a folder; `name` has no leading slash.
-    pub(crate) fn folder(&mut self, name: &str) -> &mut Self {
+    pub fn folder(&mut self, name: &str) -> &mut Self {
         self.entry(name, 0o040_755, &[])
     }
 
     /// Adds a program.
-    pub(crate) fn program(&mut self, name: &str, contents: &[u8]) -> &mut Self {
+    pub fn program(&mut self, name: &str, contents: &[u8]) -> &mut Self {
         self.entry(name, 0o100_755, contents)
     }
 
     /// Ends the archive and gives it.
-    pub(crate) fn finish(mut self) -> Vec<u8> {
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, &[]);
         self.bytes
     }
