@@ -23,6 +23,7 @@ mod raw_sync;
 mod report;
 mod server;
 mod tftp_client;
+mod to_script;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +66,7 @@ enum Subject {
     BootServer,
     BootSpeed,
     DhcpSpeed,
+    ToScript,
     Many,
     Commit,
 }
@@ -80,6 +82,7 @@ impl Subject {
             Self::BootServer => "boot-server",
             Self::BootSpeed => "boot-speed",
             Self::DhcpSpeed => "dhcp-speed",
+            Self::ToScript => "to-script",
             Self::Many => "many",
             Self::Commit => "commit",
         }
@@ -95,6 +98,7 @@ impl Subject {
             Self::BootServer => "The boot server",
             Self::BootSpeed => "Speed of the boot server",
             Self::DhcpSpeed => "Leases",
+            Self::ToScript => "From DISCOVER to the script",
             Self::Many => "Many machines at once",
             Self::Commit => "Replicated changes",
         }
@@ -143,6 +147,12 @@ impl Subject {
                  after the other. meadow-pxe syncs each lease before its ACK; Kea (memfile, 2 threads) writes its file and \
                  syncs nothing; dnsmasq runs with --no-ping, as it pings each new address for 3 s otherwise."
             }
+            Self::ToScript => {
+                "One machine beside a stock router, with meadow-pxe or with dnsmasq as proxyDHCP and TFTP server, by turns. From \
+                 the first DISCOVER to the request for the script, as tcpdump sees both on the server; the start of a boot \
+                 loader, from its last packet to its own first DISCOVER, is taken off. Each machine boots once before, so that \
+                 the router knows its address."
+            }
             Self::Many => {
                 "500 clients with an address each boot at once from the built image as a BIOS with PXE does: an offer, \
                  undionly.kpxe by TFTP (blocks of 1428 bytes), an offer to iPXE, its script, kernel, initrd, boot.json, \
@@ -167,6 +177,7 @@ impl Subject {
             Self::BootServer => boot_server_usage::measure(arguments.rounds, progress),
             Self::BootSpeed => boot_speed::measure(arguments.rounds, progress),
             Self::DhcpSpeed => dhcp_speed::measure(arguments.rounds, progress),
+            Self::ToScript => to_script::measure(arguments.rounds, progress),
             Self::Many => many::measure(arguments.rounds, progress),
             Self::Commit => commit::measure(arguments.rounds, &paths::cache(), progress),
         }
