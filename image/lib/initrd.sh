@@ -31,6 +31,12 @@ initrd_base_if_needed() {
     publish initrd-base "$key" "$entry"
 }
 
+# What of the manifest is known before the image is whole: enough to tell whether another image is older.
+image_json() {
+    jq -n --arg version "$(workspace_version)" --argjson date "$(stat -Lc %Y "$(kernel_tree)/boot/vmlinuz-$(kernel_version)")" \
+        '{version: $version, architecture: "x86_64", date: $date}'
+}
+
 stage_initrd() { with_lock initrd initrd_if_needed; }
 
 initrd_if_needed() {
@@ -47,7 +53,7 @@ initrd_if_needed() {
     tree=$(tools_tree)
     key=$({
         printf '%s\n' "${base##*/}" "${tree##*/}"
-        cat "$INITRAMFS"/{build-boot,common.sh} "$INIT" "$UNLOCK" "$root/root.json"
+        cat "$INITRAMFS"/{build-boot,common.sh} "$INIT" "$UNLOCK" "$root/root.json" <(image_json)
     } | sha256sum | cut -c1-64)
     if [[ -d $(cached initrd "$key") ]]; then
         use initrd "$key"
@@ -55,11 +61,12 @@ initrd_if_needed() {
         return
     fi
     entry=$(new_entry initrd "$key")
+    image_json >"$entry/image.json"
     run_logged "$LOGS/initrd.log" "initrd" \
         in_tools --bind "$entry" --read-only "$kernel" --read-only "$base" --read-only "$root" \
         --read-only "$INITRAMFS" --read-only "$INIT" --read-only "$UNLOCK" -- \
         "$INITRAMFS/build-boot" --base "$base/base" --kernel "$kernel" --init "$INIT" --root-json "$root/root.json" \
-        --unlock "$UNLOCK" --out "$entry/initrd"
+        --image-json "$entry/image.json" --unlock "$UNLOCK" --out "$entry/initrd"
     sed 's/^/image:   /' "$LOGS/initrd.log"
     publish initrd "$key" "$entry"
 }

@@ -11,7 +11,7 @@ artifact_sources() {
     local tree
     tree=$(tools_tree)
     printf '%s %s\n' \
-        vmlinuz "$(kernel_tree)/boot/vmlinuz-$(kernel_version)" \
+        vmlinuz "$CACHE/uki/current/vmlinuz" \
         initrd "$(readlink -f "$CACHE/initrd/current")/initrd" \
         root.img "$(readlink -f "$CACHE/root/current")/root.img" \
         uki.efi "$CACHE/uki/current/uki.efi" \

@@ -1,11 +1,14 @@
 //! The boot from beginning to end. PID 1 never ends: whatever goes wrong is said, and tried again
 //! from the beginning, with growing pauses; a headless machine then heals as soon as its cause
 //! does. It does not restart by itself: a machine in a restart loop can be asked nothing. (But for
-//! one case: a new image on trial whose root is damaged, see `trial`.)
+//! two cases: a new image on trial whose root is damaged, see `trial`, and one that a stick started and whose root no server
+//! has any more, see `chained`.)
 
+mod chained;
 mod find_disk;
 mod installed;
 mod netboot;
+mod offered;
 mod own_state;
 mod start_root;
 mod stick;
@@ -197,7 +200,7 @@ impl Boot {
     fn pause(&self, arrived: u64, pause: Duration) {
         match self.mode {
             Mode::Network { .. } => thread::sleep(pause),
-            Mode::Disk { .. } => _ = self.arrivals.wait(arrived, uptime() + pause),
+            Mode::Disk { .. } | Mode::Chained { .. } => _ = self.arrivals.wait(arrived, uptime() + pause),
         }
     }
 
@@ -208,6 +211,7 @@ impl Boot {
         match self.mode.clone() {
             Mode::Network { .. } => self.boot_from_network(&spec),
             Mode::Disk { slot, esp } => self.boot_from_disk(&spec, slot, esp.as_deref()),
+            Mode::Chained { esp } => self.boot_chained(&spec, esp.as_deref()),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What decides is free of effects and tested on its own: [`dhcp`], [`http`] heads, module
 //! [`modules::Index`], [`policy`], [`root::RootSpec`] and the dm-verity table, [`boot_state`].
-//! [`disks::layouts`], [`mode`], [`grubenv`]. What acts is thin around it: [`network`], [`root`], [`state`], [`dropbear`],
+//! [`disks::layouts`], [`mode`], [`grubenv`], [`offer`]. What acts is thin around it: [`network`], [`root`], [`state`], [`dropbear`],
 //! [`boot`].
 
 pub mod arrivals;
@@ -20,9 +20,11 @@ pub mod efi;
 pub mod grubenv;
 pub mod hardware;
 pub mod http;
+pub mod kexec;
 pub mod mode;
 pub mod modules;
 pub mod network;
+pub mod offer;
 pub mod policy;
 pub mod progress;
 pub mod root;

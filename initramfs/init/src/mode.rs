@@ -7,7 +7,9 @@ use crate::slot::Slot;
 /// What iPXE adds to the command line (see [`boot_card`]); GRUB and a UKI do not.
 const NETBOOT: &str = "BOOTIF=";
 const SLOT: &str = "meadow.slot=";
-const ESP: &str = "meadow.esp=";
+pub(crate) const ESP: &str = "meadow.esp=";
+/// What an initrd of a stick adds for the one that it starts in place of its own (see [`crate::kexec`]).
+pub(crate) const CHAINED: &str = "meadow.chained";
 
 /// Where to boot from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,11 @@ pub enum Mode {
         /// GPT partition UUID of the ESP that it came from, in lower case, where that was said.
         esp: Option<String>,
     },
+    /// The initrd of a stick fetched this one from a server and started it. Never starts another one.
+    Chained {
+        /// GPT partition UUID of the stick's ESP, in lower case, where that was said.
+        esp: Option<String>,
+    },
 }
 
 impl Mode {
@@ -36,6 +43,9 @@ impl Mode {
         }
         let value = |name: &str| words().find_map(|word| word.strip_prefix(name));
         let esp = value(ESP).filter(|text| is_uuid(text)).map(str::to_ascii_lowercase);
+        if words().any(|word| word == CHAINED) {
+            return Self::Chained { esp };
+        }
         Self::Disk { slot: value(SLOT).and_then(Slot::parse), esp }
     }
 
@@ -44,7 +54,7 @@ impl Mode {
     pub fn boot_card(&self) -> Option<Mac> {
         match self {
             Self::Network { boot_card } => *boot_card,
-            Self::Disk { .. } => None,
+            Self::Disk { .. } | Self::Chained { .. } => None,
         }
     }
 }
@@ -77,6 +87,9 @@ mod tests {
             (&format!("meadow.slot=b meadow.esp={UUID}\n"), disk(Some(Slot::B), Some(UUID))),
             ("meadow.slot=c meadow.esp=x", disk(None, None)),
             ("meadow.slot= xmeadow.slot=a", disk(None, None)),
+            ("quiet meadow.chained", Mode::Chained { esp: None }),
+            (&format!("meadow.esp={UUID} meadow.chained"), Mode::Chained { esp: Some(UUID.to_ascii_lowercase()) }),
+            ("meadow.chained=1 xmeadow.chained", disk(None, None)),
         ] {
             assert_eq!(Mode::parse(text), expected, "{text:?}");
         }

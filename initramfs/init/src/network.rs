@@ -26,6 +26,7 @@ use crate::system::uptime;
 pub use boot_card::boot_card;
 pub use facts::wired_cards;
 pub use fixed::{FixedAddress, FixedCard, FixedNetwork, networkd_files};
+use rtnetlink::Rtnetlink;
 pub use status::{CardStatus, Choice, choose, describe_wait, lines};
 
 /// A card that crashed is tried again after this.
@@ -195,9 +196,7 @@ impl Network {
 
     /// A lease counts no more as soon as fixed addresses are known.
     fn addresses_of(&self, name: &str, status: &CardStatus) -> Vec<String> {
-        let asks_dhcp =
-            |networks: &[FixedNetwork]| networks.is_empty() || networks.iter().any(FixedNetwork::is_plain_dhcp);
-        if asks_dhcp(&self.fixed_for(name, status.mac)) { status.addresses() } else { status.fixed.clone() }
+        if asks(&self.fixed_for(name, status.mac)) { status.addresses() } else { status.fixed.clone() }
     }
 
     /// Waits for the first address, without its prefix length.
@@ -249,17 +248,34 @@ impl Network {
         }
     }
 
-    /// The server on this interface could not be reached: prefer others, and look for it again.
-    pub fn failed(&self, interface: &str) {
+    /// The server could not be reached this way: prefer other cards, and look for it again.
+    pub fn failed(&self, route: &Route) {
+        let Some(interface) = &route.interface else { return };
         if let Some(status) = lock(&self.cards).get_mut(interface) {
             status.failures = status.failures.saturating_add(1);
             status.search_again = true;
         }
     }
 
+    /// Whether any card asks DHCP, by which a server would be found. One that is not there yet may.
+    #[must_use]
+    pub fn asks_dhcp(&self) -> bool {
+        let cards = lock(&self.cards);
+        cards.is_empty() || cards.iter().any(|(name, status)| asks(&self.fixed_for(name, status.mac)))
+    }
+
     /// Lets all cards be as they are: the booted system takes them over.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Switches all cards off: another kernel starts, into whose memory none may write. What a driver refuses is left to the
+    /// kernel, which shuts every device down.
+    pub fn switch_off(&self) {
+        self.close();
+        let Ok(kernel) = Rtnetlink::open() else { return };
+        let names: Vec<String> = lock(&self.cards).keys().cloned().collect();
+        names.iter().filter_map(|name| facts::index_of(name)).for_each(|index| _ = kernel.set_down(index));
     }
 
     fn is_closed(&self) -> bool {
@@ -283,6 +299,11 @@ impl Network {
     fn take_search_wish(&self, name: &str) -> bool {
         lock(&self.cards).get_mut(name).is_some_and(|status| std::mem::take(&mut status.search_again))
     }
+}
+
+/// Whether a card with these networks asks DHCP.
+fn asks(networks: &[FixedNetwork]) -> bool {
+    networks.is_empty() || networks.iter().any(FixedNetwork::is_plain_dhcp)
 }
 
 /// Occupies UDP port 68, so that the kernel does not answer servers with "port unreachable"

@@ -10,7 +10,7 @@ mod spec;
 mod switch;
 mod verity;
 
-pub use download::{Download, fetch};
+pub use download::{Artifact, Download, fetch};
 pub use examine::{Verdict, examine};
 pub use handover::{BootReport, LostState, Milestone, RootFrom, StateReport, write as write_handover};
 pub use mount::{TARGET, mount, mount_partition};

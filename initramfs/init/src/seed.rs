@@ -6,13 +6,18 @@ mod record;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Deserialize;
 
+use crate::http::BaseUrl;
 use crate::network::FixedNetwork;
 
 const VERSION: u32 = 1;
+/// Where boot servers listen (`meadow_pxe::Ports`).
+const BOOT_PORT: u16 = 7480;
+/// Each that does not answer costs seconds.
+const MOST_SERVERS: usize = 4;
 
 /// A seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +28,10 @@ pub struct Seed {
     pub authorized_keys: Vec<String>,
     /// Cards that do not simply ask DHCP.
     pub network: Vec<FixedNetwork>,
-    /// Whether the root is to come from a boot server where one has it.
+    /// Whether the image is to come from a boot server where one has it.
     pub from_network: bool,
+    /// Where a boot server may be: on the computers with the API.
+    pub boot_servers: Vec<BaseUrl>,
     /// Serial number of the disk that this computer is to be installed onto.
     pub installs_onto: Option<String>,
     /// What of it cannot be used, with the reason.
@@ -38,6 +45,8 @@ struct Form {
     authorized_keys: Vec<String>,
     #[serde(default)]
     network: Vec<Network>,
+    #[serde(default)]
+    api: Vec<String>,
     #[serde(default)]
     action: Action,
 }
@@ -115,11 +124,20 @@ impl Seed {
             json: json.to_vec(),
             authorized_keys: form.authorized_keys,
             network,
+            boot_servers: form.api.iter().filter_map(|url| boot_server(url)).take(MOST_SERVERS).collect(),
             from_network: form.action.kind == "network",
             installs_onto: form.action.serial.filter(|_| form.action.kind == "install"),
             warnings,
         })
     }
+}
+
+/// Beside the API at `https://192.0.2.2:7443`. A name is not resolved here, and boot servers have IPv4 only.
+fn boot_server(api: &str) -> Option<BaseUrl> {
+    let authority = api.strip_prefix("https://")?.trim_end_matches('/');
+    let host = authority.split_once(':').map_or(authority, |(host, _)| host);
+    host.parse::<Ipv4Addr>().ok()?;
+    BaseUrl::parse(&format!("http://{host}:{BOOT_PORT}/")).ok()
 }
 
 #[cfg(test)]
@@ -134,6 +152,9 @@ mod tests {
             authorized_keys: vec!["ssh-ed25519 AAAAC3Nz ann@home".to_owned()],
             network: ["eth0.7=dhcp", "52:54:00:00:00:01=192.0.2.7/24,192.0.2.1", "192.0.2.8/24"]
                 .map(|text| text.parse().unwrap())
+                .to_vec(),
+            api: ["https://192.0.2.2:7443", "https://seed.lan:7443", "https://[2001:db8::1]:7443", "https://192.0.2.3"]
+                .map(str::to_owned)
                 .to_vec(),
             action: SeedAction::Network,
             ..Written::new()
@@ -159,6 +180,10 @@ mod tests {
             assert_eq!(found.authorized_keys, seed.authorized_keys);
             assert_eq!(found.network.len(), seed.network.len());
             assert_eq!(found.from_network, seed.action == SeedAction::Network);
+            let servers: Vec<String> = found.boot_servers.iter().map(ToString::to_string).collect();
+            let expected: &[&str] =
+                if seed.api.is_empty() { &[] } else { &["http://192.0.2.2:7480/", "http://192.0.2.3:7480/"] };
+            assert_eq!(servers, expected);
             let installs = matches!(seed.action, SeedAction::Install { .. }).then(|| "S1".to_owned());
             assert_eq!(found.installs_onto, installs);
             assert_eq!(serde_json::from_slice::<Written>(&found.json).unwrap(), seed);

@@ -6,7 +6,7 @@ mod probe;
 mod volume;
 mod wait;
 
-pub use probe::{Found, Network, Probe, TpmTried, close_tpm, probe, try_tpm};
+pub use probe::{Found, Network, Probe, TpmTried, check_manifest, close_tpm, probe, try_tpm};
 pub use volume::{MAPPED, mount, move_into_root};
 pub use wait::{Opened, ask, opened};
 

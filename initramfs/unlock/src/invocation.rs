@@ -17,6 +17,13 @@ pub enum Invocation {
     Tpm,
     /// PID 1 ends: the TPM gives nothing back any more.
     Close,
+    /// PID 1 asks whether these are an image's manifest and the builder's signature over it.
+    Manifest {
+        /// File with the manifest.
+        manifest: PathBuf,
+        /// File with the signature.
+        signature: PathBuf,
+    },
     /// The prompt on a terminal, by its name below `/dev`.
     Console(String),
     /// A login over SSH.
@@ -51,6 +58,9 @@ impl Invocation {
             Some(["probe", preboot, state]) => Self::Probe { preboot: preboot.into(), state: Some(state.into()) },
             Some(["tpm"]) => Self::Tpm,
             Some(["close"]) => Self::Close,
+            Some(["manifest", manifest, signature]) => {
+                Self::Manifest { manifest: manifest.into(), signature: signature.into() }
+            }
             Some(["console", terminal]) if is_terminal(terminal) => Self::Console((*terminal).to_owned()),
             Some([] | ["-c", _]) => Self::Session(Request::parse(asked)),
             _ => Self::Unknown,
@@ -107,9 +117,17 @@ mod tests {
         assert_eq!(parse(&["probe", "/dev/vda5"], None), probe(None));
         assert_eq!(parse(&["console", "ttyS0"], None), Invocation::Console("ttyS0".to_owned()));
         assert_eq!((parse(&["tpm"], None), parse(&["close"], None)), (Invocation::Tpm, Invocation::Close));
-        for wrong in
-            [&["tpm", "x"][..], &["console", "../sda"], &["console", ""], &["probe"], &["-c"], &["-c", "a", "b"]]
-        {
+        let manifest = Invocation::Manifest { manifest: "/m".into(), signature: "/s".into() };
+        assert_eq!(parse(&["manifest", "/m", "/s"], None), manifest);
+        for wrong in [
+            &["tpm", "x"][..],
+            &["manifest", "/m"],
+            &["console", "../sda"],
+            &["console", ""],
+            &["probe"],
+            &["-c"],
+            &["-c", "a", "b"],
+        ] {
             assert_eq!(parse(wrong, None), Invocation::Unknown, "{wrong:?}");
         }
     }

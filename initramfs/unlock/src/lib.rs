@@ -8,6 +8,7 @@ pub mod attempt;
 pub mod console;
 pub mod invocation;
 pub mod line;
+pub mod manifest;
 pub mod news;
 pub mod probe;
 pub mod restore;

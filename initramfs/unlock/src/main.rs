@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use meadow_unlock::invocation::{Invocation, Request};
-use meadow_unlock::{console, probe, restore, session, status, tpm};
+use meadow_unlock::{console, manifest, probe, restore, session, status, tpm};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Invocation::Probe { preboot, state } => probe::print(&preboot, state.as_deref()),
         Invocation::Tpm => tpm::print(),
         Invocation::Close => tpm::close(),
+        Invocation::Manifest { manifest, signature } => manifest::print(&manifest, &signature),
         Invocation::Console(terminal) => console::run(&terminal),
         Invocation::Session(Request::Unlock) => session::run(),
         Invocation::Session(Request::Status) => status::print(),
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
         }
         Invocation::Unknown => {
             eprintln!(
-                "usage: unlock probe PREBOOT [STATE] | unlock tpm | unlock close | unlock console TERMINAL | (over SSH) unlock, status, restore-header"
+                "usage: unlock probe PREBOOT [STATE] | unlock tpm | unlock close | unlock manifest MANIFEST SIGNATURE | unlock console TERMINAL | (over SSH) unlock, status, restore-header"
             );
             ExitCode::from(session::USAGE)
         }

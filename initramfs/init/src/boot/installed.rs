@@ -34,6 +34,9 @@ impl Boot {
                 let check = check.context("cannot start a thread")?;
                 self.use_stick(first);
                 self.open_state(first)?;
+                if let Some(root) = self.root_from_network(spec) {
+                    return self.start_root(spec, root);
+                }
                 check.join().map_err(|_| anyhow!("the check of the root crashed"))?
             }
             _ => {
@@ -44,6 +47,9 @@ impl Boot {
                     self.use_stick(layout);
                     self.open_state(layout)?;
                 }
+                if let Some(root) = self.root_from_network(spec) {
+                    return self.start_root(spec, root);
+                }
                 root
             }
         };
@@ -53,8 +59,7 @@ impl Boot {
         match root {
             Some((slot, partition)) => {
                 self.log.milestone("root verified", &format!("slot {} on {}", slot.letter(), partition.device));
-                let root = self.fetched_if_wanted(spec).unwrap_or(Root::Partition { slot, partition });
-                self.start_root(spec, root)
+                self.start_root(spec, Root::Partition { slot, partition })
             }
             None => self.boot_fetched_root(spec, &disks),
         }

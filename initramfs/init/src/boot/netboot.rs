@@ -36,7 +36,7 @@ impl Boot {
             let answer = match &answer {
                 Ok((status, body)) => Ok((*status, body.as_slice())),
                 Err(error) => {
-                    self.network.failed(&uplink.route.interface);
+                    self.network.failed(&uplink.route);
                     Err(format!("{} does not answer: {error}", uplink.route.base))
                 }
             };
@@ -63,17 +63,18 @@ impl Boot {
 
     /// Has the verified image in memory when it returns.
     pub(super) fn fetch_root(&mut self, spec: &RootSpec, uplink: &Uplink) -> Result<(), Setback> {
+        let image = spec.artifact();
         let download = match &mut self.download {
             Some(download) => download,
             None => {
                 check_memory(available_memory()?, spec.size).map_err(Setback::Stop)?;
-                self.download.insert(Download::prepare(spec)?)
+                self.download.insert(Download::prepare(&image)?)
             }
         };
         if download.verified().is_none() {
             let report = |percent| self.log.progress("root-download", percent, &spec.name);
-            if let Err(error) = root::fetch(download, spec, &uplink.route, report) {
-                self.network.failed(&uplink.route.interface);
+            if let Err(error) = root::fetch(download, &image, &uplink.route, report) {
+                self.network.failed(&uplink.route);
                 return Err(error.into());
             }
             self.log.milestone("root verified", "");

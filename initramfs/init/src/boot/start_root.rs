@@ -16,6 +16,7 @@ use crate::root::{self, BootReport, Download, RootFrom, RootSpec, StateReport};
 use crate::slot::Slot;
 use crate::state;
 
+/// Where the kernel has a TPM.
 const TPM: &str = "/dev/tpmrm0";
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -50,14 +51,19 @@ impl Boot {
         }
         self.log.milestone("switch-root", "");
         root::write_handover(&self.report(spec, &root), self.log.terminals(), &self.network.fixed())?;
-        if Path::new(TPM).exists() {
-            self.complain(state::close_tpm(&self.children).context("the TPM does not let go of the state's key"));
-        }
+        self.close_tpm();
         self.log.flush();
         self.children.end_all(GRACE);
         self.network.close();
         dropbear::forget_host_keys();
         Ok(root::switch_root()?)
+    }
+
+    /// The TPM gives nothing back any more, where there is one.
+    pub(super) fn close_tpm(&self) {
+        if Path::new(TPM).exists() {
+            self.complain(state::close_tpm(&self.children).context("the TPM does not let go of the state's key"));
+        }
     }
 
     fn report(&self, spec: &RootSpec, root: &Root) -> BootReport {
@@ -75,24 +81,23 @@ impl Boot {
             lost: self.lost.clone(),
             milestones: self.log.milestones(),
         };
+        let card = self.network.first_card();
+        let first_card = card.as_ref().map(|(name, _)| name.clone());
         match root {
             Root::Memory(uplink) => BootReport {
-                interface: uplink.route.interface.clone(),
+                interface: uplink.route.interface.clone().or(first_card).unwrap_or_default(),
                 mac: Some(format_mac(uplink.mac, ":")),
                 base_url: uplink.route.base.to_string(),
                 root_from: RootFrom::Network,
                 ..report
             },
-            Root::Partition { slot, partition } => {
-                let card = self.network.first_card();
-                BootReport {
-                    interface: card.as_ref().map(|(name, _)| name.clone()).unwrap_or_default(),
-                    mac: card.map(|(_, mac)| format_mac(mac, ":")),
-                    slot: Some(*slot),
-                    disk: Some(serial(&partition.disk).unwrap_or_default()),
-                    ..report
-                }
-            }
+            Root::Partition { slot, partition } => BootReport {
+                interface: first_card.unwrap_or_default(),
+                mac: card.map(|(_, mac)| format_mac(mac, ":")),
+                slot: Some(*slot),
+                disk: Some(serial(&partition.disk).unwrap_or_default()),
+                ..report
+            },
         }
     }
 }

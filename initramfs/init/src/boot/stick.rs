@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use super::Boot;
 use super::find_disk::settled;
-use super::start_root::Root;
-use super::{Boot, Setback};
+use super::offered::{LARGEST_SIGNATURE, SIGNATURE};
 use crate::disks::{Layout, is_there, same_serial, serial};
 use crate::dropbear::Purpose;
-use crate::http;
+use crate::http::{self, BaseUrl, Route};
+use crate::network::Uplink;
 use crate::policy::{self, Action, Decision, Policy};
-use crate::root::RootSpec;
 use crate::seed::Seed;
 use crate::slot::Slot;
 use crate::system::{RUN_DIR, uptime, write_private};
@@ -22,10 +22,14 @@ const DISK_PATIENCE: Duration = Duration::from_secs(10);
 const SERVER_PATIENCE: Duration = Duration::from_secs(20);
 
 /// This boot came from a stick.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Stick {
-    /// Whether the root is to come from a server where one has it.
-    from_network: bool,
+    /// Whether the image that a server has is to start.
+    pub(super) from_network: bool,
+    /// GPT UUID of its ESP.
+    pub(super) esp: Option<String>,
+    /// Where a boot server may be that DHCP does not tell of.
+    servers: Vec<BaseUrl>,
 }
 
 impl Boot {
@@ -68,7 +72,11 @@ impl Boot {
             self.log.say(&why);
             None
         });
-        self.stick = Some(Stick { from_network: seed.as_ref().is_some_and(|seed| seed.from_network) });
+        self.stick = Some(Stick {
+            from_network: seed.as_ref().is_some_and(|seed| seed.from_network),
+            esp: layout.esp.as_ref().and_then(|partition| partition.uuid.clone()),
+            servers: seed.as_ref().map(|seed| seed.boot_servers.clone()).unwrap_or_default(),
+        });
         match seed {
             Some(seed) => self.use_seed(seed),
             None => self.ask_the_lan("this stick has no seed (`meadow image seed` writes one)"),
@@ -118,25 +126,23 @@ impl Boot {
         }
     }
 
-    /// The root from a server, where the seed wants that and a server has the very same; else the stick's own is as good.
-    pub(super) fn fetched_if_wanted(&mut self, spec: &RootSpec) -> Option<Root> {
-        self.stick.filter(|stick| stick.from_network)?;
-        let Some(uplink) = self.network.server_within(SERVER_PATIENCE, &self.log) else {
-            self.log.say("no Meadow server answers; the stick's own root is taken");
-            return None;
-        };
-        match self.fetch_root(spec, &uplink) {
-            Ok(()) => Some(Root::Memory(uplink)),
-            Err(Setback::Retry(error)) => {
-                self.log.say(&format!(
-                    "{error:#}; the stick's own root is taken (write the stick anew where the server has another image)"
-                ));
-                None
-            }
-            Err(Setback::Stop(why)) => {
-                self.log.say(&format!("{why}; the stick's own root is taken"));
-                None
-            }
+    /// The boot server on this LAN, or one beside an API that the seed names.
+    pub(super) fn stick_server(&self) -> Option<Uplink> {
+        if self.network.asks_dhcp()
+            && let Some(uplink) = self.network.server_within(SERVER_PATIENCE, &self.log)
+        {
+            return Some(uplink);
         }
+        let (_, mac) = self.network.first_card()?;
+        let servers = self.stick.iter().flat_map(|stick| &stick.servers);
+        let mut uplinks = servers.map(|base| Uplink { route: Route { interface: None, base: *base }, mac });
+        uplinks.find(|uplink| {
+            self.log.waiting(&format!(
+                "for a Meadow boot server at {}, beside the API that the seed names",
+                uplink.route.base
+            ));
+            let answer = http::get(&uplink.route, SIGNATURE, LARGEST_SIGNATURE);
+            answer.is_ok_and(|(status, _)| status == 200)
+        })
     }
 }

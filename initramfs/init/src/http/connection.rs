@@ -12,11 +12,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that sends nothing for so long is taken for gone.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How to reach the server: through the network card that found it.
+/// How to reach the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Name of the interface.
-    pub interface: String,
+    /// Name of the interface that found it; `None`: whichever the kernel's routes name.
+    pub interface: Option<String>,
     /// The server's base URL.
     pub base: BaseUrl,
 }
@@ -54,7 +54,7 @@ impl Connection {
     pub fn open(route: &Route, method: &str, path: &str, offset: u64, body: Option<&[u8]>) -> Result<Self, FetchError> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         // Two cards may both lead somewhere: use the one that the server answered on.
-        socket.bind_device(Some(route.interface.as_bytes()))?;
+        socket.bind_device(route.interface.as_deref().map(str::as_bytes))?;
         socket.connect_timeout(&SocketAddr::from(route.base.server()).into(), CONNECT_TIMEOUT)?;
         Self::exchange(socket.into(), &request(method, &route.base, path, offset, body))
     }

@@ -54,7 +54,15 @@ impl Rtnetlink {
     /// # Errors
     /// The driver's refusal, such as firmware that is missing.
     pub(super) fn set_up(&self, index: u32) -> anyhow::Result<()> {
-        self.request(&set_up(index)).context("cannot switch the card on")
+        self.request(&switch(index, IFF_UP)).context("cannot switch the card on")
+    }
+
+    /// Switches a card off.
+    ///
+    /// # Errors
+    /// The driver's refusal.
+    pub(super) fn set_down(&self, index: u32) -> anyhow::Result<()> {
+        self.request(&switch(index, 0)).context("cannot switch the card off")
     }
 
     /// Gives a card the address of a lease, and the default route.
@@ -118,9 +126,9 @@ impl Rtnetlink {
     }
 }
 
-fn set_up(index: u32) -> Vec<u8> {
+fn switch(index: u32, flags: u32) -> Vec<u8> {
     let mut body = vec![0; 4];
-    for word in [index, IFF_UP, IFF_UP] {
+    for word in [index, flags, IFF_UP] {
         body.extend_from_slice(&word.to_ne_bytes());
     }
     message(RTM_NEWLINK, 0, &body, &[])
@@ -251,7 +259,8 @@ mod tests {
     fn messages_are_whole_and_aligned() {
         let (router, own) = (IpAddr::from([192, 0, 2, 1]), lease().address.into());
         for bytes in [
-            set_up(3),
+            switch(3, IFF_UP),
+            switch(3, 0),
             Address::of_lease(&lease()).message(RTM_NEWADDR, 3),
             default_route(3, router, own, MADE_BY_DHCP),
             new_vlan(3, "eth0.7", 7),

@@ -110,7 +110,7 @@ pub fn choose(cards: &HashMap<String, CardStatus>, boot_card: Option<Mac>, now: 
     match first {
         Some((turn, ..)) if turn > now => Choice::At(turn),
         Some((_, name, status, base)) => {
-            Choice::Use(Uplink { route: Route { interface: name.clone(), base }, mac: status.mac })
+            Choice::Use(Uplink { route: Route { interface: Some(name.clone()), base }, mac: status.mac })
         }
         None => Choice::Unready,
     }
@@ -172,7 +172,7 @@ mod tests {
 
     fn interface(choice: Choice) -> Option<String> {
         match choice {
-            Choice::Use(uplink) => Some(uplink.route.interface),
+            Choice::Use(uplink) => uplink.route.interface,
             Choice::At(_) | Choice::Unready => None,
         }
     }

@@ -1,16 +1,17 @@
-//! Streams the root image into memory and hashes it on the way.
+//! Streams a file of an image into memory and hashes it on the way.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use anyhow::{Context, bail, ensure};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::mount::{MountFlags, UnmountFlags};
 use sha2::{Digest, Sha256};
 
-use super::RootSpec;
 use crate::http::{Connection, Route};
 
 /// Where the image's own tmpfs is while it is written.
@@ -21,7 +22,18 @@ const CHUNKS: usize = 8;
 /// The tmpfs holds the image and its own bookkeeping.
 const ROOM: u64 = 1 << 20;
 
-/// An image on its way; what arrived stays across attempts.
+/// A file of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// Name among the server's artifacts.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256, in hex.
+    pub sha256: String,
+}
+
+/// A file on its way; what arrived stays across attempts.
 #[derive(Debug)]
 pub struct Download {
     file: File,
@@ -31,13 +43,13 @@ pub struct Download {
 }
 
 impl Download {
-    /// An empty image in a tmpfs of just its size (the default would be half of the memory).
+    /// An empty root image in a tmpfs of just its size (the default would be half of the memory).
     ///
     /// # Errors
     /// If the tmpfs cannot be made.
-    pub fn prepare(spec: &RootSpec) -> anyhow::Result<Self> {
+    pub fn prepare(wanted: &Artifact) -> anyhow::Result<Self> {
         fs::create_dir_all(DIRECTORY).with_context(|| format!("cannot make {DIRECTORY}"))?;
-        let size = std::ffi::CString::new(format!("mode=0700,size={}", spec.size + ROOM))?;
+        let size = std::ffi::CString::new(format!("mode=0700,size={}", wanted.size + ROOM))?;
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         rustix::mount::mount("meadow-image", DIRECTORY, "tmpfs", flags, Some(size.as_c_str()))
             .context("cannot make a tmpfs for the root image")?;
@@ -46,11 +58,30 @@ impl Download {
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(format!("{DIRECTORY}/{}", spec.name))
+            .open(format!("{DIRECTORY}/{}", wanted.name))
             .context("cannot make the file of the root image")?;
         // The open file keeps its memory; no name is left to the booted system.
         rustix::mount::unmount(DIRECTORY, UnmountFlags::DETACH).context("cannot detach the image's tmpfs")?;
         Ok(Self::new(file))
+    }
+
+    /// An empty file of small size, without a name.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn small(wanted: &Artifact) -> anyhow::Result<Self> {
+        let file = memfd_create(wanted.name.as_str(), MemfdFlags::CLOEXEC).context("cannot make a file in memory")?;
+        Ok(Self::new(file.into()))
+    }
+
+    /// The file once more, for reading only, once it was verified: the kernel takes none to start that somebody could write.
+    ///
+    /// # Errors
+    /// If it was not verified.
+    pub fn into_readable(self) -> anyhow::Result<File> {
+        let file = self.verified().context("it was not verified")?;
+        let readable = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        readable.context("cannot open a file in memory again")
     }
 
     fn new(file: File) -> Self {
@@ -77,33 +108,33 @@ impl Download {
 /// # Errors
 /// If the connection breaks (the next call goes on where it broke) or if the digest is wrong
 /// (the next call begins anew). An image that fails is never kept.
-pub fn fetch(download: &mut Download, spec: &RootSpec, route: &Route, progress: impl Fn(u8)) -> anyhow::Result<()> {
+pub fn fetch(download: &mut Download, wanted: &Artifact, route: &Route, progress: impl Fn(u8)) -> anyhow::Result<()> {
     if download.verified {
         return Ok(());
     }
-    if download.arrived < spec.size {
-        let path = format!("/artifacts/{}", spec.name);
+    if download.arrived < wanted.size {
+        let path = format!("/artifacts/{}", wanted.name);
         let connection = Connection::open(route, "GET", &path, download.arrived, None)
             .with_context(|| format!("cannot fetch {path} from {}", route.base))?;
-        check_head(download, spec, &connection)?;
-        receive(download, spec, connection, &progress).with_context(|| {
-            format!("the download of {path} broke after {} of {} bytes", download.arrived, spec.size)
+        check_head(download, wanted, &connection)?;
+        receive(download, wanted, connection, &progress).with_context(|| {
+            format!("the download of {path} broke after {} of {} bytes", download.arrived, wanted.size)
         })?;
     }
     let digest = hex(&download.hash.clone().finalize());
-    if digest != spec.sha256 {
+    if digest != wanted.sha256 {
         download.start_over()?;
         bail!(
             "{} has the digest {digest} instead of {}: it was damaged on its way, or the server has another image now (then restart this machine)",
-            spec.name,
-            spec.sha256
+            wanted.name,
+            wanted.sha256
         );
     }
     download.verified = true;
     Ok(())
 }
 
-fn check_head(download: &mut Download, spec: &RootSpec, connection: &Connection) -> anyhow::Result<()> {
+fn check_head(download: &mut Download, wanted: &Artifact, connection: &Connection) -> anyhow::Result<()> {
     let head = connection.head();
     let total = match (head.status, head.content_range) {
         (200, _) => {
@@ -116,14 +147,14 @@ fn check_head(download: &mut Download, spec: &RootSpec, connection: &Connection)
             download.start_over()?;
             bail!("the server answered with another range than was asked for");
         }
-        (404, _) => bail!("the server has no {}: look at `meadow pxe status` there", spec.name),
+        (404, _) => bail!("the server has no {}: look at `meadow pxe status` there", wanted.name),
         (status, _) => bail!("the server answered with status {status}"),
     };
     ensure!(
-        total == Some(spec.size),
+        total == Some(wanted.size),
         "the server's {} does not have the {} bytes that belong to this initrd: if its image was just replaced, restart this machine",
-        spec.name,
-        spec.size
+        wanted.name,
+        wanted.size
     );
     Ok(())
 }
@@ -131,7 +162,7 @@ fn check_head(download: &mut Download, spec: &RootSpec, connection: &Connection)
 /// Reads the body to its end: the socket on this thread, hash and file on another.
 fn receive(
     download: &mut Download,
-    spec: &RootSpec,
+    wanted: &Artifact,
     mut connection: Connection,
     progress: &impl Fn(u8),
 ) -> anyhow::Result<()> {
@@ -153,7 +184,7 @@ fn receive(
                     if chunks.send(chunk).is_err() {
                         break Ok(()); // the writer failed, and says why below
                     }
-                    let percent = percent(arrived, spec.size);
+                    let percent = percent(arrived, wanted.size);
                     if told != Some(percent / 10) {
                         told = Some(percent / 10);
                         progress(percent);
@@ -164,8 +195,8 @@ fn receive(
         };
         drop(chunks);
         match writer.join() {
-            Ok(stored) => stored.context("cannot keep the root image in memory")?,
-            Err(_) => bail!("the thread that keeps the image crashed"),
+            Ok(stored) => stored.context("cannot keep it in memory")?,
+            Err(_) => bail!("the thread that keeps it crashed"),
         }
         received.context("the connection broke")
     })

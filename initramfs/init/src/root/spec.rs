@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::Artifact;
+
 /// Blocks of the file system, the hash tree and the loop device.
 pub(super) const BLOCK: u64 = 4096;
 /// No root image is larger: the machines have little memory.
@@ -40,6 +42,12 @@ pub enum SpecError {
 }
 
 impl RootSpec {
+    /// The whole file, as a server has it.
+    #[must_use]
+    pub fn artifact(&self) -> Artifact {
+        Artifact { name: self.name.clone(), size: self.size, sha256: self.sha256.clone() }
+    }
+
     /// Parses and checks the file.
     ///
     /// # Errors

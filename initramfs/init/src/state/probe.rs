@@ -112,6 +112,22 @@ pub fn close_tpm(children: &Children) -> anyhow::Result<()> {
     answer(&["close"], children).map(drop)
 }
 
+#[derive(Deserialize)]
+struct Checked {
+    why: Option<String>,
+}
+
+/// Why the file `manifest` counts for nothing; `None` where this initrd's build key signed it.
+///
+/// # Errors
+/// If the program is missing or fails.
+pub fn check_manifest(manifest: &str, signature: &str, children: &Children) -> anyhow::Result<Option<String>> {
+    let json = answer(&["manifest", manifest, signature], children)?;
+    let checked: Checked =
+        serde_json::from_slice(&json).context("the answer of /sbin/unlock cannot be read: build the initrd again")?;
+    Ok(checked.why)
+}
+
 /// Runs the program to its end; what it printed.
 fn answer(arguments: &[&str], children: &Children) -> anyhow::Result<Vec<u8>> {
     let mut command = Command::new(PROGRAM);

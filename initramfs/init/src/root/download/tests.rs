@@ -12,16 +12,8 @@ fn image() -> Vec<u8> {
     (0..SIZE).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect()
 }
 
-fn spec() -> RootSpec {
-    RootSpec {
-        name: "root.img".to_owned(),
-        size: SIZE as u64,
-        sha256: hex(&Sha256::digest(image())),
-        data_size: 4096,
-        hash_offset: 4096,
-        root_hash: String::new(),
-        salt: String::new(),
-    }
+fn wanted() -> Artifact {
+    Artifact { name: "root.img".to_owned(), size: SIZE as u64, sha256: hex(&Sha256::digest(image())) }
 }
 
 /// An empty download into a file without a name.
@@ -48,7 +40,7 @@ fn server(answers: Vec<Vec<u8>>) -> (Route, JoinHandle<Vec<String>>) {
         }
         requests
     };
-    (Route { interface: "lo".to_owned(), base }, std::thread::spawn(run))
+    (Route { interface: Some("lo".to_owned()), base }, std::thread::spawn(run))
 }
 
 fn answer(head: &str, body: &[u8]) -> Vec<u8> {
@@ -77,11 +69,24 @@ fn contents(download: &Download) -> Vec<u8> {
 fn a_whole_image_arrives_with_progress() {
     let (route, requests) = server(vec![whole(&image())]);
     let (mut download, told) = (download(), RefCell::new(Vec::new()));
-    fetch(&mut download, &spec(), &route, |percent| told.borrow_mut().push(percent)).unwrap();
+    fetch(&mut download, &wanted(), &route, |percent| told.borrow_mut().push(percent)).unwrap();
     assert_eq!(contents(&download), image());
     assert_eq!(*told.borrow(), [33, 66, 100]);
     assert_eq!(requests.join().unwrap(), ["GET /artifacts/root.img HTTP/1.1"]);
-    fetch(&mut download, &spec(), &route, |_| {}).expect("nothing is asked for again");
+    fetch(&mut download, &wanted(), &route, |_| {}).expect("nothing is asked for again");
+}
+
+#[test]
+fn what_is_to_be_started_can_be_read_and_not_written() {
+    let (route, _) = server(vec![whole(&image())]);
+    let mut download = Download::small(&wanted()).unwrap();
+    fetch(&mut download, &wanted(), &route, |_| {}).unwrap();
+    let mut file = download.into_readable().unwrap();
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, image());
+    assert!(file.write_all(b"x").is_err());
+    assert!(Download::small(&wanted()).unwrap().into_readable().is_err());
 }
 
 #[test]
@@ -89,10 +94,10 @@ fn a_broken_connection_goes_on_where_it_broke() {
     let half = SIZE / 2;
     let (route, requests) = server(vec![whole(&image()[..half]), rest(half)]);
     let mut download = download();
-    let error = fetch(&mut download, &spec(), &route, |_| {}).unwrap_err();
+    let error = fetch(&mut download, &wanted(), &route, |_| {}).unwrap_err();
     assert!(error.to_string().contains(&format!("broke after {half} of {SIZE} bytes")), "{error:#}");
     assert!(download.verified().is_none());
-    fetch(&mut download, &spec(), &route, |_| {}).unwrap();
+    fetch(&mut download, &wanted(), &route, |_| {}).unwrap();
     assert_eq!(contents(&download), image());
     let expected = format!("GET /artifacts/root.img HTTP/1.1 Range: bytes={half}-");
     assert_eq!(requests.join().unwrap()[1], expected);
@@ -102,8 +107,8 @@ fn a_broken_connection_goes_on_where_it_broke() {
 fn a_server_without_ranges_sends_it_all_again() {
     let (route, _) = server(vec![whole(&image()[..100]), whole(&image())]);
     let mut download = download();
-    fetch(&mut download, &spec(), &route, |_| {}).unwrap_err();
-    fetch(&mut download, &spec(), &route, |_| {}).unwrap();
+    fetch(&mut download, &wanted(), &route, |_| {}).unwrap_err();
+    fetch(&mut download, &wanted(), &route, |_| {}).unwrap();
     assert_eq!(contents(&download), image());
 }
 
@@ -113,10 +118,10 @@ fn a_damaged_image_is_never_kept_and_starts_over() {
     damaged[SIZE / 3] ^= 1;
     let (route, requests) = server(vec![whole(&damaged), whole(&image())]);
     let mut download = download();
-    let error = fetch(&mut download, &spec(), &route, |_| {}).unwrap_err();
+    let error = fetch(&mut download, &wanted(), &route, |_| {}).unwrap_err();
     assert!(error.to_string().contains("has the digest"), "{error:#}");
     assert!(download.verified().is_none());
-    fetch(&mut download, &spec(), &route, |_| {}).unwrap();
+    fetch(&mut download, &wanted(), &route, |_| {}).unwrap();
     assert_eq!(contents(&download), image());
     assert_eq!(requests.join().unwrap()[1], "GET /artifacts/root.img HTTP/1.1");
 }
@@ -132,7 +137,7 @@ fn what_does_not_belong_to_this_initrd_is_refused_unread() {
     ] {
         let (route, _) = server(vec![answer]);
         let mut download = download();
-        let error = fetch(&mut download, &spec(), &route, |_| {}).unwrap_err();
+        let error = fetch(&mut download, &wanted(), &route, |_| {}).unwrap_err();
         assert!(error.to_string().contains(expected), "{error:#}");
         assert_eq!(download.arrived, 0);
     }
