@@ -16,7 +16,7 @@ use crate::efi_variables;
 use crate::firmware::{Firmware, Ovmf};
 use crate::lan::Lan;
 use crate::process::Program;
-use crate::qemu::{DISK, Hardware, SERIAL};
+use crate::qemu::{DISK, Hardware, SERIAL, STICK};
 use crate::qmp;
 use crate::run_dir::RunDir;
 use crate::serial::SerialLog;
@@ -292,6 +292,15 @@ impl Machine {
     /// When QEMU does not answer.
     pub fn tear_out_disk(&self) -> Result<()> {
         qmp::execute(&self.hardware.control, "device_del", &json!({"id": DISK})).map(drop)
+    }
+
+    /// Pulls its stick while it runs.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub fn tear_out_stick(&mut self) -> Result<()> {
+        self.pull_stick();
+        qmp::execute(&self.hardware.control, "device_del", &json!({"id": STICK})).map(drop)
     }
 
     /// Looks after it: fails when QEMU has ended, and starts it again once when it hung before its first byte.

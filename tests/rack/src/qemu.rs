@@ -88,7 +88,7 @@ impl Hardware {
             let serial = stick_serial(&self.name);
             let turn = if self.stick_first { 0 } else { 9 };
             let device = format!("usb-storage,bus=usb.0,drive=s0,removable=on,serial={serial},bootindex={turn}");
-            arguments.add("-device", device);
+            arguments.add("-device", format!("{device},id={STICK}"));
         }
         // Without a source of randomness OVMF shows no PXE entry, and a guest waits for its first key.
         arguments.add("-device", "virtio-rng-pci");
@@ -154,6 +154,9 @@ pub(crate) const SERIAL: &str = "serial";
 
 /// What QEMU calls the disk.
 pub(crate) const DISK: &str = "disk";
+
+/// What QEMU calls the stick.
+pub(crate) const STICK: &str = "stick";
 
 /// Serial number of the stick in a machine.
 #[must_use]

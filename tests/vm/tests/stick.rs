@@ -2,14 +2,17 @@
 //!
 //! Few tests: each boot costs time.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use meadow_rack::cluster::NodeRow;
 use meadow_rack::qemu::stick_serial;
 use meadow_rack::seed::SeedConfig;
 use meadow_rack::{Firmware, RackConfig, Site, paths};
+use meadow_tests_vm::esp::Esp;
 use meadow_tests_vm::story::{PASSPHRASE, Story};
-use meadow_tests_vm::{BOOT, disk};
+use meadow_tests_vm::{BOOT, disk, forged};
+use serde_json::Value;
 
 /// The first one gets a fixed address and is installed; the second one asks DHCP.
 const FIRMWARE: [Firmware; 2] = [Firmware::BiosPxe, Firmware::UefiPxe];
@@ -96,29 +99,51 @@ fn machines_join_from_sticks_and_one_installs_itself_from_its_stick() {
     story.wait_stage(&[1], &own);
 }
 
-/// One finds its cluster by the boot server on its LAN; the other one takes its root from there, and is in a VLAN too.
+/// The boot server has a newer image than the sticks. One stick has no seed and finds its cluster by that server; the second
+/// one starts the server's image, is in a VLAN too, and is pulled; the third one is another builder's and keeps to its own.
 #[test]
-fn a_stick_without_a_seed_asks_the_lan_and_another_one_takes_its_root_from_there() {
+fn a_stick_asks_the_lan_and_starts_the_image_that_the_cluster_has_now() {
     let folder = tempfile::tempdir().expect("a folder");
-    let config = RackConfig::cycled(2, &[Firmware::BiosPxe]);
-    let mut story = Story::begin_with(&config, SeedConfig::default(), folder.path());
+    let next = paths::image().with_file_name("image-next");
+    let config = RackConfig::cycled(3, &[Firmware::BiosPxe]);
+    let serves_next = SeedConfig { image: next.clone(), ..SeedConfig::default() };
+    let mut story = Story::begin_with(&config, serves_next, folder.path());
     write_stick(&mut story, 1, &[]);
     let tagged = format!("eth0.7={TAGGED}");
     let networks = ["--network", "*=dhcp", "--network", &tagged];
-    write_stick(
-        &mut story,
-        2,
-        &[&["--token", "new", "--name", "node-2", "--action", "network"][..], &networks].concat(),
-    );
+    let joins = |name| ["--token", "new", "--name", name, "--action", "network"];
+    write_stick(&mut story, 2, &[&joins("node-2")[..], &networks].concat());
+    write_stick(&mut story, 3, &joins("node-3"));
+    let esp = Esp::open(&stick(&story, "node-3")).expect("an ESP");
+    let initrd = esp.read("meadow/a/initrd").expect("an initrd");
+    let others = forged::of_another_builder(&initrd, folder.path()).expect("another builder's");
+    esp.write("meadow/a", "initrd", &others).expect("written");
+    drop(esp);
     let mac = story.site.rack().machines()[0].hardware().mac.clone();
     story.site.cluster().arm(&mac, "node-1").expect("armed");
 
+    story.progress.line("three machines boot from sticks");
     story.site.rack_mut().power_on_all().expect("power");
-    story.wait_stage(&[2], &format!("network eth0.7 {TAGGED} fixed"));
+    story.wait_stage(&[2], "kexec 0.");
+    story.wait_stage(&[2], "switch-root");
+    story.progress.line("node-2 runs the image of the boot server, and its stick is pulled");
+    story.site.rack_mut().machine(2).expect("there").tear_out_stick().expect("pulled");
     story.wait_ready();
-    let root = |story: &Story, number: usize| {
-        let milestones = story.site.rack().machines()[number - 1].milestones().expect("a log");
-        milestones.iter().any(|milestone| milestone.starts_with("root-download"))
+    let root = |image: &Path| {
+        let manifest = fs::read(image.join("manifest.json")).expect("a manifest");
+        let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+        manifest["artifacts"]["root.img"]["sha256"].as_str().expect("a digest")[..12].to_owned()
     };
-    assert!(!root(&story, 1) && root(&story, 2), "only one root came over the network");
+    let said = |story: &Story, number: usize, text: &str| {
+        let shown = story.site.rack().machines()[number - 1].serial().text_from(0).expect("a log");
+        assert!(shown.contains(text), "no {text:?} in {shown}");
+    };
+    assert_ne!(root(&next), root(&paths::image()), "run tests/make/image-variants");
+    said(&story, 2, &format!("meadow: root verified {}", root(&next)));
+    said(&story, 2, &format!("network eth0.7 {TAGGED} fixed"));
+    said(&story, 3, "not signed by the key that this node's image was built with, so it is not started");
+    said(&story, 3, "the stick's own image is taken");
+    for number in [1, 3] {
+        said(&story, number, "meadow: root verified slot a");
+    }
 }

@@ -15,6 +15,9 @@ use crate::system::{RUN_DIR, available_memory, write_private};
 /// What the booted system needs beside the root image.
 const SYSTEM_MEMORY: u64 = 128 << 20;
 
+/// Digits of a digest that tell people which root it is.
+const SHOWN: usize = 12;
+
 impl Boot {
     pub(super) fn boot_from_network(&mut self, spec: &RootSpec) -> Result<Infallible, Setback> {
         let config = self.wait_for_permission()?;
@@ -77,7 +80,8 @@ impl Boot {
                 self.network.failed(&uplink.route);
                 return Err(error.into());
             }
-            self.log.milestone("root verified", "");
+            let digest = spec.sha256.get(..SHOWN).unwrap_or_default();
+            self.log.milestone("root verified", digest);
         }
         Ok(())
     }
