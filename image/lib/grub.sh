@@ -11,11 +11,19 @@ command_line() {
     printf '%s panic=10' "$base"
 }
 
+# signing_date: in seconds since 1970. The kernel refuses a signature that is
+# older than its certificate, which may be younger than the sources.
+signing_date() {
+    local begins
+    begins=$(openssl x509 -in "$SECURE_BOOT_CERTIFICATE" -noout -startdate)
+    printf '%s\n' "$(source_date_epoch)" "$(date -u -d "${begins#notBefore=}" +%s)" | sort -n | tail -n1
+}
+
 # sign_efi FILE: with the Secure Boot key, in place. The signature has a date,
 # which must not be the one of now. Needs build_keys and the folder of FILE.
 sign_efi() {
     in_tools --bind "$(dirname "$1")" --read-only "$BUILD_KEYS" -- \
-        faketime -f "$(date -u -d "@$(source_date_epoch)" '+%F %T')" \
+        faketime -f "$(date -u -d "@$(signing_date)" '+%F %T')" \
         sbsign --key "$SECURE_BOOT_KEY" --cert "$SECURE_BOOT_CERTIFICATE" --output "$1" "$1"
 }
 
@@ -28,7 +36,7 @@ grub_if_needed() {
     key=$({
         printf '%s\n' "${tree##*/}" "$(command_line)" "$(digest_tree "$IMAGE/grub")"
         cat "$IMAGE"/lib/{build-grub,openpgp}.sh "$SECURE_BOOT_CERTIFICATE"
-        declare -f grub_if_needed sign_efi
+        declare -f grub_if_needed sign_efi signing_date
     } | sha256sum | cut -c1-64)
     if [[ -d $(cached grub "$key") ]]; then
         use grub "$key"

@@ -31,7 +31,7 @@ uki_if_needed() {
     key=$({
         printf '%s\n' "${kernel##*/}" "${initrd##*/}" "${tree##*/}" "$(command_line)" "$(os_release)"
         cat "$IMAGE"/lib/{build-uki,openpgp}.sh "$SECURE_BOOT_CERTIFICATE" "$PCR_KEY_PUBLIC"
-        declare -f uki_if_needed sign_efi sign_kernel
+        declare -f uki_if_needed sign_efi signing_date sign_kernel
     } | sha256sum | cut -c1-64)
     if [[ -d $(cached uki "$key") ]]; then
         use uki "$key"
