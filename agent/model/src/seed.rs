@@ -46,7 +46,7 @@ pub enum SeedAction {
     /// Run from the stick, and keep nothing.
     #[default]
     Live,
-    /// Take the root from a boot server where one has the very same, so that the stick may be pulled; else as
+    /// Start the image that a boot server has, where it may start here, so that the stick may be pulled; else as
     /// [`SeedAction::Live`].
     Network,
     /// Run from the stick and wait to be installed onto one disk.

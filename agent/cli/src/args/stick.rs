@@ -105,7 +105,7 @@ pub(crate) enum NewTokenWish {
 pub(crate) enum ActionKind {
     /// Run from the stick, and keep nothing.
     Live,
-    /// The same, with the root from a boot server where one has the very same: the stick may then be pulled.
+    /// The same, with the image that a boot server has now, if it is of the same builder and not older: the stick may then be pulled.
     Network,
     /// Run from the stick and wait to be installed onto the disk of --disk.
     Install,

@@ -49,7 +49,7 @@ impl ShownSeed {
     fn action_in_words(&self) -> String {
         match &self.action {
             SeedAction::Live => "runs from the stick".to_owned(),
-            SeedAction::Network => "runs from the stick, or the same root from a boot server".to_owned(),
+            SeedAction::Network => "runs the image of a boot server, or the stick's own where there is none".to_owned(),
             SeedAction::Install { serial } => {
                 format!("runs from the stick and waits to be installed on the disk {serial}")
             }

@@ -152,7 +152,7 @@ fn check_head(download: &mut Download, wanted: &Artifact, connection: &Connectio
     };
     ensure!(
         total == Some(wanted.size),
-        "the server's {} does not have the {} bytes that belong to this initrd: if its image was just replaced, restart this machine",
+        "the server's {} does not have the {} bytes that it should: if its image was just replaced, restart this machine",
         wanted.name,
         wanted.size
     );
