@@ -113,12 +113,12 @@ fn said(story: &Story, number: usize, text: &str) {
 }
 
 /// The boot server has a newer image than the sticks. One stick has no seed and finds its cluster by that server; the second
-/// one starts the server's image, is in a VLAN too, and is pulled; the third one is another builder's and keeps to its own.
+/// one starts the server's image under Secure Boot, is in a VLAN too, and is pulled; the third one is another builder's and keeps to its own.
 #[test]
 fn a_stick_asks_the_lan_and_starts_the_image_that_the_cluster_has_now() {
     let folder = tempfile::tempdir().expect("a folder");
     let next = paths::image().with_file_name("image-next");
-    let config = RackConfig::cycled(3, &[Firmware::BiosPxe]);
+    let config = RackConfig::cycled(3, &[Firmware::BiosPxe, Firmware::UefiPxe]);
     let serves_next = SeedConfig { image: next.clone(), ..SeedConfig::default() };
     let mut story = Story::begin_with(&config, serves_next, folder.path());
     write_stick(&mut story, 1, &[]);
@@ -132,6 +132,8 @@ fn a_stick_asks_the_lan_and_starts_the_image_that_the_cluster_has_now() {
     let others = forged::of_another_builder(&initrd, folder.path()).expect("another builder's");
     esp.write("meadow/a", "initrd", &others).expect("written");
     drop(esp);
+    let certificate = fs::read(paths::image().join("secureboot.cer")).expect("a certificate; `make image` makes it");
+    story.site.rack_mut().machine(2).expect("there").enrol(&certificate).expect("enrolled");
     let mac = story.site.rack().machines()[0].hardware().mac.clone();
     story.site.cluster().arm(&mac, "node-1").expect("armed");
 
