@@ -52,7 +52,7 @@ impl Kind {
 /// Starts it with the files in `folder`; `peers` is where `tests/bench/peers` has put the others.
 pub(super) fn start(rack: &mut Rack, kind: Kind, folder: &Path, peers: &Path) -> Result<Server> {
     let address = rack.lan().subnet().host(kind.number());
-    let command = command(kind, &rack.run().path().to_owned(), folder, peers, address)?;
+    let command = command(kind, rack.run().path(), folder, peers, address)?;
     Server::start(rack, kind.number(), &command)
 }
 
