@@ -18,7 +18,7 @@ pub(crate) use cluster::{EventCommand, OperationCommand, StatusArgs};
 pub(crate) use common::{Connection, LsArgs, OutputArgs, Risk, WaitArgs};
 pub(crate) use image::{AddArgs, CourseArgs, ImageCommand, RemoveImageArgs, RollbackArgs, RolloutArgs};
 pub(crate) use machine::{
-    ApproveArgs, ApproveConsentArgs, ApproveInstallArgs, ArmArgs, BootArgs, MachineCommand, RejectArgs,
+    ApproveArgs, ApproveConsentArgs, ApproveInstallArgs, ArmArgs, BootArgs, MachineCommand, Policy, RejectArgs,
 };
 pub(crate) use node::{
     InstallArgs, InstallTarget, KeyChangeArgs, KeysCommand, NetworkCommand, NetworkEndArgs, NetworkTryArgs,

@@ -12,6 +12,9 @@ use meadow_model::{MacAddress, Name, ProblemCode, Resource};
 use crate::exit::{Exit, Failure};
 use crate::suggest;
 
+/// Characters of a digest that a person has to write at least.
+const SHORTEST_DIGEST: usize = 6;
+
 /// The machine with this name or MAC address.
 ///
 /// # Errors
@@ -50,6 +53,25 @@ pub(crate) async fn node(client: &Client, name: &Name) -> anyhow::Result<Node> {
 /// As [`machine`].
 pub(crate) async fn image(client: &Client, name: &Name) -> anyhow::Result<Image> {
     named("image", name, client.image(name), client.images(&ListAll::default())).await
+}
+
+/// The image with this version, name, or digest or beginning of one.
+///
+/// # Errors
+/// Where there is none, or where several begin so.
+pub(crate) async fn image_by_text(client: &Client, text: &str) -> anyhow::Result<Image> {
+    let images = client.images(&ListAll::default()).await?.items;
+    let is_exact = |image: &&Image| image.spec.version == text || image.metadata.name.as_str() == text;
+    if let Some(image) = images.iter().find(is_exact) {
+        return Ok(image.clone());
+    }
+    let begins = text.len() >= SHORTEST_DIGEST;
+    let found: Vec<&Image> = images.iter().filter(|image| begins && image.spec.digest.starts_with(text)).collect();
+    match found.as_slice() {
+        [image] => Ok((*image).clone()),
+        [] => Err(missing("image", text, images.into_iter().map(|image| image.metadata.name).collect())),
+        _ => Err(Failure::usage(format!("several images begin with {text}; write more of the digest")).into()),
+    }
 }
 
 /// The token with this id.

@@ -264,7 +264,7 @@ impl Backend for Voter {
     }
 
     fn pxe_boots(&self) -> Vec<MachineBoot> {
-        self.pxe.boots(SystemClock.wall())
+        self.pxe.boots(&self.replica.state(), SystemClock.wall())
     }
 
     fn pxe_checks(&self) -> Vec<PxeCheck> {

@@ -1,12 +1,13 @@
 //! Tells the PXE server what to do with each machine, from the replicated state.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use meadow_host::{Clock, SystemClock};
 use meadow_model::boot::{BootAction, BootCluster, BootConfig, BootOptions, BootPolicy};
 use meadow_model::{MacAddress, Timestamp};
-use meadow_netboot::{BootDecision, EventKind, Sighting};
+use meadow_netboot::{BootDecision, BootImage, EventKind, Sighting};
 use meadow_pxe::Director;
 use meadow_raft::ReplicaHandle;
 use meadow_state::State;
@@ -47,6 +48,16 @@ impl Director for StateDirector {
         state.machine(&MachineRef::Mac(mac)).map(|machine| machine.spec.boot_options.clone()).unwrap_or_default()
     }
 
+    fn image(&self, mac: MacAddress) -> BootImage {
+        let state = self.replica.state();
+        let image = state.boot_choice(mac, SystemClock.wall()).image;
+        image.map_or(BootImage::Installed, |image| BootImage::Adopted(image.spec.digest.clone()))
+    }
+
+    fn images(&self) -> BTreeSet<String> {
+        self.replica.state().images_to_boot()
+    }
+
     fn event(&self, event: &meadow_pxe::BootEvent) {
         info!(target: "pxe", "{event}");
         if let Some(mac) = event.mac {
@@ -58,7 +69,8 @@ impl Director for StateDirector {
 impl StateDirector {
     fn config(&self, state: &State, mac: MacAddress, now: Timestamp) -> Option<BootConfig> {
         let cluster = state.cluster()?;
-        let action = match state.boot_choice(mac, now).policy {
+        let choice = state.boot_choice(mac, now);
+        let action = match choice.policy {
             BootPolicy::Ignore => return None,
             BootPolicy::Image => BootAction::Boot,
             BootPolicy::Hold => BootAction::Hold,
@@ -78,13 +90,15 @@ impl StateDirector {
             ticket,
             authorized_keys: cluster.spec.authorized_keys.clone(),
             state_disk: state.state_disk(mac).map(str::to_owned),
+            image: choice.image.map(|image| image.spec.digest.clone()),
         })
     }
 
     /// What a machine was to get once is over when it has got it: the image when its initramfs asks what to do, another
     /// script when iPXE has it, its own disk when it was left to it.
     fn note_once(&self, mac: MacAddress, event: &EventKind) {
-        let once = self.options(mac).once;
+        let state = self.replica.state();
+        let once = state.machine(&MachineRef::Mac(mac)).and_then(|machine| machine.spec.boot_options.once);
         let taken = match (once, event) {
             (Some(BootPolicy::Image), EventKind::Asked { file, .. }) => file == "boot.json",
             (Some(BootPolicy::Script | BootPolicy::LocalDisk), EventKind::Asked { file, .. }) => file == "boot.ipxe",

@@ -1,17 +1,20 @@
 //! The PXE server of this node, as the API shows it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64;
 use meadow_api::wire::CapturePart;
+use meadow_controllers::image_store::ImageStore;
+use meadow_controllers::paths::Paths;
 use meadow_controllers::settings::Settings;
-use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
+use meadow_model::boot::{BootEvent, BootPolicy, MachineBoot, PxeCheck, PxeStatus};
 use meadow_model::{MacAddress, Problem, ProblemCode, Timestamp};
+use meadow_pxe::netboot::BootImage;
 use meadow_pxe::netboot::progress::BootProgress;
 use meadow_pxe::{ArtifactState, MachineStatus, PxeConfig, PxeHandle, PxeServer};
 use meadow_raft::ReplicaHandle;
+use meadow_state::State;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tracing::warn;
@@ -57,13 +60,13 @@ impl Drop for Threads {
 }
 
 impl Pxe {
-    /// Starts it where an interface is configured; leases, where it gives out addresses, are kept in `lease_file`.
+    /// Starts it where an interface is configured.
     ///
     /// # Errors
     /// Where the system gives no threads.
     pub(crate) fn start(
         settings: &Settings,
-        lease_file: PathBuf,
+        paths: &Paths,
         replica: ReplicaHandle,
         tickets: Arc<Tickets>,
     ) -> std::io::Result<Self> {
@@ -85,7 +88,10 @@ impl Pxe {
         };
         let files = settings.pxe_files.clone();
         let dhcp = settings.pxe_dhcp.clone();
-        let config = PxeConfig { files, dhcp, lease_file, ..PxeConfig::new(interface.clone(), &settings.image_dir) };
+        let lease_file = paths.state_dir().join("dhcp-leases");
+        let images = Some(ImageStore::new(paths.images()).whole_images());
+        let config =
+            PxeConfig { files, dhcp, lease_file, images, ..PxeConfig::new(interface.clone(), &settings.image_dir) };
         Ok(match threads.within(|| PxeServer::start(config, Arc::new(director))) {
             Ok(handle) => Self::On { interface, handle, threads },
             Err(e) => {
@@ -114,13 +120,13 @@ impl Pxe {
         }
     }
 
-    /// How far the boot of each machine is, the one that was heard last first.
-    pub(crate) fn boots(&self, now: Timestamp) -> Vec<MachineBoot> {
+    /// How far the boot of each machine is, the one that was heard last first; `state` knows the images.
+    pub(crate) fn boots(&self, state: &State, now: Timestamp) -> Vec<MachineBoot> {
         let Self::On { handle, .. } = self else {
             return Vec::new();
         };
         let mut boots: Vec<_> =
-            handle.machines().into_iter().filter_map(|machine| boot(handle, machine, now)).collect();
+            handle.machines().into_iter().filter_map(|machine| boot(handle, machine, state, now)).collect();
         boots.sort_by_key(|boot| std::cmp::Reverse(boot.last_seen));
         boots
     }
@@ -184,7 +190,24 @@ fn no_interface() -> Problem {
     Problem::new(ProblemCode::Conflict, detail)
 }
 
-fn boot(handle: &PxeHandle, machine: MachineStatus, now: Timestamp) -> Option<MachineBoot> {
+/// Version of the image that a machine was given, or is to boot.
+fn image_of(handle: &PxeHandle, machine: &MachineStatus, state: &State, now: Timestamp) -> Option<String> {
+    let choice = state.boot_choice(machine.mac, now);
+    let version = |digest: &str| {
+        let image = state.images().values().find(|image| image.spec.digest == digest);
+        image.map_or_else(|| digest.to_owned(), |image| image.spec.version.clone())
+    };
+    match (&machine.image, choice.policy, choice.image) {
+        (Some(BootImage::Adopted(digest)), ..) => Some(version(digest)),
+        (None, BootPolicy::Image | BootPolicy::Hold, Some(image)) => Some(image.spec.version.clone()),
+        (Some(BootImage::Installed), ..) | (None, BootPolicy::Image | BootPolicy::Hold, None) => {
+            handle.installed_image()
+        }
+        (None, ..) => None,
+    }
+}
+
+fn boot(handle: &PxeHandle, machine: MachineStatus, state: &State, now: Timestamp) -> Option<MachineBoot> {
     let events = handle.events(Some(machine.mac), 0);
     let progress = BootProgress::of(events.iter().map(|event| &event.kind))?;
     let last = Timestamp::from_millis(events.last()?.time.as_millisecond());
@@ -193,8 +216,9 @@ fn boot(handle: &PxeHandle, machine: MachineStatus, now: Timestamp) -> Option<Ma
     Some(MachineBoot {
         mac: machine.mac,
         firmware: machine.firmware.map(|firmware| firmware.to_string()),
-        address: machine.address.map(Into::into),
+        address: machine.address,
         form: machine.form.map(|form| form.to_string()),
+        image: image_of(handle, &machine, state, now),
         stage: progress.stage.name().to_owned(),
         percent: progress.percent,
         waits_for: progress.waits_for(machine.firmware).filter(|_| next_step.is_none()).map(str::to_owned),

@@ -31,6 +31,14 @@ pub struct BootOptions {
     /// What it gets at its next boot only, in place of its policy: `image`, `local-disk` or `script`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub once: Option<BootPolicy>,
+    /// The adopted image that it boots at that one boot, where `once` is `image`; the boot server's installed one where
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub once_image: Option<Name>,
+    /// The adopted image that it boots where its policy is `image` or `hold`; the boot server's installed one where
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Name>,
     /// Added to the kernel's command line of the image; at most [`MAX_KERNEL_ARGUMENTS`] bytes.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub kernel_arguments: String,
@@ -70,6 +78,9 @@ pub struct BootConfig {
     /// Serial number of the disk that holds the state of the node which this machine is; no other disk is opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_disk: Option<String>,
+    /// SHA-256 of the manifest of the adopted image that it is to boot; `None` for the boot server's installed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 /// What the initramfs is to do.
@@ -195,6 +206,8 @@ pub struct MachineBoot {
     pub address: Option<IpAddr>,
     /// The form of offer that its firmware took: `direct`, `boot-server`, `http`; `None` until it took one.
     pub form: Option<String>,
+    /// Version of the image that it was given; before that, of the one that it is to boot. `None` where it boots none.
+    pub image: Option<String>,
     /// The stage that it reached last, for people.
     pub stage: String,
     /// How much of that stage is done.

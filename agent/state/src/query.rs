@@ -1,6 +1,9 @@
 //! Questions to the state.
 
+use std::collections::BTreeSet;
+
 use meadow_model::boot::BootPolicy;
+use meadow_model::image::Image;
 use meadow_model::machine::{Decision, Machine};
 use meadow_model::mesh::{MeshPeer, MeshView};
 use meadow_model::node::{Node, NodeDisks, NodeState};
@@ -13,12 +16,14 @@ use crate::limits::MAX_TEXT;
 use crate::{Standing, State};
 
 /// What the PXE server does with a MAC address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BootChoice {
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BootChoice<'s> {
     /// What the machine is told.
     pub policy: BootPolicy,
     /// Whether an iPXE in its ROM is treated as plain PXE.
     pub plain_pxe: bool,
+    /// The adopted image that it boots where the policy boots one; `None`: the boot server's installed one.
+    pub image: Option<&'s Image>,
 }
 
 impl State {
@@ -101,7 +106,7 @@ impl State {
     /// What the PXE server does with this address at time `now`. An open window boots every machine that nobody
     /// decided about; a machine that was rejected is left alone.
     #[must_use]
-    pub fn boot_choice(&self, mac: MacAddress, now: Timestamp) -> BootChoice {
+    pub fn boot_choice(&self, mac: MacAddress, now: Timestamp) -> BootChoice<'_> {
         let machine = self.machine(&MachineRef::Mac(mac));
         let plain_pxe = machine.is_some_and(|m| m.spec.plain_pxe);
         let named = machine.map(|m| m.spec.boot_options.once.unwrap_or(m.spec.boot)).unwrap_or_default();
@@ -111,7 +116,30 @@ impl State {
             _ if named == BootPolicy::Ignore && open => BootPolicy::Image,
             _ => named,
         };
-        BootChoice { policy, plain_pxe }
+        let options = machine.map(|m| &m.spec.boot_options);
+        let image = options.and_then(|options| match options.once {
+            Some(_) => options.once_image.as_ref(),
+            None => options.image.as_ref(),
+        });
+        BootChoice { policy, plain_pxe, image: image.and_then(|name| self.images.get(name)) }
+    }
+
+    /// The machine that is to boot this adopted image, or is to keep booting it; `None` where no machine does.
+    #[must_use]
+    pub fn machine_with_image(&self, image: &Name) -> Option<&Machine> {
+        let wants = |m: &&Machine| {
+            let options = &m.spec.boot_options;
+            [&options.image, &options.once_image].into_iter().flatten().any(|wanted| wanted == image)
+        };
+        self.machines.values().find(wants)
+    }
+
+    /// Digests of the adopted images that machines are to boot.
+    #[must_use]
+    pub fn images_to_boot(&self) -> BTreeSet<String> {
+        let options = self.machines.values().map(|m| &m.spec.boot_options);
+        let names = options.flat_map(|options| [&options.image, &options.once_image]).flatten();
+        names.filter_map(|name| self.images.get(name)).map(|image| image.spec.digest.clone()).collect()
     }
 
     /// Serial number of the disk on which the node that this machine became keeps its state; `None` where it keeps none.

@@ -1,7 +1,7 @@
 //! What happened on the way of a machine from power-on to its root file system.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use meadow_model::MacAddress;
 use serde::{Deserialize, Serialize};
@@ -188,7 +188,7 @@ pub struct Note {
     /// Its firmware, where known.
     pub firmware: Option<Firmware>,
     /// The address it uses, where known.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// What happened.
     pub kind: EventKind,
 }

@@ -20,4 +20,4 @@ pub mod wake;
 
 pub use arch::Firmware;
 pub use event::{EventKind, Note};
-pub use policy::{BootDecision, ClientKind, Sighting};
+pub use policy::{BootDecision, BootImage, ClientKind, Sighting};

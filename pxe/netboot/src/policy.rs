@@ -47,6 +47,17 @@ pub struct BootDecision {
     pub plain_pxe: bool,
 }
 
+/// The image that a machine boots.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootImage {
+    /// The one that is installed on the boot server.
+    #[default]
+    Installed,
+    /// Another one that the cluster adopted: SHA-256 of its manifest, in lower-case hexadecimal.
+    Adopted(String),
+}
+
 impl BootDecision {
     /// A decision without special treatment.
     #[must_use]

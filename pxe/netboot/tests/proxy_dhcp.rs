@@ -119,8 +119,8 @@ fn requests_to_the_router_are_left_to_the_router_and_teach_the_lease() {
         let outcome = engine.handle(NOW, &on_67(), &captured(lease), &image());
         assert_eq!(outcome, Outcome::default(), "{lease}");
     }
-    assert_eq!(engine.mac_of(Ipv4Addr::new(10, 77, 0, 87)), Some(BIOS));
-    assert_eq!(engine.mac_of(Ipv4Addr::new(10, 77, 0, 86)), Some(UEFI));
+    assert_eq!(engine.mac_of([10, 77, 0, 87].into()), Some(BIOS));
+    assert_eq!(engine.mac_of([10, 77, 0, 86].into()), Some(UEFI));
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn pxe_stage_begins_with_our_answer_and_ends_with_the_initrd() {
     engine.handle(NOW, &on_67(), &captured("ipxe-rom-bios-discover"), &image());
     assert!(engine.is_booting(NOW + Duration::from_secs(89), BIOS));
     assert!(!engine.is_booting(NOW + Duration::from_secs(90), BIOS));
-    engine.initrd_started(NOW, BIOS);
+    engine.initrd_started(NOW, BIOS, None);
     assert!(!engine.is_booting(NOW, BIOS));
 }
 

@@ -21,6 +21,8 @@ use manifest::{Expected, Manifest, hex_digest};
 const MANIFEST: &str = "manifest.json";
 const SIGNATURE: &str = "manifest.json.sig";
 const NEXT_STEP: &str = "run `make image`, or install Meadow again";
+const NEXT_STEP_ADOPTED: &str =
+    "remove the image and add it again, or let its machines boot the installed one (`meadow machine boot`)";
 
 /// A file whose digest was checked, open for reading.
 #[derive(Debug)]
@@ -93,6 +95,8 @@ struct State {
     manifest: Option<Option<Stamp>>,
     /// Why the manifest cannot be used.
     problem: Option<String>,
+    /// The image's version, as its manifest has it.
+    version: Option<String>,
     entries: BTreeMap<String, Entry>,
 }
 
@@ -100,6 +104,8 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct ArtifactStore {
     folder: PathBuf,
+    /// SHA-256 that its manifest must have, where one image is meant and no other.
+    digest: Option<String>,
     state: RwLock<State>,
     is_loading: AtomicBool,
 }
@@ -107,7 +113,33 @@ pub(crate) struct ArtifactStore {
 impl ArtifactStore {
     /// A store that knows nothing before its first [`Self::refresh`].
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder, state: RwLock::default(), is_loading: AtomicBool::new(false) }
+        Self { folder, digest: None, state: RwLock::default(), is_loading: AtomicBool::new(false) }
+    }
+
+    /// The same for the one image whose manifest has this digest.
+    pub(crate) fn of_image(folder: PathBuf, digest: String) -> Self {
+        Self { digest: Some(digest), ..Self::new(folder) }
+    }
+
+    /// Version of the image; `None` until its manifest was read.
+    pub(crate) fn version(&self) -> Option<String> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).version.clone()
+    }
+
+    /// Digest of a file as the manifest has it.
+    pub(crate) fn digest_of(&self, name: &str) -> Option<String> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.entries.get(name).map(|entry| entry.expected.sha256.clone())
+    }
+
+    /// What keeps files of it from being served, if anything does.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let damaged = state.entries.values().filter_map(|entry| match &entry.status {
+            Status::Damaged(why) => Some(why.clone()),
+            _ => None,
+        });
+        state.problem.iter().cloned().chain(damaged).collect()
     }
 
     /// Finds a file to serve. Looks at the file's time and size, so that what was replaced or
@@ -173,16 +205,16 @@ impl ArtifactStore {
         let (image, expected) = match self.read_manifest(&path) {
             Ok(read) => read,
             Err(why) => {
-                let why = format!("{} cannot be used: {why}; {NEXT_STEP}", path.display());
+                let why = format!("{} cannot be used: {why}; {}", path.display(), self.next_step());
                 let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
                 // The stamp is remembered, so that it is said once for each state of the file.
-                *state = State { manifest: Some(stamp), problem: Some(why.clone()), entries: BTreeMap::new() };
+                *state = State { manifest: Some(stamp), problem: Some(why.clone()), ..State::default() };
                 drop(state);
                 say(EventKind::Failed { file: MANIFEST.into(), why });
                 return;
             }
         };
-        for name in self.publish(stamp, expected) {
+        for name in self.publish(stamp, &image, expected) {
             let status = self.check(&name);
             if let Status::Damaged(why) = &status {
                 say(EventKind::Failed { file: name.clone(), why: why.clone() });
@@ -197,8 +229,15 @@ impl ArtifactStore {
         say(EventKind::Server { message: format!("image {image}: {ready} of {all} files checked and served") });
     }
 
+    fn next_step(&self) -> &'static str {
+        if self.digest.is_some() { NEXT_STEP_ADOPTED } else { NEXT_STEP }
+    }
+
     fn read_manifest(&self, path: &Path) -> Result<(String, BTreeMap<String, Expected>), String> {
         let bytes = read_bounded(path)?;
+        if self.digest.as_ref().is_some_and(|digest| *digest != expect(&bytes).sha256) {
+            return Err("it is another image's".into());
+        }
         let manifest = Manifest::parse(&bytes)?;
         let mut expected = manifest.artifacts;
         // Nodes fetch these two beside the files that they vouch for.
@@ -210,7 +249,7 @@ impl ArtifactStore {
     }
 
     /// Takes over the new list; the names to check, small files first.
-    fn publish(&self, manifest: Option<Stamp>, expected: BTreeMap<String, Expected>) -> Vec<String> {
+    fn publish(&self, manifest: Option<Stamp>, version: &str, expected: BTreeMap<String, Expected>) -> Vec<String> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let mut old = std::mem::take(&mut state.entries);
         let mut to_check = Vec::new();
@@ -227,6 +266,7 @@ impl ArtifactStore {
         }
         state.manifest = Some(manifest);
         state.problem = None;
+        state.version = Some(version.to_owned());
         to_check.sort();
         to_check.into_iter().map(|(_, name)| name).collect()
     }
@@ -247,7 +287,7 @@ impl ArtifactStore {
                 sha256: entry.expected.sha256,
                 file,
             })),
-            Err(why) => Status::Damaged(format!("{} {why}; {NEXT_STEP}", path.display())),
+            Err(why) => Status::Damaged(format!("{} {why}; {}", path.display(), self.next_step())),
         }
     }
 }

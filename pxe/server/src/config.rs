@@ -38,6 +38,8 @@ pub struct PxeConfig {
     pub interface: String,
     /// Folder with `manifest.json` and the artifacts that it lists.
     pub artifacts: PathBuf,
+    /// Folder of further images, each in a folder named by the SHA-256 digest of its manifest; none where absent.
+    pub images: Option<PathBuf>,
     /// Folder of files for other systems, served as they are under `/files/`; none where absent.
     pub files: Option<PathBuf>,
     /// Kernel command line.
@@ -77,6 +79,7 @@ impl PxeConfig {
         Self {
             interface: interface.into(),
             artifacts: artifacts.into(),
+            images: None,
             files: None,
             command_line: DEFAULT_COMMAND_LINE.to_owned(),
             ports: Ports::default(),

@@ -35,14 +35,14 @@ pub(crate) async fn serve(shared: Arc<Shared>, link: Link) {
         tokio::time::sleep(ANSWER).await;
         let mut records = Vec::new();
         for address in addresses {
-            let user = neighbours::mac_of(address, &link.name);
+            let user = neighbours::mac_of(address.into(), &link.name);
             let record = full.server().found(shared.now(), address, user);
             if let (Some(record), Some(mac)) = (record, user) {
                 let what = format!(
                     "{mac} uses {address}, which is in the pool and was not given to it; it is set aside: give that \
                      device an address outside the pool, or a reservation"
                 );
-                shared.record_for(Some(mac), address, meadow_netboot::EventKind::Conflict { what });
+                shared.record_for(Some(mac), address.into(), meadow_netboot::EventKind::Conflict { what });
                 records.push(record);
             }
         }

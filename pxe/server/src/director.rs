@@ -1,11 +1,12 @@
 //! The boot server's questions to the rest of Meadow.
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use meadow_model::MacAddress;
 use meadow_model::boot::BootOptions;
-use meadow_netboot::{BootDecision, EventKind, Firmware, Sighting};
+use meadow_netboot::{BootDecision, BootImage, EventKind, Firmware, Sighting};
 use serde::Serialize;
 
 /// Decides which machine boots what. Called from the packet path: answer from memory, never block,
@@ -20,6 +21,17 @@ pub trait Director: Send + Sync + 'static {
 
     /// What a machine is given beside its policy.
     fn options(&self, mac: MacAddress) -> BootOptions;
+
+    /// The image that a machine boots where its policy is to boot one.
+    fn image(&self, _mac: MacAddress) -> BootImage {
+        BootImage::Installed
+    }
+
+    /// Digests of the adopted images that some machine is to boot: they are checked beforehand, and only they are
+    /// served. Asked every few seconds, never from the packet path.
+    fn images(&self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
 
     /// Told of each event after it was recorded.
     fn event(&self, event: &BootEvent);
@@ -36,8 +48,8 @@ pub struct BootEvent {
     pub mac: Option<MacAddress>,
     /// Its firmware, where known.
     pub firmware: Option<Firmware>,
-    /// Its IPv4 address, where known.
-    pub address: Option<Ipv4Addr>,
+    /// Its IP address, where known.
+    pub address: Option<IpAddr>,
     /// Stable code for programs, such as `pxe.offered`.
     pub code: &'static str,
     /// What happened.

@@ -99,6 +99,7 @@ impl FileConfig {
         PxeConfig {
             interface: self.interface.clone(),
             artifacts: self.artifacts.clone(),
+            images: None,
             files: self.files.clone(),
             command_line: self.command_line.clone().unwrap_or_else(|| DEFAULT_COMMAND_LINE.to_owned()),
             ports: Ports::default(),
@@ -156,7 +157,7 @@ impl Director for FileDirector {
             let read = std::fs::read_to_string(path);
             read.map_err(|error| eprintln!("meadow-pxe: {mac} gets no script: {}: {error}", path.display())).ok()
         });
-        BootOptions { once: None, kernel_arguments: machine.kernel_arguments.clone(), script }
+        BootOptions { kernel_arguments: machine.kernel_arguments.clone(), script, ..BootOptions::default() }
     }
 
     fn boot_config(&self, mac: MacAddress) -> Option<serde_json::Value> {

@@ -6,7 +6,7 @@ mod crowd;
 mod own_file;
 mod response;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -31,7 +31,7 @@ pub(crate) fn bind(link: &Link, port: u16) -> std::io::Result<TcpListener> {
 }
 
 /// Serves until the task is aborted, which closes all connections too.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, local: Ipv4Addr) {
+pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, local: SocketAddr) {
     let mut connections = JoinSet::new();
     let mut clients = Clients::default();
     loop {
@@ -45,8 +45,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, local: Ipv
             }
             // Who comes beyond waits in the kernel until somebody has gone: firmware does not come again.
             accepted = listener.accept(), if !clients.is_full() => match accepted {
-                Ok((stream, SocketAddr::V4(client))) => {
-                    if !clients.add(*client.ip()) {
+                Ok((stream, client)) => {
+                    let client = client.ip();
+                    if !clients.add(client) {
                         shared.counting.http_refused.add(1);
                         tracing::debug!(%client, "too many HTTP connections, closed");
                         continue;
@@ -54,11 +55,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, local: Ipv
                     shared.counting.http_connections.add(1);
                     let (shared, crowd) = (shared.clone(), clients.crowd());
                     connections.spawn(async move {
-                        run(shared, stream, local, *client.ip(), crowd).await;
-                        *client.ip()
+                        run(shared, stream, local, client, crowd).await;
+                        client
                     });
                 }
-                Ok((_, SocketAddr::V6(_))) => {}
                 Err(error) => {
                     tracing::debug!(%error, "accepting an HTTP connection failed");
                     tokio::time::sleep(PAUSE_AFTER_ERROR).await;
@@ -68,7 +68,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, local: Ipv
     }
 }
 
-async fn run(shared: Arc<Shared>, stream: TcpStream, local: Ipv4Addr, client: Ipv4Addr, crowd: Arc<Crowd>) {
+async fn run(shared: Arc<Shared>, stream: TcpStream, local: SocketAddr, client: IpAddr, crowd: Arc<Crowd>) {
     // Heads and small files go out at once; sendfile fills its segments anyway.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY failed");

@@ -15,6 +15,7 @@ mod director;
 mod event_log;
 mod full_dhcp;
 mod http;
+mod images;
 mod interface;
 mod lease_store;
 mod neighbours;

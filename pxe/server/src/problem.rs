@@ -12,7 +12,7 @@ use crate::interface::Link;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Stable code: `pxe.port-taken`, `pxe.socket`, `pxe.interface`, `pxe.other-dhcp`, `pxe.other-boot-server`,
-    /// `pxe.dhcp-subnet`, `pxe.lease-file`.
+    /// `pxe.dhcp-subnet`, `pxe.lease-file`, `pxe.image`.
     pub code: &'static str,
     /// Reason and next step.
     pub text: String,
@@ -70,6 +70,11 @@ impl Problem {
              files beside it; switch off its DHCP, or take the dhcp settings out here; it is looked for every 30 to 45 s"
         );
         Self { code: "pxe.other-dhcp", text }
+    }
+
+    /// An adopted image that some machine is to boot, and cannot.
+    pub(crate) fn image(text: String) -> Self {
+        Self { code: "pxe.image", text }
     }
 
     /// Two servers boot machines.

@@ -1,15 +1,15 @@
 //! The running boot server, as its owner sees it.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use meadow_model::MacAddress;
-use meadow_netboot::Firmware;
 use meadow_netboot::dhcp::MachineView;
 use meadow_netboot::event::OfferForm;
+use meadow_netboot::{BootImage, Firmware};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -35,14 +35,16 @@ pub struct MachineStatus {
     pub mac: MacAddress,
     /// Its firmware.
     pub firmware: Option<Firmware>,
-    /// Its IPv4 address, as last observed.
-    pub address: Option<Ipv4Addr>,
+    /// Its IP address, as last observed.
+    pub address: Option<IpAddr>,
     /// When it was last heard.
     pub last_seen: Timestamp,
     /// Whether it is between our answer to its firmware and its initrd.
     pub booting: bool,
     /// The form of offer that its firmware accepted.
     pub form: Option<OfferForm>,
+    /// The image whose initrd it was given last, since this server started.
+    pub image: Option<BootImage>,
 }
 
 /// The boot server of one interface.
@@ -117,7 +119,13 @@ impl PxeHandle {
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The artifacts and whether they can be served.
+    /// Version of the installed image; `None` until its manifest was read.
+    #[must_use]
+    pub fn installed_image(&self) -> Option<String> {
+        self.shared.artifacts.version()
+    }
+
+    /// The artifacts of the installed image and whether they can be served.
     #[must_use]
     pub fn artifacts(&self) -> Vec<ArtifactStatus> {
         self.shared.artifacts.statuses()
@@ -145,6 +153,7 @@ impl PxeHandle {
                 .unwrap_or(wall),
             booting: view.booting,
             form: view.form,
+            image: view.image,
         };
         views.into_iter().map(status).collect()
     }

@@ -1,6 +1,6 @@
 //! What all tasks of one boot server share.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use crate::counters::Counting;
 use crate::director::Director;
 use crate::event_log::EventLog;
 use crate::full_dhcp::FullDhcp;
+use crate::images::Images;
 use crate::neighbours;
 use crate::other_servers::OtherServers;
 use crate::throttle::Throttle;
@@ -22,7 +23,10 @@ use crate::throttle::Throttle;
 pub(crate) struct Shared {
     pub(crate) config: PxeConfig,
     pub(crate) director: Arc<dyn Director>,
-    pub(crate) artifacts: ArtifactStore,
+    /// The installed image.
+    pub(crate) artifacts: Arc<ArtifactStore>,
+    /// The other ones that some machine boots.
+    pub(crate) images: Images,
     pub(crate) log: EventLog,
     pub(crate) counting: Counting,
     unproved: Mutex<Throttle>,
@@ -43,7 +47,8 @@ impl Shared {
             director,
             full,
             others: Mutex::default(),
-            artifacts: ArtifactStore::new(config.artifacts.clone()),
+            artifacts: Arc::new(ArtifactStore::new(config.artifacts.clone())),
+            images: Images::new(config.images.clone()),
             log: EventLog::default(),
             counting: Counting::default(),
             unproved: Mutex::default(),
@@ -80,7 +85,7 @@ impl Shared {
     }
 
     /// Records an event of a machine, or of an address whose machine is not known.
-    pub(crate) fn record_for(&self, mac: Option<MacAddress>, address: Ipv4Addr, kind: EventKind) {
+    pub(crate) fn record_for(&self, mac: Option<MacAddress>, address: IpAddr, kind: EventKind) {
         let note = match mac {
             Some(mac) => {
                 let mut note = self.engine().note_for(mac, kind);
@@ -93,7 +98,7 @@ impl Shared {
     }
 
     /// Records a failure for an address that may be forged: one a second, whoever sends how much.
-    pub(crate) fn record_unproved(&self, address: Ipv4Addr, mut kind: EventKind) {
+    pub(crate) fn record_unproved(&self, address: IpAddr, mut kind: EventKind) {
         let passed = self.unproved.lock().unwrap_or_else(PoisonError::into_inner).pass(self.now());
         let Some(withheld) = passed else {
             self.counting.events_withheld.add(1);
@@ -107,8 +112,8 @@ impl Shared {
         self.record_for(self.mac_of(address), address, kind);
     }
 
-    /// The machine behind an IPv4 address, from the lease it took or the kernel's neighbours.
-    pub(crate) fn mac_of(&self, address: Ipv4Addr) -> Option<MacAddress> {
+    /// The machine behind an IP address, from the lease it took or the kernel's neighbours.
+    pub(crate) fn mac_of(&self, address: IpAddr) -> Option<MacAddress> {
         neighbours::mac_of(address, &self.config.interface).or_else(|| self.engine().mac_of(address))
     }
 }

@@ -108,6 +108,7 @@ impl Supervisor {
             }
             missing = still;
             problems.extend(self.look_after_leases(link).await);
+            problems.extend(self.shared.images.problems());
             problems.extend(self.shared.others().problems(&link.name, self.shared.full.is_some()));
             self.say_changes(&said, &problems, link);
             if self.address.borrow().is_none() {
@@ -152,7 +153,7 @@ impl Supervisor {
             Service::Http => {
                 let listener = http::bind(link, ports.http);
                 let listener = listener.map_err(|error| Problem::port(Protocol::Tcp, ports.http, &error))?;
-                tasks.spawn(http::serve(shared, listener, link.address));
+                tasks.spawn(http::serve(shared, listener, (link.address, ports.http).into()));
             }
             Service::RouterSolicitations => {
                 let socket =
@@ -207,10 +208,14 @@ impl Supervisor {
         *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
     }
 
+    /// Has everything checked that is new or changed, the images that nobody boots any more forgotten.
     fn refresh_artifacts(&self) {
-        if self.shared.artifacts.is_stale() {
+        let wanted = self.shared.director.images();
+        let in_use = self.shared.engine().images_in_use(self.shared.now());
+        let stores = self.shared.images.keep(&wanted, &in_use).into_iter().chain([self.shared.artifacts.clone()]);
+        for store in stores.filter(|store| store.is_stale()) {
             let shared = self.shared.clone();
-            tokio::task::spawn_blocking(move || shared.artifacts.refresh(&|kind| shared.say(kind)));
+            tokio::task::spawn_blocking(move || store.refresh(&|kind| shared.say(kind)));
         }
     }
 }

@@ -97,7 +97,7 @@ impl Server {
         let Some((status, messages, evicted)) = self.table.make_room(client) else {
             self.shared.counting.tftp_dropped.add(1);
             let why = "too many TFTP transfers at once, its request was dropped; it asks again".to_owned();
-            self.shared.record_unproved(*client.ip(), EventKind::Failed { file: request.name, why });
+            self.shared.record_unproved((*client.ip()).into(), EventKind::Failed { file: request.name, why });
             return;
         };
         self.shared.counting.tftp_evicted.add(evicted);
@@ -110,7 +110,7 @@ impl Server {
                     self.table.forget(client);
                     self.shared.counting.tftp_dropped.add(1);
                     let why = format!("no port for its transfer: {error}");
-                    self.shared.record_unproved(*client.ip(), EventKind::Failed { file: request.name, why });
+                    self.shared.record_unproved((*client.ip()).into(), EventKind::Failed { file: request.name, why });
                     return;
                 }
             }
@@ -135,7 +135,7 @@ impl Server {
         };
         let packet = error_packet(ErrorCode::NotFound, &why);
         if request.name != OPTIONAL_SCRIPT {
-            self.shared.record_unproved(*client.ip(), EventKind::Failed { file: request.name, why });
+            self.shared.record_unproved((*client.ip()).into(), EventKind::Failed { file: request.name, why });
         }
         Err(Some(packet))
     }

@@ -136,6 +136,10 @@ pub(crate) struct BootArgs {
     /// Only at its next boot; after that it gets what it got before.
     #[arg(long, requires = "policy")]
     pub(crate) once: bool,
+    /// The adopted image that it boots: a version, name or digest of `meadow image ls`; `installed` for the boot
+    /// server's own, which it also is where absent.
+    #[arg(long, value_name = "IMAGE", requires = "policy")]
+    pub(crate) image: Option<String>,
     /// Added to the kernel's command line of the image from now on; empty for none.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) kernel_arguments: Option<String>,

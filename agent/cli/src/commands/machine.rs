@@ -2,17 +2,20 @@
 
 use anyhow::Context as _;
 use meadow_api::wire::{ArmRequest, MachinePatch, MachineSpecPatch, NewMachine};
-use meadow_client::ListAll;
+use meadow_client::{Client, ListAll};
 use meadow_host::files;
-use meadow_model::MacAddress;
 use meadow_model::boot::{BootOptions, BootPolicy, MAX_SCRIPT};
 use meadow_model::machine::{Decision, Machine};
+use meadow_model::{MacAddress, Name};
 
 use super::{Context, approve, confirm_risk};
-use crate::args::{ArmArgs, BootArgs, LsArgs, MachineCommand, OutputArgs, RejectArgs};
+use crate::args::{ArmArgs, BootArgs, LsArgs, MachineCommand, OutputArgs, Policy, RejectArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{print_changed, print_list, print_one, say};
 use crate::reference;
+
+/// What `--image` calls the boot server's own image.
+const INSTALLED: &str = "installed";
 
 pub(super) async fn run(context: &Context, command: MachineCommand) -> anyhow::Result<()> {
     match command {
@@ -84,13 +87,14 @@ async fn arm(context: &Context, args: ArmArgs) -> anyhow::Result<()> {
 
 async fn boot(context: &Context, args: &BootArgs) -> anyhow::Result<()> {
     let client = context.connect()?;
+    let image = image(&client, args).await?;
     let machine: Machine = match (reference::machine(&client, &args.machine).await, args.machine.parse::<MacAddress>())
     {
         (Ok(machine), _) => {
             let spec = MachineSpecPatch {
                 boot: policy(args).filter(|_| !args.once),
                 plain_pxe: args.plain_pxe,
-                boot_options: Some(options(args, machine.spec.boot_options)?),
+                boot_options: Some(options(args, image, machine.spec.boot_options)?),
             };
             let revision = machine.metadata.revision;
             client.patch_machine(&machine.metadata.name, &MachinePatch { spec }, revision).await?
@@ -100,7 +104,7 @@ async fn boot(context: &Context, args: &BootArgs) -> anyhow::Result<()> {
                 mac,
                 boot: policy(args).filter(|_| !args.once).unwrap_or_default(),
                 plain_pxe: args.plain_pxe.unwrap_or_default(),
-                boot_options: options(args, BootOptions::default())?,
+                boot_options: options(args, image, BootOptions::default())?,
             };
             client.create_machine(&new).await?
         }
@@ -114,15 +118,34 @@ fn policy(args: &BootArgs) -> Option<BootPolicy> {
     args.policy.map(Into::into)
 }
 
-/// What it had, with what was asked for. Another policy ends what was wanted once.
-fn options(args: &BootArgs, before: BootOptions) -> anyhow::Result<BootOptions> {
+/// The adopted image that was asked for; `None` for the installed one.
+async fn image(client: &Client, args: &BootArgs) -> anyhow::Result<Option<Name>> {
+    let Some(text) = args.image.as_deref() else { return Ok(None) };
+    if !matches!(args.policy, Some(Policy::Image | Policy::Hold)) {
+        return Err(Failure::usage("--image goes with the policies image and hold, which boot one").into());
+    }
+    match text {
+        INSTALLED => Ok(None),
+        text => Ok(Some(reference::image_by_text(client, text).await?.metadata.name)),
+    }
+}
+
+/// What it had, with what was asked for. Another policy ends what was wanted once, and the image goes with the policy.
+fn options(args: &BootArgs, image: Option<Name>, before: BootOptions) -> anyhow::Result<BootOptions> {
     let script = args.script.as_ref().map(|path| {
         let bytes = files::read(path, MAX_SCRIPT as u64)?;
         String::from_utf8(bytes).with_context(|| format!("{} is no text", path.display()))
     });
     let once = if args.once { policy(args) } else { before.once.filter(|_| args.policy.is_none()) };
+    let (once_image, image) = match args.policy {
+        Some(_) if args.once => (image, before.image),
+        Some(_) => (None, image),
+        None => (before.once_image, before.image),
+    };
     Ok(BootOptions {
         once,
+        once_image,
+        image,
         kernel_arguments: args.kernel_arguments.clone().unwrap_or(before.kernel_arguments),
         script: script.transpose()?.or(before.script),
     })
@@ -130,13 +153,17 @@ fn options(args: &BootArgs, before: BootOptions) -> anyhow::Result<BootOptions> 
 
 fn promise(machine: &Machine) -> String {
     let name = &machine.metadata.name;
-    let (policy, when) = match machine.spec.boot_options.once {
-        Some(once) => (once, "at its next boot, this once"),
-        None => (machine.spec.boot, "from its next boot on"),
+    let options = &machine.spec.boot_options;
+    let (policy, image, when) = match options.once {
+        Some(once) => (once, &options.once_image, "at its next boot, this once"),
+        None => (machine.spec.boot, &options.image, "from its next boot on"),
     };
     match policy {
         BootPolicy::Ignore => format!("{name} is left alone {when}."),
-        BootPolicy::Image => format!("{name} boots the image {when}; follow it with `meadow pxe`."),
+        BootPolicy::Image => match image {
+            Some(image) => format!("{name} boots the image {image} {when}; follow it with `meadow pxe`."),
+            None => format!("{name} boots the image {when}; follow it with `meadow pxe`."),
+        },
         BootPolicy::LocalDisk => format!("{name} boots its own disk {when}."),
         BootPolicy::Hold => {
             format!("{name} stays in the initramfs {when}; its console shows how to reach it by ssh.")

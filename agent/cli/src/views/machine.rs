@@ -1,5 +1,6 @@
 //! Machines.
 
+use meadow_model::Name;
 use meadow_model::boot::BootPolicy;
 use meadow_model::machine::{Decision, Machine, MachinePhase};
 
@@ -80,9 +81,14 @@ fn boot(machine: &Machine) -> String {
         let value = serde_json::to_value(policy).ok();
         value.as_ref().and_then(|value| value.as_str()).unwrap_or_default().to_owned()
     };
-    let mut text = word(machine.spec.boot);
-    if let Some(once) = machine.spec.boot_options.once {
-        text = format!("once {}, then {text}", word(once));
+    let with_image = |policy: BootPolicy, image: &Option<Name>| match image {
+        Some(image) if matches!(policy, BootPolicy::Image | BootPolicy::Hold) => format!("{} {image}", word(policy)),
+        _ => word(policy),
+    };
+    let options = &machine.spec.boot_options;
+    let mut text = with_image(machine.spec.boot, &options.image);
+    if let Some(once) = options.once {
+        text = format!("once {}, then {text}", with_image(once, &options.once_image));
     }
     if !machine.spec.boot_options.kernel_arguments.is_empty() {
         text.push_str(&format!(" (with {})", machine.spec.boot_options.kernel_arguments));

@@ -42,6 +42,13 @@ impl Transaction {
         if self.state.rollout().is_some_and(|rollout| rollout.digest == image.spec.digest) {
             return Err(conflict(format!("{name} is being rolled out; roll back or wait first")));
         }
+        if let Some(machine) = self.state.machine_with_image(name) {
+            let machine = &machine.metadata.name;
+            return Err(conflict(format!(
+                "{machine} boots {name} over the network; give it the installed image first, with \
+                 `meadow machine boot {machine} image --image installed`"
+            )));
+        }
         self.state.images.remove(name);
         self.touch(Kind::Image, name);
         self.info("image-removed", Kind::Image, name, format!("{name} cannot be rolled out any more"));

@@ -55,6 +55,7 @@ impl Transaction {
         if_match: Option<u64>,
     ) -> Result<Outcome, Problem> {
         check_options(boot, options)?;
+        self.check_images(options)?;
         let mut machine = self.find_or_new(reference)?;
         check_revision(&machine.metadata, if_match)?;
         let name = machine.metadata.name.clone();
@@ -73,11 +74,21 @@ impl Transaction {
         Ok(Outcome::Machine { name })
     }
 
+    fn check_images(&self, options: &BootOptions) -> Result<(), Problem> {
+        for image in [&options.image, &options.once_image].into_iter().flatten() {
+            if !self.state.images.contains(image) {
+                return Err(not_found("image", image));
+            }
+        }
+        Ok(())
+    }
+
     /// A machine has taken what it was to get once; from now on its policy counts.
     pub(super) fn booted_once(&mut self, mac: MacAddress) -> Result<Outcome, Problem> {
         let mut machine = self.find_or_new(&MachineRef::Mac(mac))?;
         let name = machine.metadata.name.clone();
         if let Some(once) = machine.spec.boot_options.once.take() {
+            machine.spec.boot_options.once_image = None;
             self.put_machine(machine);
             self.info("booted-once", Kind::Machine, &name, format!("{name} {}, this once", doing(once)));
         }
@@ -185,6 +196,9 @@ fn check_options(boot: BootPolicy, options: &BootOptions) -> Result<(), Problem>
     let bad = |text: String| Err(Problem::new(ProblemCode::BadRequest, text));
     if matches!(options.once, Some(BootPolicy::Ignore | BootPolicy::Hold)) {
         return bad("once can be image, local-disk or script: the others are no boot".to_owned());
+    }
+    if options.once_image.is_some() && options.once != Some(BootPolicy::Image) {
+        return bad("an image for one boot needs once to be image".to_owned());
     }
     if options.script.is_none() && (boot == BootPolicy::Script || options.once == Some(BootPolicy::Script)) {
         return bad("there is no script to boot; give one".to_owned());

@@ -1,10 +1,11 @@
 //! Images and their rollouts.
 
 use meadow_model::ProblemCode;
+use meadow_model::boot::{BootOptions, BootPolicy};
 use meadow_model::image::ImageSpec;
 use meadow_model::operation::OperationState;
 use meadow_state::Outcome;
-use meadow_state::command::{Command, OperationEnd};
+use meadow_state::command::{Command, MachineRef, OperationEnd};
 
 use crate::support::*;
 
@@ -83,4 +84,45 @@ fn the_same_image_twice_is_one_and_another_one_of_its_name_is_refused() {
         cluster.ok(adopt(&format!("image-{number}"), spec("0.1.0-x", &number.to_string(), 1)));
     }
     assert_eq!(cluster.refused(adopt("one-more", spec("0.1.0-x", "more", 1))), ProblemCode::Conflict);
+}
+
+#[test]
+fn a_machine_boots_another_image_which_stays_as_long_as_it_does() {
+    let mut cluster = Cluster::new();
+    cluster.ok(adopt("old", spec("0.1.0-a", "a", 1)));
+    cluster.ok(adopt("new", spec("0.2.0-b", "b", 9)));
+    let set = |options| Command::SetBoot {
+        machine: MachineRef::Mac(mac(7)),
+        boot: BootPolicy::Image,
+        plain_pxe: false,
+        options,
+        if_match: None,
+    };
+    let of = |image: Option<&str>| BootOptions { image: image.map(name), ..BootOptions::default() };
+    assert_eq!(cluster.refused(set(of(Some("none")))), ProblemCode::NotFound);
+    cluster.ok(set(of(Some("old"))));
+    let booted = |cluster: &Cluster| {
+        let choice = cluster.state.boot_choice(mac(7), cluster.now);
+        choice.image.map(|image| image.spec.digest.clone())
+    };
+    assert_eq!(booted(&cluster).as_deref(), Some("a"));
+    let remove = |image| Command::RemoveImage { name: name(image), if_match: None };
+    let refused = cluster.apply(remove("old")).expect_err("a machine boots it");
+    assert!(refused.detail.contains("meadow machine boot m-525400000007 image --image installed"), "{refused:?}");
+
+    // Another one only once.
+    let once = BootOptions { once: Some(BootPolicy::Image), once_image: Some(name("new")), ..of(Some("old")) };
+    cluster.ok(set(once));
+    assert_eq!(booted(&cluster).as_deref(), Some("b"));
+    assert_eq!(cluster.state.images_to_boot(), ["a".to_owned(), "b".to_owned()].into());
+    assert_eq!(cluster.refused(remove("new")), ProblemCode::Conflict);
+    cluster.ok(Command::BootedOnce { mac: mac(7) });
+    assert_eq!(booted(&cluster).as_deref(), Some("a"));
+    cluster.ok(remove("new"));
+
+    // Once without an image is the installed one.
+    cluster.ok(set(BootOptions { once: Some(BootPolicy::Image), ..of(Some("old")) }));
+    assert_eq!(booted(&cluster), None);
+    cluster.ok(set(of(None)));
+    cluster.ok(remove("old"));
 }

@@ -79,7 +79,7 @@ fn boot_policy_is_set_by_name_or_mac() {
     assert_eq!(cluster.refused(change(Some(revision + 1))), ProblemCode::RevisionMismatch);
     cluster.ok(change(Some(revision)));
     let choice = cluster.state.boot_choice(mac(7), cluster.now);
-    assert_eq!(choice, BootChoice { policy: BootPolicy::Image, plain_pxe: true });
+    assert_eq!(choice, BootChoice { policy: BootPolicy::Image, plain_pxe: true, image: None });
 }
 
 #[test]
@@ -159,11 +159,8 @@ fn arming_is_checked() {
 #[test]
 fn what_a_machine_gets_once_comes_before_its_policy_and_ends_when_it_was_taken() {
     let mut cluster = Cluster::new();
-    let options = |once, script: Option<&str>| BootOptions {
-        once,
-        kernel_arguments: String::new(),
-        script: script.map(str::to_owned),
-    };
+    let options =
+        |once, script: Option<&str>| BootOptions { once, script: script.map(str::to_owned), ..BootOptions::default() };
     let set = |boot, options| Command::SetBoot { machine: by_mac(7), boot, plain_pxe: false, options, if_match: None };
     cluster.ok(set(BootPolicy::LocalDisk, options(Some(BootPolicy::Image), None)));
     let choice = |cluster: &Cluster| cluster.state.boot_choice(mac(7), start()).policy;
@@ -174,6 +171,7 @@ fn what_a_machine_gets_once_comes_before_its_policy_and_ends_when_it_was_taken()
     assert_eq!(choice(&cluster), BootPolicy::LocalDisk);
     for (boot, options) in [
         (BootPolicy::Image, options(Some(BootPolicy::Hold), None)),
+        (BootPolicy::Image, BootOptions { once_image: Some(name("old")), ..BootOptions::default() }),
         (BootPolicy::Script, options(None, None)),
         (BootPolicy::Image, options(Some(BootPolicy::Script), None)),
         (BootPolicy::Script, options(None, Some("echo no first line"))),

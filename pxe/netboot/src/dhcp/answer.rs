@@ -1,6 +1,6 @@
 //! What each kind of client is given.
 
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 
 use meadow_model::boot::BootPolicy;
 
@@ -20,8 +20,8 @@ pub(super) struct Answer {
 
 /// The facts that an answer depends on.
 pub(super) struct Question<'a> {
-    pub(super) server: Ipv4Addr,
-    pub(super) http_port: u16,
+    /// Where the HTTP server listens.
+    pub(super) http: SocketAddr,
     pub(super) sighting: &'a Sighting,
     pub(super) decision: BootDecision,
     /// Whether an iPXE that is treated as plain PXE still has to fetch our boot loader.
@@ -50,11 +50,11 @@ impl Question<'_> {
         }
         match self.sighting.client {
             ClientKind::Initrd => {
-                let file = route::base_url(self.server, self.http_port);
+                let file = route::base_url(self.http);
                 Ok(Answer { file, artifact: None, form: OfferForm::Initrd })
             }
             ClientKind::Ipxe if !(self.decision.plain_pxe && self.wants_loader) => {
-                let file = route::script_url(self.server, self.http_port, self.sighting.mac);
+                let file = route::script_url(self.http, self.sighting.mac);
                 Ok(Answer { file, artifact: None, form: OfferForm::Ipxe })
             }
             ClientKind::Ipxe => self.loader(OfferForm::Ipxe),
@@ -67,7 +67,7 @@ impl Question<'_> {
         let firmware = self.sighting.firmware.unwrap_or(Firmware::Other(u16::MAX));
         let loader = firmware.loader().ok_or(firmware.unsupported_hint())?;
         let file = match form {
-            OfferForm::Http => route::artifact_url(self.server, self.http_port, loader),
+            OfferForm::Http => route::artifact_url(self.http, loader),
             _ => loader.to_owned(),
         };
         Ok(Answer { file, artifact: Some(loader), form })

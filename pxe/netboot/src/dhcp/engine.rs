@@ -1,6 +1,7 @@
 //! The proxyDHCP server: datagrams in, datagrams and events out.
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use dhcproto::v4::MessageType;
@@ -14,7 +15,7 @@ use super::reply_route::ReplyRoute;
 use super::request::{MessageKind, Request, VendorClass};
 use crate::arch::Firmware;
 use crate::event::{EventKind, Note, OfferForm, Transport};
-use crate::policy::{BootDecision, ClientKind, Sighting};
+use crate::policy::{BootDecision, BootImage, ClientKind, Sighting};
 
 /// How often it is said that a machine is being ignored.
 const IGNORED_REPEAT: Duration = Duration::from_secs(60);
@@ -94,8 +95,7 @@ impl ProxyDhcp {
         let sighting = Sighting { mac: request.mac, firmware: request.firmware, client, uuid: request.uuid() };
         let decision = policy.decide(&sighting);
         let question = Question {
-            server: rx.address,
-            http_port: self.config.http_port,
+            http: SocketAddr::from((rx.address, self.config.http_port)),
             sighting: &sighting,
             decision,
             wants_loader: self.wants_loader(now, request.mac),
@@ -200,7 +200,7 @@ impl ProxyDhcp {
         };
         let address = leased.or(Some(request.ciaddr)).filter(|address| !address.is_unspecified());
         if let (Some(address), Some(machine)) = (address, self.memory.get_mut(request.mac)) {
-            machine.address = Some(address);
+            machine.address = Some(address.into());
         }
     }
 
@@ -294,11 +294,31 @@ impl ProxyDhcp {
         }
     }
 
-    /// The machine runs our initrd: its PXE stage is over.
-    pub fn initrd_started(&mut self, now: Duration, mac: MacAddress) {
+    /// A machine is given the initrd of an image: the root that it asks for next is of the same one.
+    pub fn image_given(&mut self, mac: MacAddress, image: BootImage) {
+        if let Some(machine) = self.memory.get_mut(mac) {
+            machine.image = Some(image);
+        }
+    }
+
+    /// Digests of the adopted images that some machine was given and may still fetch the root of.
+    #[must_use]
+    pub fn images_in_use(&self, now: Duration) -> BTreeSet<String> {
+        self.memory.images(now)
+    }
+
+    /// The image whose initrd a machine was given last; `None` where that is not known.
+    #[must_use]
+    pub fn image_of(&self, mac: MacAddress) -> Option<BootImage> {
+        self.memory.get(mac)?.image.clone()
+    }
+
+    /// The machine runs our initrd: its PXE stage is over. `address` is where it asks from, if that is its own.
+    pub fn initrd_started(&mut self, now: Duration, mac: MacAddress, address: Option<IpAddr>) {
         if let Some(machine) = self.memory.get_mut(mac) {
             machine.last_seen = now;
             machine.stage_until = None;
+            machine.address = address.or(machine.address);
         }
     }
 
@@ -310,7 +330,7 @@ impl ProxyDhcp {
 
     /// The machine that took a lease for this address.
     #[must_use]
-    pub fn mac_of(&self, address: Ipv4Addr) -> Option<MacAddress> {
+    pub fn mac_of(&self, address: IpAddr) -> Option<MacAddress> {
         self.memory.by_address(address)
     }
 

@@ -1,6 +1,6 @@
 //! The DHCP server of one interface (RFC 2131): datagrams in, datagrams and changes for the disk out.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use dhcproto::v4::MessageType;
@@ -370,5 +370,5 @@ fn destination(turn: &Turn<'_>, kind: MessageType) -> SocketAddrV4 {
 }
 
 fn note(turn: &Turn<'_>, address: Option<Ipv4Addr>, kind: EventKind) -> Note {
-    Note { mac: Some(turn.request.mac), firmware: None, address, kind }
+    Note { mac: Some(turn.request.mac), firmware: None, address: address.map(IpAddr::V4), kind }
 }

@@ -1,14 +1,14 @@
 //! What is remembered of each machine between its packets, bounded in size.
 
-use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use meadow_model::MacAddress;
 
 use crate::arch::Firmware;
 use crate::event::OfferForm;
-use crate::policy::ClientKind;
+use crate::policy::{BootImage, ClientKind};
 
 /// Machines remembered at once. The one that was silent longest makes room, machines that are
 /// being booted last.
@@ -17,6 +17,9 @@ pub const MAX_MACHINES: usize = 4096;
 /// How long after an answer a machine counts as being in its PXE stage, if it shows nothing more.
 pub const STAGE_LIFETIME: Duration = Duration::from_secs(90);
 
+/// How long a silent machine may still come for the root of the image whose initrd it was given.
+const IMAGE_LIFETIME: Duration = Duration::from_secs(600);
+
 /// One machine.
 #[derive(Debug, Clone)]
 pub(super) struct Machine {
@@ -24,8 +27,8 @@ pub(super) struct Machine {
     pub(super) last_seen: Duration,
     /// Until when it is in its PXE stage.
     pub(super) stage_until: Option<Duration>,
-    /// Its own IPv4 address, as last observed.
-    pub(super) address: Option<Ipv4Addr>,
+    /// Its own IP address, as last observed.
+    pub(super) address: Option<IpAddr>,
     /// The form of offer that it came for.
     pub(super) winner: Option<OfferForm>,
     /// The exchange that goes on.
@@ -36,6 +39,8 @@ pub(super) struct Machine {
     pub(super) uuid: Option<(ClientKind, [u8; 16])>,
     /// When it was last said that it is ignored.
     pub(super) ignored_at: Option<Duration>,
+    /// The image whose initrd it was given last: its root goes with that.
+    pub(super) image: Option<BootImage>,
 }
 
 /// Retries of one transaction.
@@ -58,6 +63,7 @@ impl Machine {
             loader_sent: None,
             uuid: None,
             ignored_at: None,
+            image: None,
         }
     }
 
@@ -73,14 +79,16 @@ pub struct MachineView {
     pub mac: MacAddress,
     /// Its firmware.
     pub firmware: Option<Firmware>,
-    /// Its IPv4 address, as last observed.
-    pub address: Option<Ipv4Addr>,
+    /// Its IP address, as last observed.
+    pub address: Option<IpAddr>,
     /// When it was last heard.
     pub last_seen: Duration,
     /// Whether it is in its PXE stage.
     pub booting: bool,
     /// The form of offer that its firmware accepted.
     pub form: Option<OfferForm>,
+    /// The image whose initrd it was given last.
+    pub image: Option<BootImage>,
 }
 
 /// Machines by MAC.
@@ -113,13 +121,23 @@ impl Memory {
         self.machines.entry(mac).or_insert_with(|| Machine::new(now))
     }
 
-    /// The machine that uses an IPv4 address, the one heard last if several claim it.
-    pub(super) fn by_address(&self, address: Ipv4Addr) -> Option<MacAddress> {
+    /// The machine that uses an IP address, the one heard last if several claim it.
+    pub(super) fn by_address(&self, address: IpAddr) -> Option<MacAddress> {
         self.machines
             .iter()
             .filter(|(_, machine)| machine.address == Some(address))
             .max_by_key(|(_, machine)| machine.last_seen)
             .map(|(mac, _)| *mac)
+    }
+
+    /// Digests of the adopted images of machines that were heard lately.
+    pub(super) fn images(&self, now: Duration) -> BTreeSet<String> {
+        let lately = self.machines.values().filter(|machine| now.saturating_sub(machine.last_seen) < IMAGE_LIFETIME);
+        let digest = |machine: &Machine| match &machine.image {
+            Some(BootImage::Adopted(digest)) => Some(digest.clone()),
+            _ => None,
+        };
+        lately.filter_map(digest).collect()
     }
 
     pub(super) fn views(&self, now: Duration) -> Vec<MachineView> {
@@ -133,6 +151,7 @@ impl Memory {
                 last_seen: machine.last_seen,
                 booting: machine.in_stage(now),
                 form: machine.winner,
+                image: machine.image.clone(),
             })
             .collect();
         views.sort_by_key(|view| view.mac);

@@ -31,6 +31,8 @@ pub struct RequestHead {
     pub range: Option<RangeRequest>,
     /// Header `If-Range`: the range holds only for this entity tag.
     pub if_range: Option<String>,
+    /// Header `If-Match`: only a file with one of these entity tags is wanted.
+    pub if_match: Option<String>,
     /// Header `If-None-Match`.
     pub if_none_match: Option<String>,
     /// Length of the body that follows, 0 if there is none.
@@ -117,6 +119,7 @@ impl RequestHead {
             }
             "range" => self.range = RangeRequest::parse(value),
             "if-range" => self.if_range = Some(value.to_owned()),
+            "if-match" => self.if_match = Some(value.to_owned()),
             "if-none-match" => self.if_none_match = Some(value.to_owned()),
             "expect" => self.expects_continue = value.eq_ignore_ascii_case("100-continue"),
             "transfer-encoding" => return Err(HeadError::LengthRequired),
@@ -161,6 +164,7 @@ fn parse_request_line(line: &str) -> Result<RequestHead, HeadError> {
         keep_alive,
         range: None,
         if_range: None,
+        if_match: None,
         if_none_match: None,
         content_length: 0,
         expects_continue: false,

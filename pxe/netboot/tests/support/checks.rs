@@ -1,9 +1,10 @@
 //! What must hold of every target, whatever the bytes.
 
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use meadow_model::MacAddress;
+use meadow_netboot::BootImage;
 use meadow_netboot::dhcp::Request;
 use meadow_netboot::event::printable;
 use meadow_netboot::http::{ByteRange, MAX_HEAD, Parsed, RangeRequest, RequestHead, ResponseHead, content_type};
@@ -195,7 +196,10 @@ pub fn script(bytes: &[u8]) -> TestCaseResult {
     if !is_command_line(text) {
         return Ok(());
     }
-    let made = |line: &str| boot_image(Ipv4Addr::new(192, 0, 2, 2), 7480, MacAddress([2, 0, 0, 0, 0, 1]), line);
+    let made = |line: &str| {
+        let server = SocketAddr::from(([192, 0, 2, 2], 7480));
+        boot_image(server, MacAddress([2, 0, 0, 0, 0, 1]), &BootImage::Installed, line)
+    };
     let (made, plain) = (made(text), made("quiet"));
     prop_assert_eq!(made.lines().count(), plain.lines().count());
     let kernel = made.lines().nth(2).expect("a kernel");

@@ -1,7 +1,7 @@
 //! One connection: reads requests, has them answered, writes the answers.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ const REPORT_ABOVE: u64 = 4 << 20;
 pub(super) struct Connection {
     shared: Arc<Shared>,
     stream: TcpStream,
-    local: Ipv4Addr,
-    client: Ipv4Addr,
+    local: SocketAddr,
+    client: IpAddr,
     crowd: Arc<Crowd>,
     mac: Option<MacAddress>,
     received: Vec<u8>,
@@ -42,8 +42,8 @@ impl Connection {
     pub(super) fn new(
         shared: Arc<Shared>,
         stream: TcpStream,
-        local: Ipv4Addr,
-        client: Ipv4Addr,
+        local: SocketAddr,
+        client: IpAddr,
         crowd: Arc<Crowd>,
     ) -> Self {
         Self { shared, stream, local, client, crowd, mac: None, received: Vec::new() }

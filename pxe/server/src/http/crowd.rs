@@ -1,7 +1,7 @@
 //! How many connections there may be.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +12,7 @@ const MAX_PER_CLIENT: usize = 32;
 /// Open connections by client.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    by_address: HashMap<Ipv4Addr, usize>,
+    by_address: HashMap<IpAddr, usize>,
     crowd: Arc<Crowd>,
 }
 
@@ -39,7 +39,7 @@ impl Clients {
     }
 
     /// Takes a place for a connection of `client`; whether it may have one more.
-    pub(super) fn add(&mut self, client: Ipv4Addr) -> bool {
+    pub(super) fn add(&mut self, client: IpAddr) -> bool {
         let count = self.by_address.entry(client).or_default();
         if *count >= MAX_PER_CLIENT {
             return false;
@@ -50,7 +50,7 @@ impl Clients {
     }
 
     /// Gives the place of a connection of `client` back.
-    pub(super) fn remove(&mut self, client: Ipv4Addr) {
+    pub(super) fn remove(&mut self, client: IpAddr) {
         if let Some(count) = self.by_address.get_mut(&client) {
             *count -= 1;
             self.crowd.0.fetch_sub(1, Ordering::Relaxed);
@@ -68,12 +68,12 @@ mod tests {
     #[test]
     fn one_client_cannot_take_all_connections() {
         let mut clients = Clients::default();
-        let greedy = Ipv4Addr::new(192, 0, 2, 1);
+        let greedy = IpAddr::from([192, 0, 2, 1]);
         for _ in 0..MAX_PER_CLIENT {
             assert!(clients.add(greedy));
         }
         assert!(!clients.add(greedy));
-        assert!(clients.add(Ipv4Addr::new(192, 0, 2, 2)));
+        assert!(clients.add([192, 0, 2, 2].into()));
         clients.remove(greedy);
         assert!(clients.add(greedy));
     }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn places_are_bounded_and_half_of_them_make_a_crowd() {
         let mut clients = Clients::default();
-        let client = |number: usize| Ipv4Addr::from(0x0a00_0000 + number as u32);
+        let client = |number: usize| IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0000 + number as u32));
         let taken =
             (0..2 * MAX_CONNECTIONS).take_while(|&number| !clients.is_full() && clients.add(client(number))).count();
         assert_eq!(taken, MAX_CONNECTIONS);

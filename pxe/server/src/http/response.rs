@@ -1,18 +1,18 @@
 //! What each request is answered with.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use meadow_model::MacAddress;
 use meadow_model::boot::BootPolicy;
 use meadow_netboot::event::{Transport, printable};
 use meadow_netboot::http::{ByteRange, Method, RequestHead, ResponseHead, content_type};
-use meadow_netboot::route::Route;
-use meadow_netboot::{ClientKind, EventKind, script};
+use meadow_netboot::route::{INITRD, ROOT, Route};
+use meadow_netboot::{BootImage, ClientKind, EventKind, script};
 use serde::Deserialize;
 
 use super::own_file;
-use crate::artifacts::{Artifact, Lookup};
+use crate::artifacts::{Artifact, ArtifactStore, Lookup};
 use crate::shared::Shared;
 
 /// Largest body of a progress report.
@@ -53,8 +53,9 @@ struct Progress {
 /// Answers the requests of one client.
 pub(super) struct Responder<'a> {
     pub(super) shared: &'a Shared,
-    pub(super) local: Ipv4Addr,
-    pub(super) client: Ipv4Addr,
+    /// Where this server is reached, as URLs name it.
+    pub(super) local: SocketAddr,
+    pub(super) client: IpAddr,
     pub(super) mac: Option<MacAddress>,
 }
 
@@ -63,7 +64,11 @@ impl Responder<'_> {
         let mut response = match (Route::parse(&request.path), request.method) {
             (None, _) => Response::text(404, "there is nothing here; boot files are under /artifacts/"),
             (Some(Route::Progress(mac)), Method::Post) => self.progress(mac, body),
-            (Some(Route::Artifact(name)), Method::Get | Method::Head) => self.artifact(name, request),
+            (Some(Route::Artifact(ROOT)), Method::Get | Method::Head) => self.root(request),
+            (Some(Route::Artifact(name)), Method::Get | Method::Head) => {
+                self.artifact(&BootImage::Installed, &self.shared.artifacts, name, request)
+            }
+            (Some(Route::Image { digest, name }), Method::Get | Method::Head) => self.of_image(digest, name, request),
             (Some(Route::File(name)), Method::Get | Method::Head) => self.own_file(name, request),
             (Some(Route::Script(mac)), Method::Get | Method::Head) => self.script(mac),
             (Some(Route::BootConfig(mac)), Method::Get | Method::Head) => self.boot_config(mac, request.method),
@@ -73,8 +78,35 @@ impl Responder<'_> {
         response
     }
 
-    fn artifact(&self, name: &str, request: &RequestHead) -> Response {
-        let artifact = match self.shared.artifacts.lookup(name) {
+    /// The root of the image whose initrd asks: of the one that it names by `If-Match`, else of the one that this
+    /// machine was given last, else of the one that it is to boot.
+    fn root(&self, request: &RequestHead) -> Response {
+        let shared = self.shared;
+        if let Some(tag) = request.if_match.as_deref().and_then(strong_tag) {
+            let installed = &shared.artifacts;
+            let is_installed = installed.digest_of(ROOT).as_deref() == Some(tag);
+            let other = (!is_installed).then(|| shared.images.with_file(ROOT, tag)).flatten();
+            return self.artifact(&BootImage::Installed, &other.unwrap_or_else(|| installed.clone()), ROOT, request);
+        }
+        let image = self.mac.map(|mac| {
+            let given = shared.engine().image_of(mac);
+            given.unwrap_or_else(|| shared.director.image(mac))
+        });
+        match image {
+            Some(BootImage::Adopted(digest)) => self.of_image(&digest, ROOT, request),
+            _ => self.artifact(&BootImage::Installed, &shared.artifacts, ROOT, request),
+        }
+    }
+
+    fn of_image(&self, digest: &str, name: &str, request: &RequestHead) -> Response {
+        match self.shared.images.get(digest) {
+            Some(store) => self.artifact(&BootImage::Adopted(digest.to_owned()), &store, name, request),
+            None => Response::text(404, "no machine boots this image; `meadow machine boot` gives it to one"),
+        }
+    }
+
+    fn artifact(&self, image: &BootImage, store: &ArtifactStore, name: &str, request: &RequestHead) -> Response {
+        let artifact = match store.lookup(name) {
             Lookup::Ready(artifact) => artifact,
             Lookup::Unknown => return Response::text(404, "the image has no such file"),
             Lookup::Unavailable(why) => {
@@ -85,6 +117,10 @@ impl Responder<'_> {
                 return response;
             }
         };
+        if request.if_match.as_deref().is_some_and(|tags| !matches_strongly(tags, &artifact.sha256)) {
+            let why = "this server has no file with that digest: its image was replaced, restart this machine";
+            return Response::text(412, why);
+        }
         if request.if_none_match.as_deref().is_some_and(|tags| has_tag(tags, &artifact.sha256)) {
             let mut response = Response::bytes(304, content_type(name), []);
             response.head.etag = Some(artifact.sha256.clone());
@@ -93,6 +129,9 @@ impl Responder<'_> {
         let response = file_response(artifact, request);
         if response.head.status != 416 {
             self.note_request(name, request.method);
+            if let (INITRD, Some(mac)) = (name, self.mac) {
+                self.shared.engine().image_given(mac, image.clone());
+            }
         }
         response
     }
@@ -135,13 +174,16 @@ impl Responder<'_> {
             }
             BootPolicy::LocalDisk => script::boot_local_disk(),
             BootPolicy::Script => match self.shared.director.options(mac).script {
-                Some(text) => script::own(self.local, config.ports.http, &text),
+                Some(text) => script::own(self.local, &text),
                 None => return Response::text(404, "this machine has no script; `meadow machine boot` gives it one"),
             },
             BootPolicy::Image | BootPolicy::Hold => {
                 let own = self.shared.director.options(mac).kernel_arguments;
                 let command_line = format!("{} {own}", config.command_line);
-                script::boot_image(self.local, config.ports.http, mac, command_line.trim_end())
+                let image = self.shared.director.image(mac);
+                let text = script::boot_image(self.local, mac, &image, command_line.trim_end());
+                self.shared.engine().image_given(mac, image);
+                text
             }
         };
         self.shared.engine().script_requested(self.shared.now(), mac);
@@ -151,7 +193,7 @@ impl Responder<'_> {
     }
 
     fn boot_config(&self, mac: MacAddress, method: Method) -> Response {
-        self.shared.engine().initrd_started(self.shared.now(), mac);
+        self.note_initrd(mac);
         let Some(config) = self.shared.director.boot_config(mac) else {
             let why = "this machine is not to boot; `meadow pxe open` or `meadow machine arm` lets it";
             self.shared.record_for(Some(mac), self.client, EventKind::Ignored { why: why.into() });
@@ -172,12 +214,18 @@ impl Responder<'_> {
         Response::bytes(200, "application/json", config.to_string())
     }
 
+    /// The initrd of a machine has spoken; where it is, unless another card is known to speak from there.
+    fn note_initrd(&self, mac: MacAddress) {
+        let address = self.mac.is_none_or(|known| known == mac).then_some(self.client);
+        self.shared.engine().initrd_started(self.shared.now(), mac, address);
+    }
+
     fn progress(&self, mac: MacAddress, body: &[u8]) -> Response {
         let progress: Progress = match serde_json::from_slice(body) {
             Ok(progress) => progress,
             Err(error) => return Response::text(400, &format!("not a progress report: {error}")),
         };
-        self.shared.engine().initrd_started(self.shared.now(), mac);
+        self.note_initrd(mac);
         let event = EventKind::Progress {
             stage: printable(progress.stage.as_bytes(), 40),
             // Saturates: out of range and NaN become 0 or 100.
@@ -214,7 +262,17 @@ fn file_response(artifact: Arc<Artifact>, request: &RequestHead) -> Response {
 
 /// Whether `If-Range` names this very file: one strong entity tag. A weak one or a date does not (RFC 9110, 13.1.5).
 fn is_strong_tag(value: &str, wanted: &str) -> bool {
-    value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) == Some(wanted)
+    strong_tag(value) == Some(wanted)
+}
+
+/// The text of one strong entity tag.
+fn strong_tag(value: &str) -> Option<&str> {
+    value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))
+}
+
+/// Whether the list of `If-Match` holds this tag (RFC 9110, 13.1.1).
+fn matches_strongly(tags: &str, wanted: &str) -> bool {
+    tags.split(',').map(str::trim).any(|tag| tag == "*" || is_strong_tag(tag, wanted))
 }
 
 /// Whether the list of `If-None-Match` holds this tag, compared weakly (RFC 9110, 13.1.2).

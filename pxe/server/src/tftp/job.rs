@@ -53,9 +53,9 @@ impl Job {
             Err(error) => self.failed(error.to_string()),
         };
         if transfer.is_answered() {
-            self.shared.record_for(mac, *self.client.ip(), event);
+            self.shared.record_for(mac, (*self.client.ip()).into(), event);
         } else {
-            self.shared.record_unproved(*self.client.ip(), event);
+            self.shared.record_unproved((*self.client.ip()).into(), event);
         }
     }
 
@@ -139,12 +139,12 @@ impl Job {
     /// taken for the file.
     fn on_answered(&self) -> Option<MacAddress> {
         self.shared.counting.tftp_transfers.add(1);
-        let mac = self.shared.mac_of(*self.client.ip());
+        let mac = self.shared.mac_of((*self.client.ip()).into());
         if let Some(mac) = mac {
             self.shared.engine().file_requested(self.shared.now(), mac, &self.artifact.name);
         }
         let event = EventKind::Asked { file: self.file(), via: Transport::Tftp };
-        self.shared.record_for(mac, *self.client.ip(), event);
+        self.shared.record_for(mac, (*self.client.ip()).into(), event);
         mac
     }
 }

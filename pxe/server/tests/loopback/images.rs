@@ -1,0 +1,98 @@
+//! Another image for one machine.
+
+use std::net::UdpSocket;
+
+use crate::rig::*;
+
+impl Rig {
+    /// Adopts an image with this kernel, initrd and root, as the agent's store of images lays it down; its digest.
+    fn adopt(&self, version: &str, root: &[u8]) -> String {
+        let new = self.folder.path().join("images/new");
+        let files = [("vmlinuz", &b"other kernel"[..]), ("initrd", b"other initrd"), ("root.img", root)];
+        let digest = write_image(&new, version, &files);
+        std::fs::rename(new, self.folder.path().join("images").join(&digest)).unwrap();
+        digest
+    }
+
+    /// The machine's firmware speaks, so that the server has it in mind.
+    fn power_on(&self, mac: meadow_model::MacAddress) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.send_to(&boot_server_request(mac), ("127.0.0.1", self.ports.boot_server)).unwrap();
+    }
+
+    async fn body(&self, path: &str) -> Vec<u8> {
+        let (head, body) = self.get(path, "").await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        body
+    }
+}
+
+#[tokio::test]
+async fn a_machine_boots_kernel_initrd_and_root_of_the_image_it_was_given() {
+    let rig = Rig::start(|_| {}).await;
+    let digest = rig.adopt("2", b"other root");
+    let files = format!("/images/{digest}");
+    assert!(rig.get(&format!("{files}/vmlinuz"), "").await.0.starts_with("HTTP/1.1 404"), "nobody boots it yet");
+    rig.director.give_image(KNOWN, Some(&digest));
+    rig.wait_for_event("pxe.server", "image 2: 4 of 4 files checked and served").await;
+    rig.power_on(KNOWN);
+    rig.wait_for_event("pxe.asked", "ipxe/snponly.efi").await;
+
+    let script = rig.script(KNOWN).await;
+    for file in ["vmlinuz", "initrd"] {
+        assert!(script.contains(&format!(":{}{files}/{file} ", rig.ports.http)), "{script}");
+    }
+    assert_eq!(rig.body(&format!("{files}/vmlinuz")).await, b"other kernel");
+    assert_eq!(rig.body(&format!("{files}/initrd")).await, b"other initrd");
+    // From here on the server knows by its address who asks, as it does by ARP on a real LAN.
+    assert_eq!(rig.action(KNOWN).await, "boot");
+    assert_eq!(rig.body("/artifacts/root.img").await, b"other root");
+
+    // It is to boot the installed image from the next time on; what runs now still gets its own root.
+    rig.director.give_image(KNOWN, None);
+    assert_eq!(rig.body("/artifacts/root.img").await, b"other root");
+    assert!(rig.script(KNOWN).await.contains("/artifacts/vmlinuz"));
+    assert_eq!(rig.body("/artifacts/root.img").await, b"installed root");
+    let machine = rig.server.machines().into_iter().find(|machine| machine.mac == KNOWN).expect("seen");
+    assert_eq!(machine.image, Some(meadow_pxe::netboot::BootImage::Installed));
+    rig.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_initrd_that_names_its_root_gets_that_one_or_none() {
+    let rig = Rig::start(|_| {}).await;
+    let digest = rig.adopt("2", b"other root");
+    rig.director.give_image(KNOWN, Some(&digest));
+    rig.wait_for_event("pxe.server", "image 2: 4 of 4 files checked and served").await;
+    for root in [&b"other root"[..], b"installed root"] {
+        let (head, body) = rig.get("/artifacts/root.img", &format!("If-Match: \"{}\"\r\n", hex_digest(root))).await;
+        assert!(head.starts_with("HTTP/1.1 200") && body == root, "{head}");
+    }
+    let (head, body) = rig.get("/artifacts/root.img", &format!("If-Match: \"{}\"\r\n", "0".repeat(64))).await;
+    assert!(head.starts_with("HTTP/1.1 412 Precondition Failed"), "{head}");
+    assert!(String::from_utf8_lossy(&body).contains("restart this machine"));
+    let (head, _) = rig.get("/artifacts/initrd", "If-Match: *\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    rig.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_damaged_image_is_a_problem_and_is_not_served() {
+    let rig = Rig::start(|_| {}).await;
+    let digest = rig.adopt("2", b"other root");
+    std::fs::write(rig.folder.path().join("images").join(&digest).join("vmlinuz"), b"forged kernel").unwrap();
+    rig.director.give_image(KNOWN, Some(&digest));
+    rig.wait(|server| server.problems().iter().any(|problem| problem.code == "pxe.image")).await;
+    let problems = rig.server.problems();
+    let text = &problems.iter().find(|problem| problem.code == "pxe.image").expect("it").text;
+    assert!(text.contains("vmlinuz") && text.contains("meadow machine boot"), "{text}");
+    let (head, _) = rig.get(&format!("/images/{digest}/vmlinuz"), "").await;
+    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+    // Under another image's name nothing is served at all.
+    let forged = "0".repeat(64);
+    std::fs::rename(rig.folder.path().join("images").join(&digest), rig.folder.path().join("images").join(&forged))
+        .unwrap();
+    rig.director.give_image(KNOWN, Some(&forged));
+    rig.wait(|server| server.problems().iter().any(|problem| problem.text.contains("another image's"))).await;
+    rig.server.stop().await;
+}

@@ -1,0 +1,8 @@
+//! The whole server on the loopback interface, with clients written here.
+
+mod http;
+mod images;
+mod life;
+mod policies;
+mod rig;
+mod tftp;
