@@ -1,12 +1,12 @@
 //! What the routes need of the agent around them.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeLease, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
@@ -125,6 +125,15 @@ pub trait Backend: Send + Sync + 'static {
 
     /// How far the boot of each machine is that was seen, the one that was heard last first.
     fn pxe_boots(&self) -> Vec<MachineBoot>;
+
+    /// Everything that is known of the addresses that the PXE server gives out.
+    fn pxe_leases(&self) -> Vec<PxeLease>;
+
+    /// Ends the lease of an address.
+    ///
+    /// # Errors
+    /// `NotFound` where nobody has one.
+    fn release_lease(&self, address: IpAddr) -> Answer<'_, ()>;
 
     /// Looks at everything that a boot over the network needs.
     fn pxe_checks(&self) -> Vec<PxeCheck>;

@@ -74,6 +74,7 @@ fn render() -> String {
     for (generated, plain) in [
         ("List_BootEvent", "BootEventList"),
         ("List_MachineBoot", "MachineBootList"),
+        ("List_PxeLease", "PxeLeaseList"),
         ("List_PxeCheck", "PxeCheckList"),
         ("List_Event", "EventList"),
         ("Secret_String", "Secret"),
@@ -98,7 +99,7 @@ fn refer_to_named_schemas(document: &mut Value) {
         }
         replace(schemas, &format!("{kind}List/properties/items/items"), reference(kind));
     }
-    for kind in ["Event", "BootEvent", "MachineBoot", "PxeCheck"] {
+    for kind in ["Event", "BootEvent", "MachineBoot", "PxeCheck", "PxeLease"] {
         replace(schemas, &format!("{kind}List/properties/items/items"), reference(kind));
     }
     replace(schemas, "NewToken/properties/token", reference("Token"));

@@ -1,6 +1,7 @@
 //! Lists: filter, sort, pages.
 
 use std::cmp::Ordering;
+use std::net::IpAddr;
 
 use data_encoding::BASE64URL_NOPAD;
 use meadow_model::problem::FieldError;
@@ -37,6 +38,11 @@ pub struct ListQuery {
 pub enum Value {
     /// Sorts as a number.
     Number(u64),
+    /// Sorts by its numbers.
+    Address {
+        /// The address.
+        address: IpAddr,
+    },
     /// Sorts by its bytes.
     Text(String),
 }
@@ -45,6 +51,7 @@ impl Value {
     fn is(&self, text: &str) -> bool {
         match self {
             Self::Number(number) => text.parse() == Ok(*number),
+            Self::Address { address } => text.parse() == Ok(*address),
             Self::Text(own) => own.eq_ignore_ascii_case(text),
         }
     }
@@ -53,6 +60,12 @@ impl Value {
 impl From<u64> for Value {
     fn from(number: u64) -> Self {
         Self::Number(number)
+    }
+}
+
+impl From<IpAddr> for Value {
+    fn from(address: IpAddr) -> Self {
+        Self::Address { address }
     }
 }
 

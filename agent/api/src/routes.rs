@@ -103,6 +103,8 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<dyn Backend>> {
         .routes(routes!(pxe::status))
         .routes(routes!(pxe::events))
         .routes(routes!(pxe::boots))
+        .routes(routes!(pxe::leases))
+        .routes(routes!(pxe::release))
         .routes(routes!(pxe::doctor))
         .routes(routes!(pxe::captured, pxe::capture))
         .routes(routes!(pxe::open))

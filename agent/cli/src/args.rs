@@ -25,7 +25,7 @@ pub(crate) use node::{
     NodeCommand, RebootArgs, ReinstallArgs, RemoveArgs, ResetArgs, UnlockArgs, UpdateArgs,
 };
 pub(crate) use other::{CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
-pub(crate) use pxe::{CaptureArgs, PxeArgs, PxeCommand, PxeEventsArgs, WatchArgs};
+pub(crate) use pxe::{CaptureArgs, LeasesArgs, LeasesCommand, PxeArgs, PxeCommand, PxeEventsArgs, WatchArgs};
 pub(crate) use setup::{InitArgs, JoinArgs};
 pub(crate) use stick::{ActionKind, FlashArgs, SeedArgs, SeedOptions, StickCommand};
 pub(crate) use support::{BundleArgs, SupportCommand};

@@ -1,12 +1,14 @@
 //! The routes, typed.
 
+use std::net::IpAddr;
+
 use http::Method;
 use meadow_api::list::ListQuery;
 use meadow_api::wire::{
     ApproveRequest, ArmRequest, CapturePart, CaptureRequest, Health, MachinePatch, NewMachine, OpenPxeRequest,
     PlanMachineRequest, Said,
 };
-use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeLease, PxeStatus};
 use meadow_model::cluster::Cluster;
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
@@ -366,6 +368,22 @@ impl Client {
     /// [`ClientError`].
     pub async fn pxe_boots(&self, which: &ListAll) -> Result<List<MachineBoot>, ClientError> {
         self.all("/v1/pxe/boots", which, &[]).await
+    }
+
+    /// Everything that is known of the addresses that the PXE server gives out.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn pxe_leases(&self, which: &ListAll) -> Result<List<PxeLease>, ClientError> {
+        self.all("/v1/pxe/leases", which, &[]).await
+    }
+
+    /// Ends the lease of an address.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn release_lease(&self, address: IpAddr) -> Result<(), ClientError> {
+        self.call_empty(Call::new(Method::DELETE, format!("/v1/pxe/leases/{address}"))).await
     }
 
     /// Everything that a boot over the network needs, looked at.

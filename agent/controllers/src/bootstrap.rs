@@ -9,6 +9,7 @@ use meadow_host::files::{self, Access, FileError};
 use meadow_host::{Clock, SystemClock};
 use meadow_model::mesh::WIREGUARD_PORT;
 use meadow_model::{Fingerprint, Name};
+use meadow_netboot::dhcp::{LeaseConfig, LeaseConfigError, LeaseServer};
 use meadow_pki::{Ca, Identity, PkiError, Role};
 use meadow_state::command::{Bootstrap, FirstNode};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub struct InitConfig {
     /// The interface on which PXE is served; none where absent.
     #[serde(default)]
     pub pxe_interface: Option<String>,
+    /// Folder of files for other systems, which the PXE server serves as they are; none where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pxe_files: Option<PathBuf>,
     /// Where the API listens.
     pub api_listen: SocketAddr,
     /// Where others reach the API and, at the first one's address, the mesh.
@@ -48,6 +52,9 @@ pub struct InitConfig {
     pub root: PathBuf,
     /// Where the admin's context goes.
     pub context_dir: PathBuf,
+    /// Subnets whose addresses the PXE server gives out, if nobody else does. The last field: tables come last in TOML.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pxe_dhcp: Vec<LeaseConfig>,
 }
 
 fn slash() -> PathBuf {
@@ -73,6 +80,12 @@ pub enum InitError {
     /// Without an address nobody can enrol.
     #[error("no API address is given; name at least one address of this machine that others reach, with port 7443")]
     NoAddress,
+    /// Addresses cannot be given out so.
+    #[error("pxe_dhcp: {0}")]
+    Dhcp(#[from] LeaseConfigError),
+    /// Something is to be served, and nobody says where.
+    #[error("{0} needs pxe_interface, the interface on which it is served")]
+    NoInterface(&'static str),
     /// The state folder holds another cluster.
     #[error(
         "{path} already holds the cluster \"{existing}\"; choose that name to renew the admin's context, or move the folder away"
@@ -117,6 +130,7 @@ pub fn init(config: &InitConfig) -> Result<InitReport, InitError> {
     if config.api_addresses.is_empty() {
         return Err(InitError::NoAddress);
     }
+    check_pxe(config)?;
     let paths = Paths::below(&config.root);
     let existed = match stored::load::<Bootstrap>(&paths.state().bootstrap())? {
         Some(existing) if existing.cluster == config.cluster => true,
@@ -202,11 +216,25 @@ fn save_settings(config: &InitConfig, paths: &Paths) -> Result<(), InitError> {
         api_listen: config.api_listen,
         api_addresses: config.api_addresses.clone(),
         pxe_interface: config.pxe_interface.clone(),
+        pxe_files: config.pxe_files.clone(),
+        pxe_dhcp: config.pxe_dhcp.clone(),
         image_dir: config.image_dir.clone(),
         ..Settings::default()
     };
     make_folder_of(&paths.settings(), Access::Public)?;
     Ok(settings.save(&paths.settings())?)
+}
+
+/// Refuses what the PXE server could never do.
+fn check_pxe(config: &InitConfig) -> Result<(), InitError> {
+    if config.pxe_interface.is_none() {
+        let needs = [("pxe_dhcp", !config.pxe_dhcp.is_empty()), ("pxe_files", config.pxe_files.is_some())];
+        if let Some((name, _)) = needs.into_iter().find(|(_, is_set)| *is_set) {
+            return Err(InitError::NoInterface(name));
+        }
+    }
+    LeaseServer::new(&config.pxe_dhcp)?;
+    Ok(())
 }
 
 fn save_context(config: &InitConfig, ca: &Ca) -> Result<PathBuf, InitError> {
@@ -243,6 +271,7 @@ mod tests {
             node: name("seed"),
             admin: name("ann"),
             pxe_interface: None,
+            pxe_files: None,
             api_listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
             api_addresses: vec![SocketAddr::from(([127, 0, 0, 1], 7443))],
             authorized_keys: Vec::new(),
@@ -250,6 +279,7 @@ mod tests {
             image_dir: root.join("image"),
             root: root.to_owned(),
             context_dir: root.join("contexts"),
+            pxe_dhcp: Vec::new(),
         }
     }
 
@@ -265,6 +295,25 @@ mod tests {
         assert_eq!(first.ca_fingerprint, again.ca_fingerprint);
         assert!(again.context.exists());
         assert_eq!(Settings::load(&again.settings).expect("settings"), edited, "what the owner edited is lost");
+    }
+
+    #[test]
+    fn what_the_boot_server_is_to_do_goes_into_the_settings_or_is_refused() {
+        let root = tempfile::tempdir().expect("folder");
+        let leases = |pool: &str| LeaseConfig { pool: pool.to_owned(), ..LeaseConfig::of("192.0.2.0/24") };
+        let with = |interface: Option<&str>, pool| InitConfig {
+            pxe_interface: interface.map(str::to_owned),
+            pxe_files: Some(PathBuf::from("/srv/boot")),
+            pxe_dhcp: vec![leases(pool)],
+            ..config(root.path())
+        };
+        assert!(matches!(init(&with(None, "192.0.2.9-192.0.2.20")), Err(InitError::NoInterface("pxe_dhcp"))));
+        let elsewhere = init(&with(Some("eth0"), "198.51.100.1-198.51.100.9")).expect_err("another subnet");
+        assert!(elsewhere.to_string().starts_with("pxe_dhcp: "), "{elsewhere}");
+        let made = init(&with(Some("eth0"), "192.0.2.9-192.0.2.20")).expect("made");
+        let settings = Settings::load(&made.settings).expect("settings");
+        assert_eq!(settings.pxe_dhcp, [leases("192.0.2.9-192.0.2.20")]);
+        assert_eq!(settings.pxe_files.as_deref(), Some(Path::new("/srv/boot")));
     }
 
     #[test]

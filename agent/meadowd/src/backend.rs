@@ -1,7 +1,7 @@
 //! The agent of a voter as the routes of the API see it.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -15,7 +15,7 @@ use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::stored::StoredError;
 use meadow_enroll::{JoinToken, Ticket};
 use meadow_host::{Clock, Entropy, SystemClock, SystemEntropy};
-use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeLease, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
@@ -46,7 +46,7 @@ pub(crate) struct Voter {
     pub(crate) ca_fingerprint: Fingerprint,
     pub(crate) me: Name,
     pub(crate) tickets: Arc<Tickets>,
-    pub(crate) pxe: Pxe,
+    pub(crate) pxe: Arc<Pxe>,
     pub(crate) mailbox: Mailbox,
     pub(crate) images: Arc<Images>,
     pub(crate) status: SelfStatus,
@@ -265,6 +265,18 @@ impl Backend for Voter {
 
     fn pxe_boots(&self) -> Vec<MachineBoot> {
         self.pxe.boots(&self.replica.state(), SystemClock.wall())
+    }
+
+    fn pxe_leases(&self) -> Vec<PxeLease> {
+        self.pxe.leases()
+    }
+
+    fn release_lease(&self, address: IpAddr) -> Answer<'_, ()> {
+        let pxe = Arc::clone(&self.pxe);
+        Box::pin(async move {
+            let ended = tokio::task::spawn_blocking(move || pxe.release(address)).await;
+            ended.map_err(|e| Problem::new(ProblemCode::Internal, e.to_string()))?
+        })
     }
 
     fn pxe_checks(&self) -> Vec<PxeCheck> {

@@ -1,6 +1,6 @@
 //! The agent of a computer that keeps no replicated state, as the routes of its local API see it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -9,7 +9,7 @@ use meadow_api::{Answer, Arm, Author, Backend};
 use meadow_controllers::network_settings::NetworkSettings;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_host::{Clock, SystemClock};
-use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeLease, PxeStatus};
 use meadow_model::console::{SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
@@ -121,7 +121,14 @@ impl Backend for Onlooker {
     }
 
     fn pxe_status(&self) -> PxeStatus {
-        PxeStatus { serving: false, interface: None, base_url: None, open_until: None, problems: Vec::new() }
+        PxeStatus {
+            serving: false,
+            interface: None,
+            base_url: None,
+            open_until: None,
+            problems: Vec::new(),
+            counters: None,
+        }
     }
 
     fn pxe_events(&self, _mac: Option<MacAddress>, _since: u64) -> Vec<BootEvent> {
@@ -130,6 +137,14 @@ impl Backend for Onlooker {
 
     fn pxe_boots(&self) -> Vec<MachineBoot> {
         Vec::new()
+    }
+
+    fn pxe_leases(&self) -> Vec<PxeLease> {
+        Vec::new()
+    }
+
+    fn release_lease(&self, _address: IpAddr) -> Answer<'_, ()> {
+        answer(elsewhere())
     }
 
     fn pxe_checks(&self) -> Vec<PxeCheck> {

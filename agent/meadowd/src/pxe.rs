@@ -1,5 +1,6 @@
 //! The PXE server of this node, as the API shows it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +9,11 @@ use meadow_api::wire::CapturePart;
 use meadow_controllers::image_store::ImageStore;
 use meadow_controllers::paths::Paths;
 use meadow_controllers::settings::Settings;
-use meadow_model::boot::{BootEvent, BootPolicy, MachineBoot, PxeCheck, PxeStatus};
+use meadow_model::boot::{BootEvent, BootPolicy, MachineBoot, PxeCheck, PxeLease, PxeStatus};
 use meadow_model::{MacAddress, Problem, ProblemCode, Timestamp};
 use meadow_pxe::netboot::BootImage;
 use meadow_pxe::netboot::progress::BootProgress;
-use meadow_pxe::{ArtifactState, MachineStatus, PxeConfig, PxeHandle, PxeServer};
+use meadow_pxe::{ArtifactState, MachineStatus, PxeConfig, PxeHandle, PxeServer, ReleaseError};
 use meadow_raft::ReplicaHandle;
 use meadow_state::State;
 use tokio::runtime::{Builder, Runtime};
@@ -103,7 +104,14 @@ impl Pxe {
 
     /// Its state, with the window as the replicated state has it.
     pub(crate) fn status(&self, open_until: Option<Timestamp>) -> PxeStatus {
-        let off = |problems| PxeStatus { serving: false, interface: None, base_url: None, open_until, problems };
+        let off = |problems| PxeStatus {
+            serving: false,
+            interface: None,
+            base_url: None,
+            open_until,
+            problems,
+            counters: None,
+        };
         match self {
             Self::Off => off(Vec::new()),
             Self::Misconfigured(why) => off(vec![why.clone()]),
@@ -115,6 +123,7 @@ impl Pxe {
                     base_url: address.map(|address| format!("http://{address}:{}/", meadow_pxe::Ports::default().http)),
                     open_until,
                     problems: problems(handle),
+                    counters: Some(handle.counters()),
                 }
             }
         }
@@ -129,6 +138,28 @@ impl Pxe {
             handle.machines().into_iter().filter_map(|machine| boot(handle, machine, state, now)).collect();
         boots.sort_by_key(|boot| std::cmp::Reverse(boot.last_seen));
         boots
+    }
+
+    /// Everything that is known of the addresses that it gives out.
+    pub(crate) fn leases(&self) -> Vec<PxeLease> {
+        let Self::On { handle, .. } = self else { return Vec::new() };
+        handle.leases()
+    }
+
+    /// Ends the lease of an address; blocks until it is on the disk.
+    pub(crate) fn release(&self, address: IpAddr) -> Result<(), Problem> {
+        let Self::On { handle, .. } = self else { return Err(no_interface()) };
+        let IpAddr::V4(address) = address else {
+            return Err(Problem::new(ProblemCode::NotFound, "leases here are of IPv4 addresses"));
+        };
+        handle.release(address).map_err(|error| {
+            let code = match error {
+                ReleaseError::Off => ProblemCode::Conflict,
+                ReleaseError::Unknown(_) => ProblemCode::NotFound,
+                ReleaseError::Disk(_) => ProblemCode::StorageFailed,
+            };
+            Problem::new(code, error.to_string())
+        })
     }
 
     /// What keeps machines from booting.

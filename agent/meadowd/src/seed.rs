@@ -65,7 +65,7 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
         ca_fingerprint,
         me: me.clone(),
         tickets: tickets.clone(),
-        pxe: Pxe::start(&settings, paths, replica.clone(), tickets)?,
+        pxe: Arc::new(Pxe::start(&settings, paths, replica.clone(), tickets)?),
         mailbox: Mailbox::default(),
         images: Arc::new(Images::new(paths, &settings)),
         status: status.clone(),

@@ -1,11 +1,17 @@
 //! Booting over the network: what a machine may do, and what it is told.
 
+mod counters;
+mod lease;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::install::BootSlot;
 use crate::{Fingerprint, MacAddress, Name, Secret, Timestamp};
+
+pub use counters::PxeCounters;
+pub use lease::{LeaseState, PxeLease};
 
 /// What the PXE server does with a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -250,6 +256,9 @@ pub struct PxeStatus {
     pub open_until: Option<Timestamp>,
     /// What keeps it from serving, in words with the next step.
     pub problems: Vec<String>,
+    /// What it has done since it started; `None` where it does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counters: Option<PxeCounters>,
 }
 
 #[cfg(test)]

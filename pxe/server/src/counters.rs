@@ -2,40 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
-
-/// Numbers since the start of the server. They only grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Counters {
-    /// Datagrams on the TFTP port that may have begun a transfer.
-    pub tftp_requests: u64,
-    /// Of them answered with an error: no such file, not yet checked, a write.
-    pub tftp_refused: u64,
-    /// Of them dropped, because too many transfers ran.
-    pub tftp_dropped: u64,
-    /// Transfers forgotten before the client answered, because a newer request needed the room: more than a few mean
-    /// forged requests.
-    pub tftp_evicted: u64,
-    /// Transfers whose client has answered.
-    pub tftp_transfers: u64,
-    /// Of them complete.
-    pub tftp_complete: u64,
-    /// Transfers that failed, with and without an answer.
-    pub tftp_failed: u64,
-    /// Windows sent again: packets were lost.
-    pub tftp_resent_windows: u64,
-    /// HTTP connections taken.
-    pub http_connections: u64,
-    /// HTTP connections closed at once, because there were too many in all or of one client.
-    pub http_refused: u64,
-    /// HTTP requests answered.
-    pub http_requests: u64,
-    /// HTTP connections closed because the client was too slow.
-    pub http_slow: u64,
-    /// Events that were not recorded, because nobody had proved to be where they seemed to come from, and there was
-    /// one in the same second.
-    pub events_withheld: u64,
-}
+use meadow_model::boot::PxeCounters;
+use meadow_netboot::EventKind;
+use meadow_netboot::dhcp::{LeaseAnswer, LeaseOutcome, Silence};
+use meadow_netboot::event::{OfferForm, Transport};
 
 /// One number.
 #[derive(Debug, Default)]
@@ -51,41 +21,99 @@ impl Counter {
     }
 }
 
-/// The numbers while they are counted.
-#[derive(Debug, Default)]
-pub(crate) struct Counting {
-    pub(crate) tftp_requests: Counter,
-    pub(crate) tftp_refused: Counter,
-    pub(crate) tftp_dropped: Counter,
-    pub(crate) tftp_evicted: Counter,
-    pub(crate) tftp_transfers: Counter,
-    pub(crate) tftp_complete: Counter,
-    pub(crate) tftp_failed: Counter,
-    pub(crate) tftp_resent_windows: Counter,
-    pub(crate) http_connections: Counter,
-    pub(crate) http_refused: Counter,
-    pub(crate) http_requests: Counter,
-    pub(crate) http_slow: Counter,
-    pub(crate) events_withheld: Counter,
+/// Counters for all fields of [`PxeCounters`].
+macro_rules! counting {
+    ($($field:ident),* $(,)?) => {
+        /// The numbers while they are counted.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counting {
+            $(pub(crate) $field: Counter,)*
+        }
+
+        impl Counting {
+            /// The numbers now.
+            pub(crate) fn read(&self) -> PxeCounters {
+                PxeCounters { $($field: self.$field.get(),)* }
+            }
+        }
+    };
 }
 
+counting!(
+    dhcp_packets,
+    offers_direct,
+    offers_boot_server,
+    offers_http,
+    offers_ipxe,
+    offers_initrd,
+    boot_server_answers,
+    leases_offered,
+    leases_given,
+    leases_refused,
+    dropped_malformed,
+    dropped_not_for_us,
+    dropped_left_alone,
+    dropped_no_file,
+    dropped_pool_empty,
+    dropped_disk_busy,
+    tftp_requests,
+    tftp_refused,
+    tftp_dropped,
+    tftp_evicted,
+    tftp_transfers,
+    tftp_complete,
+    tftp_failed,
+    tftp_resent_windows,
+    tftp_bytes,
+    http_connections,
+    http_refused,
+    http_requests,
+    http_files,
+    http_failed,
+    http_slow,
+    http_bytes,
+    events_withheld,
+);
+
 impl Counting {
-    /// The numbers now.
-    pub(crate) fn read(&self) -> Counters {
-        Counters {
-            tftp_requests: self.tftp_requests.get(),
-            tftp_refused: self.tftp_refused.get(),
-            tftp_dropped: self.tftp_dropped.get(),
-            tftp_evicted: self.tftp_evicted.get(),
-            tftp_transfers: self.tftp_transfers.get(),
-            tftp_complete: self.tftp_complete.get(),
-            tftp_failed: self.tftp_failed.get(),
-            tftp_resent_windows: self.tftp_resent_windows.get(),
-            http_connections: self.http_connections.get(),
-            http_refused: self.http_refused.get(),
-            http_requests: self.http_requests.get(),
-            http_slow: self.http_slow.get(),
-            events_withheld: self.events_withheld.get(),
+    /// Counts a datagram on a DHCP port by what it led to.
+    pub(crate) fn count(&self, outcome: &LeaseOutcome) {
+        self.dhcp_packets.add(1);
+        for note in &outcome.notes {
+            match &note.kind {
+                EventKind::Offered { form, .. } => self.offers(*form).add(1),
+                EventKind::Asked { via: Transport::Dhcp, .. } => self.boot_server_answers.add(1),
+                _ => {}
+            }
+        }
+        match outcome.answer {
+            Some(LeaseAnswer::Offered) => self.leases_offered.add(1),
+            Some(LeaseAnswer::Given) => self.leases_given.add(1),
+            Some(LeaseAnswer::Refused) => self.leases_refused.add(1),
+            None => {}
+        }
+        if let Some(silence) = outcome.silence {
+            self.dropped(silence).add(1);
+        }
+    }
+
+    fn offers(&self, form: OfferForm) -> &Counter {
+        match form {
+            OfferForm::Direct => &self.offers_direct,
+            OfferForm::BootServer => &self.offers_boot_server,
+            OfferForm::Http => &self.offers_http,
+            OfferForm::Ipxe => &self.offers_ipxe,
+            OfferForm::Initrd => &self.offers_initrd,
+        }
+    }
+
+    fn dropped(&self, silence: Silence) -> &Counter {
+        match silence {
+            Silence::Malformed => &self.dropped_malformed,
+            Silence::NotForUs => &self.dropped_not_for_us,
+            Silence::LeftAlone => &self.dropped_left_alone,
+            Silence::NoFile => &self.dropped_no_file,
+            Silence::PoolEmpty => &self.dropped_pool_empty,
         }
     }
 }

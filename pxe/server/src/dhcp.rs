@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use meadow_netboot::EventKind;
-use meadow_netboot::dhcp::{LeaseOutcome, LeaseRecord, Receive, ServerPort, Transmit};
+use meadow_netboot::dhcp::{LeaseOutcome, LeaseRecord, Outcome, Receive, ServerPort, Transmit};
 use tokio::sync::mpsc;
 
 use crate::shared::Shared;
@@ -44,11 +44,13 @@ async fn receive(shared: &Shared, socket: &UdpPort, port: ServerPort, commits: m
         };
         let rx = Receive { port, address: received.local, source: received.source };
         let outcome = handle(shared, &rx, &buffer[..received.length]);
+        shared.counting.count(&outcome);
         // The reply first: iPXE waits 2 s for it, a person reads the log later.
         let reply = outcome.reply.map(|reply| (reply, rx.address));
         match outcome.record {
             Some(record) => {
                 if commits.try_send(Commit { record, reply }).is_err() {
+                    shared.counting.dropped_disk_busy.add(1);
                     tracing::debug!("the disk is slower than the requests for leases; one is dropped");
                 }
             }
@@ -67,7 +69,8 @@ fn handle(shared: &Shared, rx: &Receive, bytes: &[u8]) -> LeaseOutcome {
         }
         _ => {
             let outcome = shared.engine().handle(shared.now(), rx, bytes, shared);
-            LeaseOutcome { record: None, reply: outcome.reply, notes: outcome.notes }
+            let Outcome { reply, silence, notes } = outcome;
+            LeaseOutcome { reply, silence, notes, ..LeaseOutcome::default() }
         }
     }
 }

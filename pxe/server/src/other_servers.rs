@@ -8,6 +8,7 @@ use meadow_model::MacAddress;
 use meadow_netboot::dhcp::OtherServer;
 
 use crate::problem::Problem;
+use crate::survey::HeardServer;
 
 /// Servers that are kept; a stranger can make up any number.
 const MAX_SERVERS: usize = 16;
@@ -54,6 +55,17 @@ impl OtherServers {
     pub(crate) fn any(&self) -> (bool, bool) {
         let leases = self.heard.values().any(|heard| heard.leased_at.is_some());
         (leases, self.heard.values().any(|heard| heard.booted_at.is_some()))
+    }
+
+    /// Everybody who was heard.
+    pub(crate) fn list(&self) -> Vec<HeardServer> {
+        let server = |(address, heard): (&Ipv4Addr, &Heard)| HeardServer {
+            address: *address,
+            mac: heard.mac,
+            leases: heard.leased_at.is_some(),
+            boots: heard.booted_at.is_some(),
+        };
+        self.heard.iter().map(server).collect()
     }
 
     /// What a person has to know: that we give out no addresses because of them, or that two boot machines.

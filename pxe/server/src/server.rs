@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use meadow_model::MacAddress;
-use meadow_netboot::dhcp::MachineView;
+use meadow_model::boot::{PxeCounters, PxeLease};
+use meadow_netboot::EventKind;
+use meadow_netboot::dhcp::{LeaseView, MachineView};
 use meadow_netboot::event::OfferForm;
 use meadow_netboot::{BootImage, Firmware};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -18,7 +20,6 @@ use tokio::task::JoinHandle;
 use crate::artifacts::ArtifactStatus;
 use crate::capture::{CaptureError, CapturePart, Captures};
 use crate::config::{ConfigError, PxeConfig};
-use crate::counters::Counters;
 use crate::director::{BootEvent, Director};
 use crate::problem::Problem;
 use crate::shared::Shared;
@@ -45,6 +46,20 @@ pub struct MachineStatus {
     pub form: Option<OfferForm>,
     /// The image whose initrd it was given last, since this server started.
     pub image: Option<BootImage>,
+}
+
+/// A lease that cannot be ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// No addresses are given out at all.
+    #[error("this server gives out no addresses; pxe_dhcp in its settings makes it")]
+    Off,
+    /// Nobody has the address.
+    #[error("nobody has a lease of {0}; `meadow pxe leases ls` shows who has one")]
+    Unknown(Ipv4Addr),
+    /// It could not be written.
+    #[error("{0}")]
+    Disk(String),
 }
 
 /// The boot server of one interface.
@@ -81,6 +96,21 @@ fn raise_file_limit() {
         if let Err(error) = setrlimit(Resource::Nofile, limit) {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
+    }
+}
+
+/// A lease with times of the wall clock.
+fn lease(view: LeaseView, now: Duration, wall: Timestamp) -> PxeLease {
+    let wall = u64::try_from(wall.as_millisecond()).unwrap_or(0);
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let expires = view.until.map(|until| (wall + millis(until)).saturating_sub(millis(now)));
+    PxeLease {
+        address: view.address.into(),
+        mac: view.mac,
+        hostname: view.hostname,
+        state: view.state,
+        expires: expires.map(|at| meadow_model::Timestamp::from_millis(at.try_into().unwrap_or(i64::MAX))),
+        reserved: view.reserved,
     }
 }
 
@@ -133,8 +163,39 @@ impl PxeHandle {
 
     /// What it has done since its start, in numbers.
     #[must_use]
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> PxeCounters {
         self.shared.counting.read()
+    }
+
+    /// Everything that is known of the addresses that it gives out, in their order; empty where it gives out none.
+    #[must_use]
+    pub fn leases(&self) -> Vec<PxeLease> {
+        let Some(full) = &self.shared.full else { return Vec::new() };
+        let (now, wall) = (self.shared.now(), Timestamp::now());
+        let views = full.server().views(now);
+        views.into_iter().map(|view| lease(view, now, wall)).collect()
+    }
+
+    /// Whether it is to give out addresses, even if it does not now.
+    #[must_use]
+    pub fn has_leases(&self) -> bool {
+        self.shared.full.is_some()
+    }
+
+    /// Ends the lease of an address, or takes one back that was set aside. Blocks until that is on the disk.
+    ///
+    /// Its client does not hear of it: it may use the address until it asks again, and nobody else is given it while it
+    /// answers there.
+    ///
+    /// # Errors
+    /// [`ReleaseError`]
+    pub fn release(&self, address: Ipv4Addr) -> Result<(), ReleaseError> {
+        let full = self.shared.full.as_ref().ok_or(ReleaseError::Off)?;
+        let now = self.shared.now();
+        let record = full.server().end(now, address).ok_or(ReleaseError::Unknown(address))?;
+        full.commit(now, &[record]).map_err(|problem| ReleaseError::Disk(problem.text))?;
+        self.shared.say(EventKind::Server { message: format!("the lease of {address} was ended by an admin") });
+        Ok(())
     }
 
     /// The machines that were seen, sorted by address.

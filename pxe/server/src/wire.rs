@@ -19,9 +19,9 @@ use crate::shared::Shared;
 use crate::supervisor::PAUSE_AFTER_ERROR;
 
 /// How long a probe waits: a dnsmasq pings for 3 s before it offers.
-const LISTEN: Duration = Duration::from_secs(6);
+pub(crate) const LISTEN: Duration = Duration::from_secs(6);
 /// When a probe is sent again, since broadcasts get lost.
-const AGAIN: Duration = Duration::from_secs(2);
+pub(crate) const AGAIN: Duration = Duration::from_secs(2);
 /// Pause between probes beside the home router, which pings for 3 s before it answers one and serves nobody meanwhile.
 const PROXY_PAUSE: Duration = Duration::from_secs(3600);
 /// The same while a second boot server is known: whether it is gone.
@@ -56,7 +56,7 @@ impl Wire {
     }
 
     /// Asks as PXE firmware does; with `leases` as an ordinary client too, for servers that leave firmware alone.
-    async fn send_probes(&self, xid: u32, leases: bool) -> io::Result<()> {
+    pub(crate) async fn send_probes(&self, xid: u32, leases: bool) -> io::Result<()> {
         let everybody = address(&self.link, [0xff; 6])?;
         let probes = [(true, xid), (false, xid.wrapping_add(1))];
         for (boots, xid) in probes.into_iter().filter(|(boots, _)| *boots || leases) {
@@ -67,7 +67,7 @@ impl Wire {
     }
 
     /// Waits for a packet of another server; it and the card that it came from.
-    async fn hear(&self) -> (OtherServer, Option<MacAddress>) {
+    pub(crate) async fn hear(&self) -> (OtherServer, Option<MacAddress>) {
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
         loop {
             let received = self.socket.async_io(Interest::READABLE, |socket| socket.recv_from(&mut buffer)).await;

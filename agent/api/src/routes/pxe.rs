@@ -1,9 +1,11 @@
 //! The PXE server.
 
 use axum::Json;
-use axum::extract::State;
+use std::net::IpAddr;
+
+use axum::extract::{Path, State};
 use http::{HeaderMap, StatusCode};
-use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeLease, PxeStatus};
 use meadow_model::resource::List;
 use meadow_model::{MacAddress, ProblemCode};
 use meadow_state::command::Command;
@@ -22,6 +24,13 @@ const FIELDS: &[Field<BootEvent>] =
 const CHECK_FIELDS: &[Field<PxeCheck>] = &[
     Field { name: "name", get: |c| (&c.name).into() },
     Field { name: "ok", get: |c| if c.ok { "true" } else { "false" }.into() },
+];
+const LEASE_FIELDS: &[Field<PxeLease>] = &[
+    Field { name: "address", get: |l| l.address.into() },
+    Field { name: "mac", get: |l| l.mac.map(|mac| mac.to_string()).unwrap_or_default().as_str().into() },
+    Field { name: "hostname", get: |l| l.hostname.clone().unwrap_or_default().as_str().into() },
+    Field { name: "state", get: |l| (&l.state).into() },
+    Field { name: "expires", get: |l| l.expires.map(|at| at.to_string()).unwrap_or_default().as_str().into() },
 ];
 const BOOT_FIELDS: &[Field<MachineBoot>] = &[
     Field { name: "mac", get: |b| b.mac.to_string().as_str().into() },
@@ -69,6 +78,26 @@ pub(super) async fn events(
 pub(super) async fn boots(State(backend): Context, Query(query): Query<ListQuery>) -> Reply<Json<List<MachineBoot>>> {
     let revision = backend.state()?.revision();
     Ok(Json(page(backend.pxe_boots(), &query, BOOT_FIELDS, revision)?))
+}
+
+/// Everything that is known of the addresses that this server gives out. Fields to filter and sort by: address, mac,
+/// hostname, state, expires.
+#[utoipa::path(get, path = "/v1/pxe/leases", tag = "pxe", params(ListQuery), responses(
+    (status = 200, body = List<PxeLease>),
+))]
+pub(super) async fn leases(State(backend): Context, Query(query): Query<ListQuery>) -> Reply<Json<List<PxeLease>>> {
+    let revision = backend.state()?.revision();
+    Ok(Json(page(backend.pxe_leases(), &query, LEASE_FIELDS, revision)?))
+}
+
+/// Ends the lease of an address. Its client does not hear of it, and may use the address until it asks again.
+#[utoipa::path(delete, path = "/v1/pxe/leases/{address}", tag = "pxe", params(("address" = String, Path)),
+    responses((status = 204)))]
+pub(super) async fn release(State(backend): Context, Path(address): Path<String>) -> Reply<StatusCode> {
+    let address = address.parse::<IpAddr>();
+    let address = address.map_err(|_| Failure::new(ProblemCode::BadRequest, "address must be an IP address"))?;
+    backend.release_lease(address).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Looks at everything that a boot over the network needs, in that order. Fields to filter and sort by: name, ok.

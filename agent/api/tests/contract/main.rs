@@ -6,6 +6,7 @@ mod disks;
 mod images;
 mod memory;
 mod network;
+mod pxe;
 
 use std::sync::Arc;
 
@@ -297,20 +298,6 @@ async fn lists_are_filtered_sorted_and_paged_and_tell_their_revision() {
     assert!(!seqs.is_empty() && seqs.iter().all(|seq| *seq > 3), "{seqs:?}");
     let boots = operator.get("/v1/pxe/events?since=1&mac=52:54:00:00:00:01").await;
     assert_eq!(boots.body["items"].as_array().map(Vec::len), Some(1), "{}", boots.body);
-}
-
-#[tokio::test]
-async fn the_pxe_window_opens_for_a_while_and_closes() {
-    let operator = Caller::user(&Memory::with_cluster(), Role::Operator);
-    let open = operator.json(Method::POST, "/v1/pxe/open", &[], json!({"for_s": 3600})).await;
-    let until = meadow_model::Timestamp::from_millis(memory::NOW).plus_seconds(3600).to_string();
-    assert_eq!(open.body["open_until"], until, "{}", open.body);
-    let closed = operator.send(Method::POST, "/v1/pxe/close", &[], Body::empty()).await;
-    assert_eq!(closed.body["open_until"], Value::Null);
-    for bad in [0, 86_401] {
-        let seen = operator.json(Method::POST, "/v1/pxe/open", &[], json!({"for_s": bad})).await;
-        assert_eq!(seen.code(), "bad-request");
-    }
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 //! A backend over the real state machine, in memory.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::Bytes;
 use meadow_api::wire::{CapturePart, Health};
 use meadow_api::{Answer, Arm, Author, Backend};
-use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
+use meadow_model::boot::{BootEvent, LeaseState, MachineBoot, PxeCheck, PxeCounters, PxeLease, PxeStatus};
 use meadow_model::code::VerificationCode;
 use meadow_model::console::{PowerOff, SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
@@ -31,6 +31,8 @@ pub(crate) struct Memory {
     pub(crate) work: Mutex<Vec<NodeWork>>,
     /// Whether the nodes report over the mesh.
     reporting: AtomicBool,
+    /// Last numbers of the addresses whose lease was ended.
+    released: Mutex<Vec<u8>>,
 }
 
 /// The clock stands still.
@@ -54,6 +56,7 @@ impl Memory {
             health: Mutex::new(health),
             work: Mutex::default(),
             reporting: AtomicBool::new(false),
+            released: Mutex::default(),
         };
         memory.apply(Command::Bootstrap(Box::new(Bootstrap {
             cluster: name("home"),
@@ -244,7 +247,29 @@ impl Backend for Memory {
             base_url: None,
             open_until: cluster.and_then(|cluster| cluster.spec.pxe_open_until),
             problems: Vec::new(),
+            counters: Some(PxeCounters { dhcp_packets: 7, ..PxeCounters::default() }),
         }
+    }
+
+    fn pxe_leases(&self) -> Vec<PxeLease> {
+        let released = self.released.lock().expect("not poisoned");
+        let lease = |last: u8| PxeLease {
+            address: [192, 0, 2, last].into(),
+            mac: Some(MacAddress([0x52, 0x54, 0, 0, 0, last])),
+            hostname: Some(format!("host-{last}")),
+            state: if released.contains(&last) { LeaseState::Ended } else { LeaseState::Active },
+            expires: Some(self.now()),
+            reserved: false,
+        };
+        [100, 9].map(lease).into()
+    }
+
+    fn release_lease(&self, address: IpAddr) -> Answer<'_, ()> {
+        let known = self.pxe_leases().iter().any(|lease| lease.address == address);
+        let IpAddr::V4(address) = address else { return ready(Ok(())) };
+        self.released.lock().expect("not poisoned").push(address.octets()[3]);
+        let missing = || Problem::new(ProblemCode::NotFound, "nobody has it");
+        ready(known.then_some(()).ok_or_else(missing))
     }
 
     fn pxe_boots(&self) -> Vec<MachineBoot> {
@@ -253,6 +278,7 @@ impl Backend for Memory {
             firmware: Some("BIOS PXE".to_owned()),
             address: None,
             form: None,
+            image: None,
             stage: "was offered a boot file".to_owned(),
             percent: None,
             message: "offered ipxe/undionly.kpxe".to_owned(),

@@ -1,5 +1,6 @@
 //! `meadow pxe`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -29,6 +30,8 @@ pub(crate) enum PxeCommand {
     },
     /// The boot log of the machines, oldest first.
     Events(PxeEventsArgs),
+    /// The addresses that it gives out; without a command: list them.
+    Leases(LeasesArgs),
     /// Look at everything that a boot over the network needs; ends with 1 where something is wrong.
     Doctor(LsArgs),
     /// Write what a machine and this server say to each other into a file, for a bug report.
@@ -47,6 +50,30 @@ pub(crate) enum PxeCommand {
     Close {
         #[command(flatten)]
         output: OutputArgs,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct LeasesArgs {
+    #[command(flatten)]
+    pub(crate) ls: LsArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<LeasesCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LeasesCommand {
+    /// List the addresses with who has them.
+    #[command(visible_alias = "list")]
+    Ls(LsArgs),
+    /// End the lease of an address, or take one back that was set aside.
+    ///
+    /// Its client does not hear of it, and may use the address until it asks again. Nobody else gets it while somebody
+    /// answers there.
+    Release {
+        /// The address.
+        address: IpAddr,
     },
 }
 

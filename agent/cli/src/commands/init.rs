@@ -1,7 +1,9 @@
 //! `meadow init`: the bootstrap configurator.
 
+mod addresses;
 mod defaults;
 mod questions;
+mod wire;
 
 use std::path::Path;
 
@@ -103,6 +105,17 @@ mod tests {
     #[tokio::test]
     async fn what_is_dumped_is_read_as_the_same() {
         let config = defaults::config().await;
+        assert_eq!(read(&toml::to_string(&config).expect("TOML")).await.expect("read"), config);
+    }
+
+    #[tokio::test]
+    async fn giving_out_addresses_is_written_as_in_the_settings() {
+        let text = "pxe_interface = \"eth0\"\npxe_files = \"/srv/boot\"\n[[pxe_dhcp]]\nsubnet = \"192.0.2.0/24\"\n\
+                    pool = \"192.0.2.100-192.0.2.199\"\n[[pxe_dhcp.reservation]]\nmac = \"52:54:00:00:00:01\"\n\
+                    address = \"192.0.2.9\"\n";
+        let config = read(text).await.expect("read");
+        assert_eq!((config.pxe_dhcp.len(), config.pxe_dhcp[0].reservations.len()), (1, 1));
+        assert_eq!(config.pxe_files.as_deref(), Some(Path::new("/srv/boot")));
         assert_eq!(read(&toml::to_string(&config).expect("TOML")).await.expect("read"), config);
     }
 

@@ -7,7 +7,7 @@ use meadow_client::{Client, ListAll};
 use meadow_model::boot::{MachineBoot, PxeStatus};
 
 use super::{Context, capture};
-use crate::args::{LsArgs, OutputArgs, PxeArgs, PxeCommand, PxeEventsArgs, WatchArgs};
+use crate::args::{LeasesArgs, LeasesCommand, LsArgs, OutputArgs, PxeArgs, PxeCommand, PxeEventsArgs, WatchArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{clean, print_changed, print_list, print_one, put, say};
 
@@ -26,6 +26,7 @@ pub(super) async fn run(context: &Context, args: PxeArgs) -> anyhow::Result<()> 
             }
             print_list(args.format(), &boots)
         }
+        PxeCommand::Leases(args) => leases(context, args).await,
         PxeCommand::Doctor(args) => doctor(context, &args).await,
         PxeCommand::Capture(args) => capture::run(context, &args).await,
         PxeCommand::Status { output } => print_one(&output.output, &context.connect()?.pxe().await?),
@@ -44,6 +45,27 @@ pub(super) async fn run(context: &Context, args: PxeArgs) -> anyhow::Result<()> 
             changed(&status, &output)
         }
     }
+}
+
+async fn leases(context: &Context, args: LeasesArgs) -> anyhow::Result<()> {
+    let client = context.connect()?;
+    let ls = match args.command {
+        Some(LeasesCommand::Release { address }) => {
+            client.release_lease(address).await?;
+            say(&format!("The lease of {address} is ended. Its client may use the address until it asks again."));
+            return Ok(());
+        }
+        Some(LeasesCommand::Ls(ls)) => ls,
+        None => args.ls,
+    };
+    let leases = client.pxe_leases(&ls.which()).await?;
+    if leases.items.is_empty() && ls.format().is_for_people() {
+        say(
+            "No address was given out. Addresses are given out only where the settings have pxe_dhcp and nobody else does; `meadow pxe doctor` tells.",
+        );
+        return Ok(());
+    }
+    print_list(ls.format(), &leases)
 }
 
 async fn doctor(context: &Context, args: &LsArgs) -> anyhow::Result<()> {

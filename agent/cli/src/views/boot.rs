@@ -1,9 +1,7 @@
-//! The PXE server and its boot log.
+//! The boot log, boots, and what keeps machines from booting.
 
-use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeStatus};
+use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck};
 
-use super::now;
-use crate::duration;
 use crate::output::{Cell, Column, Tone, View};
 
 impl View for BootEvent {
@@ -116,49 +114,5 @@ fn next_step(boot: &MachineBoot) -> Cell {
         (Some(step), _) => Cell { text: step.clone(), tone: Tone::Caution },
         (None, Some(wait)) => format!("waits: {wait}").into(),
         (None, None) => "".into(),
-    }
-}
-
-impl View for PxeStatus {
-    fn reference(&self) -> String {
-        "pxe".to_owned()
-    }
-
-    fn columns() -> &'static [Column<Self>] {
-        &[
-            Column { title: "SERVING", wide: false, cell: serving },
-            Column { title: "INTERFACE", wide: false, cell: |p| p.interface.clone().unwrap_or_default().into() },
-            Column { title: "URL", wide: false, cell: |p| p.base_url.clone().unwrap_or_default().into() },
-            Column { title: "WINDOW", wide: false, cell: |p| window(p).into() },
-            Column { title: "PROBLEMS", wide: false, cell: |p| p.problems.join("; ").into() },
-        ]
-    }
-
-    fn describe(&self) -> Vec<(&'static str, String)> {
-        let mut lines = vec![
-            ("Serving", serving(self).text),
-            ("Interface", self.interface.clone().unwrap_or_else(|| "none".to_owned())),
-            ("URL", self.base_url.clone().unwrap_or_default()),
-            ("Window", window(self)),
-        ];
-        lines.extend(self.problems.iter().map(|problem| ("Problem", problem.clone())));
-        lines
-    }
-}
-
-fn serving(status: &PxeStatus) -> Cell {
-    if status.serving {
-        Cell { text: "yes".to_owned(), tone: Tone::Good }
-    } else {
-        Cell { text: "no".to_owned(), tone: Tone::Bad }
-    }
-}
-
-fn window(status: &PxeStatus) -> String {
-    match status.open_until {
-        Some(until) if until > now() => {
-            format!("open, {} left: every machine that asks is booted", duration::left(now(), until))
-        }
-        _ => "closed: only machines that were named are booted".to_owned(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use super::silence::Silence;
 use crate::event::Note;
 
 /// Which of our ports a datagram came to.
@@ -51,6 +52,8 @@ pub struct Transmit {
 pub struct Outcome {
     /// The reply, if there is one.
     pub reply: Option<Transmit>,
+    /// Why there is none.
+    pub silence: Option<Silence>,
     /// What happened, for the event log.
     pub notes: Vec<Note>,
 }

@@ -13,6 +13,7 @@ use super::memory::{Exchange, MachineView, Memory, STAGE_LIFETIME};
 use super::reply::{Reply, finish};
 use super::reply_route::ReplyRoute;
 use super::request::{MessageKind, Request, VendorClass};
+use super::silence::Silence;
 use crate::arch::Firmware;
 use crate::event::{EventKind, Note, OfferForm, Transport};
 use crate::policy::{BootDecision, BootImage, ClientKind, Sighting};
@@ -55,15 +56,26 @@ impl ProxyDhcp {
     /// Handles one datagram. It never panics, and replies only to requests of PXE, HTTP boot or
     /// Meadow clients that the policy lets boot.
     pub fn handle(&mut self, now: Duration, rx: &Receive, bytes: &[u8], policy: &dyn Policy) -> Outcome {
-        let mut outcome = Outcome::default();
-        let Ok(request) = Request::parse(bytes) else { return outcome };
+        let mut notes = Vec::new();
+        let reply = self.reply_to(now, rx, bytes, policy, &mut notes);
+        Outcome { silence: reply.as_ref().err().copied(), reply: reply.ok(), notes }
+    }
+
+    fn reply_to(
+        &mut self,
+        now: Duration,
+        rx: &Receive,
+        bytes: &[u8],
+        policy: &dyn Policy,
+        notes: &mut Vec<Note>,
+    ) -> Result<Transmit, Silence> {
+        let request = Request::parse(bytes).map_err(|_| Silence::Malformed)?;
         self.learn_address(&request);
-        let Some(client) = request.client() else { return outcome };
-        let Some(route) = ReplyRoute::of(&request, rx) else { return outcome };
-        let body = self.answer(now, rx, (&request, client), route.kind, policy, &mut outcome.notes);
-        let transmit = |payload| Transmit { payload, source_port: rx.port, destination: route.destination };
-        outcome.reply = body.and_then(finish).map(transmit);
-        outcome
+        let client = request.client().ok_or(Silence::NotForUs)?;
+        let route = ReplyRoute::of(&request, rx).ok_or(Silence::NotForUs)?;
+        let body = self.answer(now, rx, (&request, client), route.kind, policy, notes)?;
+        let payload = finish(body).ok_or(Silence::NoFile)?;
+        Ok(Transmit { payload, source_port: rx.port, destination: route.destination })
     }
 
     /// The boot server's part of a DHCP server's OFFER or ACK, up to its end mark; `None` if the client boots nothing.
@@ -78,7 +90,7 @@ impl ProxyDhcp {
     ) -> Option<Vec<u8>> {
         self.learn_address(request);
         let client = request.client()?;
-        self.answer(now, rx, (request, client), kind, policy, notes)
+        self.answer(now, rx, (request, client), kind, policy, notes).ok()
     }
 
     /// Takes note of the machine and builds what it gets, up to the end mark.
@@ -90,7 +102,7 @@ impl ProxyDhcp {
         kind: MessageType,
         policy: &dyn Policy,
         notes: &mut Vec<Note>,
-    ) -> Option<Vec<u8>> {
+    ) -> Result<Vec<u8>, Silence> {
         self.sight(now, request, client, notes);
         let sighting = Sighting { mac: request.mac, firmware: request.firmware, client, uuid: request.uuid() };
         let decision = policy.decide(&sighting);
@@ -105,7 +117,7 @@ impl ProxyDhcp {
             Ok(answer) => answer,
             Err(why) => {
                 self.say_ignored(now, request, why, notes);
-                return None;
+                return Err(Silence::LeftAlone);
             }
         };
         if let Some(artifact) = answer.artifact.filter(|artifact| !policy.is_ready(artifact)) {
@@ -114,11 +126,11 @@ impl ProxyDhcp {
                  or run `make image` and install the result"
             );
             notes.push(self.note(request, EventKind::Failed { file: artifact.into(), why }));
-            return None;
+            return Err(Silence::NoFile);
         }
         let (body, event) = self.reply(now, rx, request, answer, kind);
         notes.extend(event.map(|event| self.note(request, event)));
-        body
+        body.ok_or(Silence::NoFile)
     }
 
     /// Whether an iPXE that is to be treated as plain PXE still has to fetch our boot loader.

@@ -56,6 +56,26 @@ pub struct Reservation {
     pub address: Ipv4Addr,
 }
 
+impl LeaseConfig {
+    /// A subnet with nothing else said; its pool is empty, which is to be filled in.
+    #[must_use]
+    pub fn of(subnet: &str) -> Self {
+        Self {
+            subnet: subnet.to_owned(),
+            pool: String::new(),
+            router: Vec::new(),
+            dns: Vec::new(),
+            ntp: Vec::new(),
+            domain: None,
+            lease_seconds: half_a_day(),
+            renew_seconds: None,
+            rebind_seconds: None,
+            options: BTreeMap::new(),
+            reservations: Vec::new(),
+        }
+    }
+}
+
 fn half_a_day() -> u32 {
     12 * 3600
 }

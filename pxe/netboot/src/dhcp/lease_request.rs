@@ -8,6 +8,10 @@ use meadow_model::MacAddress;
 
 use super::client_key::ClientKey;
 use super::request::{HEADER, client_header};
+use crate::event::printable;
+
+/// Characters of a client's name that are kept: a label of the DNS has no more.
+const MAX_HOSTNAME: usize = 63;
 
 /// The messages that a DHCP server takes (RFC 2131, table 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub(super) struct LeaseRequest {
     pub(super) relay_info: Option<Vec<u8>>,
     pub(super) requested: Option<Ipv4Addr>,
     pub(super) server_id: Option<Ipv4Addr>,
+    /// The name that the client gives itself (option 12), printable.
+    pub(super) hostname: Option<String>,
     /// Longest reply that it takes, with IP and UDP headers.
     pub(super) max_size: usize,
 }
@@ -56,6 +62,7 @@ impl LeaseRequest {
             relay_info: None,
             requested: None,
             server_id: None,
+            hostname: None,
             max_size: 576,
         };
         for option in DhcpOptionIterator::new(&bytes[HEADER..]) {
@@ -71,6 +78,11 @@ impl LeaseRequest {
                 }
                 OptionCode::RequestedIpAddress => request.requested = address(data),
                 OptionCode::ServerIdentifier => request.server_id = address(data),
+                OptionCode::Hostname => {
+                    // Some clients end it with a NUL.
+                    let name = printable(data.strip_suffix(&[0]).unwrap_or(data), MAX_HOSTNAME);
+                    request.hostname = Some(name).filter(|name| !name.is_empty());
+                }
                 OptionCode::MaxMessageSize => {
                     let size = <[u8; 2]>::try_from(data).map_or(576, u16::from_be_bytes);
                     request.max_size = usize::from(size).clamp(576, 1500);

@@ -13,7 +13,9 @@ use super::lease_config::{LeaseConfig, LeaseConfigError};
 use super::lease_reply::LeaseReply;
 use super::lease_request::{LeaseMessage, LeaseRequest};
 use super::lease_table::LeaseTable;
+use super::lease_view::LeaseView;
 use super::request::Request;
+use super::silence::Silence;
 use super::subnet::{MAX_LEASE, Subnet};
 use crate::event::{EventKind, Note};
 
@@ -35,8 +37,23 @@ pub struct LeaseOutcome {
     pub record: Option<LeaseRecord>,
     /// The reply, if there is one.
     pub reply: Option<Transmit>,
+    /// Why there is none; also `None` for a message that asks for no reply.
+    pub silence: Option<Silence>,
+    /// What the reply says of an address, if it does.
+    pub answer: Option<LeaseAnswer>,
     /// What happened, for the event log.
     pub notes: Vec<Note>,
+}
+
+/// What a reply says of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseAnswer {
+    /// It is offered.
+    Offered,
+    /// The client has it.
+    Given,
+    /// The client may not have it.
+    Refused,
 }
 
 /// The DHCP server of one interface, and of the relays that its settings name.
@@ -113,8 +130,12 @@ impl LeaseServer {
         policy: &dyn Policy,
     ) -> LeaseOutcome {
         let mut outcome = LeaseOutcome::default();
-        let Some(mut request) = LeaseRequest::parse(bytes) else { return outcome };
-        let Some(at) = self.subnet_of(&request, rx) else { return outcome };
+        let Some(mut request) = LeaseRequest::parse(bytes) else {
+            return LeaseOutcome { silence: Some(Silence::Malformed), ..outcome };
+        };
+        let Some(at) = self.subnet_of(&request, rx) else {
+            return LeaseOutcome { silence: Some(Silence::NotForUs), ..outcome };
+        };
         // A reservation is the card's: its firmware and its system get the same address.
         if self.subnets[at].0.reserved_for(request.mac).is_some() {
             request.client = ClientKey::new(request.mac, &[]);
@@ -130,7 +151,17 @@ impl LeaseServer {
             LeaseMessage::Decline => self.decline(at, &turn, &mut outcome),
             LeaseMessage::Release => self.release(at, &turn, &mut outcome),
         };
-        let Some((kind, address)) = answer else { return outcome };
+        let Some((kind, address)) = answer else {
+            let is_told_only = matches!(request.kind, LeaseMessage::Decline | LeaseMessage::Release);
+            outcome.silence = outcome.silence.or((!is_told_only).then_some(Silence::NotForUs));
+            return outcome;
+        };
+        outcome.answer = match (kind, request.kind) {
+            (MessageType::Offer, _) => Some(LeaseAnswer::Offered),
+            (MessageType::Nak, _) => Some(LeaseAnswer::Refused),
+            (_, LeaseMessage::Request) => Some(LeaseAnswer::Given),
+            _ => None,
+        };
         let boot = match (kind, Request::parse(bytes)) {
             (MessageType::Offer | MessageType::Ack, Ok(request)) => {
                 boot.boot_part(now, rx, &request, kind, policy, &mut outcome.notes)
@@ -160,6 +191,7 @@ impl LeaseServer {
 
     fn discover(&mut self, at: usize, turn: &Turn<'_>, outcome: &mut LeaseOutcome) -> Option<(MessageType, Ipv4Addr)> {
         let Some(address) = self.choose(at, turn) else {
+            outcome.silence = Some(Silence::PoolEmpty);
             self.say_empty(at, turn, outcome);
             return None;
         };
@@ -248,6 +280,9 @@ impl LeaseServer {
         let holder = Holder::Bound(client.clone());
         let renewed = table.get(address).is_some_and(|lease| lease.holder == holder && lease.is_active(turn.now));
         table.put(address, Lease { holder, until: turn.now + remaining }, turn.now);
+        if let Some(name) = &turn.request.hostname {
+            table.set_name(address, name);
+        }
         outcome.record = Some(LeaseRecord { address, client: Some(client), remaining });
         if !renewed {
             let kind = EventKind::Leased { address, seconds: subnet.config.lease_seconds };
@@ -307,6 +342,36 @@ impl LeaseServer {
             outcome.record = Some(LeaseRecord { address, client: Some(client), remaining: Duration::ZERO });
         }
         None
+    }
+
+    /// Everything that is known of addresses, in their order, with the reservations that were never used.
+    #[must_use]
+    pub fn views(&self, now: Duration) -> Vec<LeaseView> {
+        let of_subnet = |(subnet, table): &(Subnet, LeaseTable)| {
+            let unused = subnet.reservations().filter(|(address, _)| table.get(*address).is_none());
+            let mut views: Vec<_> = unused.map(|(address, mac)| LeaseView::reservation(address, mac)).collect();
+            views.extend(table.all().map(|(address, lease)| {
+                let mac = lease.client().map(ClientKey::mac);
+                let reserved = mac.is_some_and(|mac| subnet.reserved_for(mac) == Some(address));
+                LeaseView::of(address, lease, table.name_of(address), reserved, now)
+            }));
+            views
+        };
+        let mut views: Vec<_> = self.subnets.iter().flat_map(of_subnet).collect();
+        views.sort_by_key(|view| view.address);
+        views
+    }
+
+    /// Ends whatever is known of an address now: the record is for the disk. `None` where nobody has it.
+    pub fn end(&mut self, now: Duration, address: Ipv4Addr) -> Option<LeaseRecord> {
+        let (_, table) = self.subnets.iter_mut().find(|(subnet, _)| subnet.is_host(address))?;
+        let holder = table.get(address).filter(|lease| lease.is_active(now))?.holder.clone();
+        let client = match &holder {
+            Holder::Offered(client) | Holder::Bound(client) => Some(client.clone()),
+            Holder::Stranger => None,
+        };
+        table.put(address, Lease { holder, until: now }, now);
+        Some(LeaseRecord { address, client, remaining: Duration::ZERO })
     }
 
     fn say_empty(&mut self, at: usize, turn: &Turn<'_>, outcome: &mut LeaseOutcome) {

@@ -17,6 +17,8 @@ pub(super) struct LeaseTable {
     vacant: BTreeSet<Ipv4Addr>,
     /// Addresses that nobody uses, and when that was found.
     quiet: HashMap<Ipv4Addr, Duration>,
+    /// The names that the clients of addresses gave themselves.
+    names: HashMap<Ipv4Addr, String>,
 }
 
 impl LeaseTable {
@@ -46,6 +48,9 @@ impl LeaseTable {
     /// Writes a lease over whatever the address had. A client that takes another address than before has given that one
     /// up; one that is only offered another may still use what it has, until that ends.
     pub(super) fn put(&mut self, address: Ipv4Addr, lease: Lease, now: Duration) {
+        if self.get(address).is_none_or(|before| before.client() != lease.client()) {
+            self.names.remove(&address);
+        }
         self.remove(address);
         if let Some(client) = lease.client().cloned() {
             let former = self.clients.insert(client, address).filter(|former| *former != address);
@@ -56,6 +61,7 @@ impl LeaseTable {
             {
                 self.by_end.remove(&(old.until, former));
                 self.leases.remove(&former);
+                self.names.remove(&former);
                 self.vacant.insert(former);
             }
         }
@@ -78,6 +84,20 @@ impl LeaseTable {
     pub(super) fn candidates(&self, now: Duration) -> impl Iterator<Item = Ipv4Addr> + '_ {
         let ended = self.by_end.iter().take_while(move |(until, _)| *until <= now).map(|(_, address)| *address);
         self.vacant.iter().copied().chain(ended)
+    }
+
+    /// What the client of an address calls itself.
+    pub(super) fn set_name(&mut self, address: Ipv4Addr, name: &str) {
+        self.names.insert(address, name.to_owned());
+    }
+
+    pub(super) fn name_of(&self, address: Ipv4Addr) -> Option<&str> {
+        self.names.get(&address).map(String::as_str)
+    }
+
+    /// Everything that is known of any address, in their order.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Ipv4Addr, &Lease)> {
+        self.leases.iter().map(|(address, lease)| (*address, lease))
     }
 
     pub(super) fn set_quiet(&mut self, address: Ipv4Addr, now: Duration) {

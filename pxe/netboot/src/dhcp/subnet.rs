@@ -32,7 +32,7 @@ pub(super) struct Subnet {
     pub(super) rebind: u32,
     pub(super) options: BTreeMap<u8, Vec<u8>>,
     by_mac: HashMap<MacAddress, Ipv4Addr>,
-    by_address: HashMap<Ipv4Addr, MacAddress>,
+    by_address: BTreeMap<Ipv4Addr, MacAddress>,
 }
 
 impl Subnet {
@@ -50,7 +50,7 @@ impl Subnet {
             rebind: config.rebind_seconds.unwrap_or(config.lease_seconds / 8 * 7),
             options: parse_options(&config.options)?,
             by_mac: HashMap::new(),
-            by_address: HashMap::new(),
+            by_address: BTreeMap::new(),
         };
         (subnet.first, subnet.last) = subnet
             .parse_pool(&config.pool)
@@ -126,6 +126,11 @@ impl Subnet {
     /// The address that is reserved for a card.
     pub(super) fn reserved_for(&self, mac: MacAddress) -> Option<Ipv4Addr> {
         self.by_mac.get(&mac).copied()
+    }
+
+    /// All reservations, in the order of their addresses.
+    pub(super) fn reservations(&self) -> impl Iterator<Item = (Ipv4Addr, MacAddress)> + '_ {
+        self.by_address.iter().map(|(address, mac)| (*address, *mac))
     }
 
     /// Whether a card may have an address: its own reservation, or one of the pool that nobody else has reserved.

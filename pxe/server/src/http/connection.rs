@@ -160,7 +160,10 @@ impl Connection {
                 send_head(&self.stream, &bytes).await?;
                 let name = artifact.name.clone();
                 let mut reported = percent(range.start, artifact.size);
+                let (shared, mut counted) = (self.shared.clone(), 0);
                 let mut report = |sent: u64| {
+                    shared.counting.http_bytes.add(sent - counted);
+                    counted = sent;
                     let percent = percent(range.start + sent, artifact.size);
                     let is_step = artifact.size > REPORT_ABOVE && percent / 25 > reported / 25;
                     if percent == 100 || is_step {
@@ -171,11 +174,14 @@ impl Connection {
                 };
                 let result = send_file(&self.stream, &artifact.file, range, &mut report).await;
                 if let Err(error) = &result {
+                    self.shared.counting.http_failed.add(1);
                     if error.kind() == io::ErrorKind::TimedOut {
                         self.shared.counting.http_slow.add(1);
                     }
                     let why = format!("the machine stopped receiving at {reported} %: {error}");
                     self.shared.record_for(mac, self.client, EventKind::Failed { file: artifact.name.clone(), why });
+                } else {
+                    self.shared.counting.http_files.add(1);
                 }
                 result
             }

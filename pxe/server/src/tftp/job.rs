@@ -43,6 +43,7 @@ impl Job {
         let event = match ending {
             Ok(Ending::Complete) => {
                 counting.tftp_complete.add(1);
+                counting.tftp_bytes.add(self.artifact.size);
                 EventKind::Sent { file: self.file(), percent: 100, via: Transport::Tftp }
             }
             Ok(Ending::Probed) => return,

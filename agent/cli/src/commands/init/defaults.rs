@@ -24,6 +24,7 @@ pub(super) async fn config() -> InitConfig {
         admin: admin_name(),
         api_addresses: api_addresses(&links, pxe_interface.as_deref()),
         pxe_interface,
+        pxe_files: None,
         api_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, API_PORT)),
         authorized_keys: read_keys(&key_files()),
         // Nothing is captured that nobody named.
@@ -31,6 +32,8 @@ pub(super) async fn config() -> InitConfig {
         image_dir: PathBuf::from(IMAGE_DIR),
         root: PathBuf::from("/"),
         context_dir: crate::session::contexts(),
+        // Two servers on one wire do harm: nobody gets this by default.
+        pxe_dhcp: Vec::new(),
     }
 }
 
@@ -43,10 +46,14 @@ pub(super) async fn links() -> Vec<Link> {
 
 /// Whether machines on this interface could boot from here: it has an IPv4 address that they can reach.
 pub(super) fn serves_pxe(link: &Link) -> bool {
-    // Real cards, and bridges over them; the rest (VPNs, containers) has no machines behind it.
-    let wired = link.kind.as_deref().is_none_or(|kind| matches!(kind, "bridge" | "bond" | "vlan" | "veth"));
     let reachable = link.routable_addresses().any(|cidr| cidr.address().is_ipv4());
-    link.up && wired && reachable && !link.name.starts_with("docker") && !link.name.starts_with("virbr")
+    link.up && reachable && is_wired(link)
+}
+
+/// Real cards, and bridges over them; the rest (VPNs, containers) has no machines behind it.
+pub(super) fn is_wired(link: &Link) -> bool {
+    let wired = link.kind.as_deref().is_none_or(|kind| matches!(kind, "bridge" | "bond" | "vlan" | "veth"));
+    wired && !link.name.starts_with("docker") && !link.name.starts_with("virbr")
 }
 
 /// Where others reach the API: the addresses of the interface that serves PXE, else all of them.

@@ -6,8 +6,10 @@ use std::str::FromStr;
 
 use meadow_client::API_PORT;
 use meadow_controllers::bootstrap::InitConfig;
+use meadow_host::links::Link;
 
-use super::defaults;
+use super::wire::{self, Found};
+use super::{addresses, defaults};
 use crate::duration;
 use crate::output::say;
 use crate::prompt::Prompt;
@@ -18,34 +20,35 @@ pub(super) async fn ask(prompt: Prompt, config: &mut InitConfig) -> anyhow::Resu
     config.cluster = valid(prompt, "Name of the cluster", &config.cluster.to_string(), parsed)?;
     config.node = valid(prompt, "Name of this computer in it", &config.node.to_string(), parsed)?;
     config.admin = valid(prompt, "Name of the first admin", &config.admin.to_string(), parsed)?;
-    config.pxe_interface = interface(prompt, config.pxe_interface.as_deref()).await?;
-    let links = defaults::links().await;
-    let addresses = defaults::api_addresses(&links, config.pxe_interface.as_deref());
-    let shown = join(addresses.iter().map(ToString::to_string));
+    let found = wire::look().await;
+    wire::tell(&found);
+    config.pxe_interface = interface(prompt, &found, config.pxe_interface.as_deref())?;
+    let links: Vec<Link> = found.iter().map(|found| found.link.clone()).collect();
+    let own = defaults::api_addresses(&links, config.pxe_interface.as_deref());
+    let shown = join(own.iter().map(ToString::to_string));
     config.api_addresses = valid(prompt, "Addresses at which others reach the API", &shown, api_addresses)?;
     let listen = config.api_listen.to_string();
     config.api_listen = valid(prompt, "Address that the API listens on", &listen, parsed)?;
     let files = join(defaults::key_files().iter().map(|path| path.display().to_string()));
     let question = "Files with admins' public SSH keys, for machines in the initramfs";
     config.authorized_keys = valid(prompt, question, &files, keys)?;
-    if config.pxe_interface.is_some() {
+    if let Some(name) = config.pxe_interface.clone() {
+        if let Some(found) = found.iter().find(|found| found.link.name == name) {
+            config.pxe_dhcp = addresses::ask(prompt, found)?;
+        }
         let question = "Boot every machine that asks, from now on for how long (such as 1h), or no";
         config.pxe_open_s = valid(prompt, question, "no", window)?;
         let image = config.image_dir.display().to_string();
         config.image_dir = valid(prompt, "Folder of the image that machines boot", &image, folder)?;
+        let question = "Folder of files for other systems that machines boot, or none";
+        let files = config.pxe_files.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string());
+        config.pxe_files = valid(prompt, question, &files, optional_folder)?;
     }
     Ok(())
 }
 
-async fn interface(prompt: Prompt, proposal: Option<&str>) -> anyhow::Result<Option<String>> {
-    let links = defaults::links().await;
-    say("Interfaces of this computer:");
-    for link in &links {
-        let addresses = join(link.addresses.iter().map(|cidr| cidr.address().to_string()));
-        let state = if link.carrier { "link" } else { "no link" };
-        say(&format!("  {:12}  {state:7}  {addresses}", link.name));
-    }
-    let names: Vec<String> = links.into_iter().map(|link| link.name).collect();
+fn interface(prompt: Prompt, found: &[Found], proposal: Option<&str>) -> anyhow::Result<Option<String>> {
+    let names: Vec<String> = found.iter().map(|found| found.link.name.clone()).collect();
     let known = |text: &str| match text {
         "none" => Ok(None),
         name if names.iter().any(|known| known == name) => Ok(Some(name.to_owned())),
@@ -55,7 +58,7 @@ async fn interface(prompt: Prompt, proposal: Option<&str>) -> anyhow::Result<Opt
 }
 
 /// Asks until the answer is valid.
-fn valid<T>(
+pub(super) fn valid<T>(
     prompt: Prompt,
     question: &str,
     default: &str,
@@ -107,7 +110,12 @@ fn folder(text: &str) -> Result<PathBuf, String> {
     if path.is_absolute() { Ok(path.to_owned()) } else { Err("write the whole path, from / on".to_owned()) }
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
+fn optional_folder(text: &str) -> Result<Option<PathBuf>, String> {
+    if text == "none" { Ok(None) } else { folder(text).map(Some) }
+}
+
+/// What stands between commas or blanks.
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', ' ']).filter(|word| !word.is_empty())
 }
 
