@@ -12,7 +12,7 @@ use meadow_controllers::settings::Settings;
 use meadow_model::boot::{BootEvent, BootPolicy, MachineBoot, PxeCheck, PxeLease, PxeStatus};
 use meadow_model::{MacAddress, Problem, ProblemCode, Timestamp};
 use meadow_pxe::netboot::BootImage;
-use meadow_pxe::netboot::progress::BootProgress;
+use meadow_pxe::netboot::progress::{BootProgress, BootStage};
 use meadow_pxe::{ArtifactState, MachineStatus, PxeConfig, PxeHandle, PxeServer, ReleaseError};
 use meadow_raft::ReplicaHandle;
 use meadow_state::State;
@@ -23,6 +23,9 @@ use tracing::warn;
 use crate::director::{SIGHTINGS, StateDirector};
 use crate::pxe_doctor;
 use crate::tickets::Tickets;
+
+/// A boot that shows nothing for so long is under way no more.
+const FORGOTTEN: Duration = Duration::from_secs(600);
 
 /// The PXE server, or why there is none.
 pub(crate) enum Pxe {
@@ -250,6 +253,7 @@ fn boot(handle: &PxeHandle, machine: MachineStatus, state: &State, now: Timestam
         address: machine.address,
         form: machine.form.map(|form| form.to_string()),
         image: image_of(handle, &machine, state, now),
+        under_way: silent < FORGOTTEN && !matches!(progress.stage, BootStage::Ignored | BootStage::Started),
         stage: progress.stage.name().to_owned(),
         percent: progress.percent,
         waits_for: progress.waits_for(machine.firmware).filter(|_| next_step.is_none()).map(str::to_owned),

@@ -216,6 +216,9 @@ pub struct MachineBoot {
     pub image: Option<String>,
     /// The stage that it reached last, for people.
     pub stage: String,
+    /// Whether it is under way: neither left alone nor handed over to its system, and heard of in the last ten minutes.
+    #[serde(default)]
+    pub under_way: bool,
     /// How much of that stage is done.
     pub percent: Option<u8>,
     /// What it said or did last.

@@ -1,5 +1,6 @@
 //! The first page.
 
+pub(crate) mod boots;
 pub(crate) mod facts;
 
 use meadow_model::Timestamp;
@@ -7,6 +8,8 @@ use meadow_model::console::{SelfEvent, SelfState, SelfView};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
+
+pub use boots::Boots;
 
 use crate::rows::{Rows, wrap};
 
@@ -18,6 +21,8 @@ const DETAIL_LINES: usize = 2;
 pub struct Page {
     /// What the agent said last.
     pub view: Option<SelfView>,
+    /// What the boot server of this computer says, where it has one.
+    pub boots: Option<Boots>,
     /// Since when it says nothing, where that is so.
     pub silence: Option<Silence>,
 }
@@ -42,6 +47,9 @@ pub fn render(page: &Page, area: Rect, buffer: &mut Buffer) {
     rows.skip();
     for (label, value) in facts::facts(view) {
         rows.fact(label, &value);
+    }
+    if let Some(boots) = &page.boots {
+        boots::render(boots, &mut rows);
     }
     if let Some(code) = code_to_compare(view) {
         rows.skip();

@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use meadow_model::Timestamp;
+use meadow_model::boot::MachineBoot;
 use meadow_model::console::{InterfaceAddress, SelfEvent, SelfState, SelfView};
-use meadow_tui::page::{Page, Silence, render};
+use meadow_tui::page::{Boots, Page, Silence, render};
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -58,7 +59,32 @@ fn ready() -> SelfView {
 
 fn silent() -> Page {
     let why = "the agent does not answer on /run/meadow/api.sock: No such file or directory (os error 2).".into();
-    Page { view: Some(ready()), silence: Some(Silence { since: Timestamp::from_millis(NOW), why }) }
+    Page { view: Some(ready()), silence: Some(Silence { since: Timestamp::from_millis(NOW), why }), boots: None }
+}
+
+/// A seed on whose LAN another server boots machines, one of ours boots and one is stuck.
+fn booting() -> Page {
+    let machine = |last: u8, stage: &str, more: serde_json::Value| {
+        let mut json = serde_json::json!({
+            "mac": format!("52:54:00:00:00:0{last}"), "firmware": "UEFI x64 PXE", "stage": stage, "message": "",
+            "failed": false, "under_way": true, "last_seen": Timestamp::from_millis(NOW - i64::from(last)),
+        });
+        json.as_object_mut().expect("fields").extend(more.as_object().expect("fields").clone());
+        serde_json::from_value::<MachineBoot>(json).expect("a valid boot")
+    };
+    let status = serde_json::json!({
+        "serving": true, "interface": "eth0", "base_url": "http://192.0.2.2:7480/", "open_until": null,
+        "problems": ["another PXE server, 192.0.2.9, boots machines on eth0, and chance decides which of the two a \
+                      machine takes: switch off PXE there (dnsmasq: its lines dhcp-boot and pxe-service), or serve \
+                      another interface here"],
+    });
+    let machines = vec![
+        machine(3, "runs its own system", serde_json::json!({"under_way": false})),
+        machine(2, "was offered a boot file", serde_json::json!({"next_step": "look at the cable to its switch"})),
+        machine(1, "fetches kernel and initrd", serde_json::json!({"percent": 40})),
+    ];
+    let boots = Some(Boots { status: serde_json::from_value(status).expect("a valid status"), machines });
+    Page { view: Some(ready()), boots, ..Page::default() }
 }
 
 fn as_text(buffer: &Buffer) -> String {
@@ -79,10 +105,14 @@ fn drawn(page: &Page, width: u16, height: u16) -> String {
 
 #[test]
 fn the_pages_look_as_written_down() {
-    let shown = |view| Page { view: Some(view), silence: None };
-    for (name, page) in
-        [("starting", Page::default()), ("pending", shown(view())), ("ready", shown(ready())), ("silent", silent())]
-    {
+    let shown = |view| Page { view: Some(view), ..Page::default() };
+    for (name, page) in [
+        ("starting", Page::default()),
+        ("pending", shown(view())),
+        ("ready", shown(ready())),
+        ("silent", silent()),
+        ("boots", booting()),
+    ] {
         for (width, height) in [(80, 24), (200, 50)] {
             let file = format!("{name}-{width}x{height}.txt");
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(&file);
@@ -96,7 +126,7 @@ fn the_pages_look_as_written_down() {
 #[test]
 fn in_the_smallest_size_the_code_and_both_fingerprints_are_there() {
     // 80×24 less the rows that are left to the kernel's messages.
-    let found = drawn(&Page { view: Some(view()), silence: None }, 80, 22);
+    let found = drawn(&Page { view: Some(view()), ..Page::default() }, 80, 22);
     let view = view();
     for text in [
         view.fingerprint.map(|f| f.to_string()),
@@ -120,7 +150,7 @@ proptest! {
         let address = view.addresses[0].clone();
         view.addresses = vec![InterfaceAddress { interface: text.clone(), ..address }; many];
         view.events = vec![SelfEvent { time: Timestamp::from_millis(i64::MAX), message: text.clone() }; many];
-        let page = Page { view: Some(view), silence: None };
+        let page = Page { view: Some(view), ..Page::default() };
         let area = Rect::new(0, 0, width, height);
         let mut buffer = Buffer::empty(area);
         render(&page, area, &mut buffer);

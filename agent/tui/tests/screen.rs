@@ -40,7 +40,7 @@ impl Write for Line {
 
 fn silent(why: &str) -> App {
     let mut app = App::default();
-    app.page = Page { view: None, silence: Some(Silence { since: Timestamp::from_millis(0), why: why.into() }) };
+    app.page = Page { silence: Some(Silence { since: Timestamp::from_millis(0), why: why.into() }), ..Page::default() };
     app
 }
 

@@ -60,7 +60,7 @@ fn network() -> NetworkView {
 
 fn app(change: Value) -> App {
     let mut app = App::default();
-    app.page = Page { view: Some(view(change)), silence: None };
+    app.page = Page { view: Some(view(change)), ..Page::default() };
     app.network_is(network());
     app
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +19,7 @@ use crate::supervisor::PAUSE_AFTER_ERROR;
 
 /// Bytes of one capture; a boot without its big files has far fewer.
 const MAX_BYTES: usize = 8 << 20;
-/// Captures that are kept, running or done.
+/// Captures that run at a time. One that is done is kept until the next one begins.
 const MAX_CAPTURES: usize = 4;
 
 /// The captures of a boot server, one a machine.
@@ -51,29 +52,29 @@ pub enum CaptureError {
 #[derive(Debug)]
 struct Capture {
     file: Mutex<Vec<u8>>,
-    done: Mutex<bool>,
+    done: AtomicBool,
 }
 
 impl Captures {
     /// Begins to capture what this machine and the server say, in place of an earlier capture of it.
     pub(crate) fn start(&self, link: &Link, mac: MacAddress, lasts: Duration) -> Result<(), CaptureError> {
         let mut captures = locked(&self.0);
-        if captures.len() >= MAX_CAPTURES && !captures.contains_key(&mac) {
-            captures.retain(|_, capture| !*locked(&capture.done));
-        }
-        if captures.len() >= MAX_CAPTURES && !captures.contains_key(&mac) {
+        let running = captures.iter().filter(|(other, capture)| **other != mac && !capture.is_done()).count();
+        if running >= MAX_CAPTURES {
             return Err(CaptureError::Busy);
         }
         let socket = open(link)?;
-        let capture = Arc::new(Capture { file: Mutex::new(pcap::header().to_vec()), done: Mutex::new(false) });
+        let capture = Arc::new(Capture { file: Mutex::new(pcap::header().to_vec()), done: AtomicBool::new(false) });
         // Of an earlier one nobody else knows: its task ends with it.
         if let Some(before) = captures.insert(mac, Arc::clone(&capture)) {
-            *locked(&before.done) = true;
+            before.end();
         }
+        // Whoever begins another one has what was done before.
+        captures.retain(|_, capture| !capture.is_done());
         tokio::spawn(async move {
             // It ends by its time, or as soon as it is full or another one took its place.
             let _ = tokio::time::timeout(lasts, capture.fill(socket, mac)).await;
-            *locked(&capture.done) = true;
+            capture.end();
         });
         Ok(())
     }
@@ -82,13 +83,21 @@ impl Captures {
     pub(crate) fn read(&self, mac: MacAddress, from: usize) -> Option<CapturePart> {
         let capture = locked(&self.0).get(&mac).map(Arc::clone)?;
         // Looked at first: what comes until the file is read is in that part then.
-        let done = *locked(&capture.done);
+        let done = capture.is_done();
         let bytes = locked(&capture.file).get(from..).map(<[u8]>::to_vec).unwrap_or_default();
         Some(CapturePart { bytes, done })
     }
 }
 
 impl Capture {
+    fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    fn end(&self) {
+        self.done.store(true, Ordering::Release);
+    }
+
     async fn fill(&self, socket: AsyncFd<Socket>, mac: MacAddress) {
         let mut buffer = [MaybeUninit::uninit(); pcap::SNAP_LENGTH as usize];
         loop {
@@ -105,7 +114,7 @@ impl Capture {
             let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let record = pcap::record(time, frame);
             let mut file = locked(&self.file);
-            if *locked(&self.done) || file.len() + record.len() > MAX_BYTES {
+            if self.is_done() || file.len() + record.len() > MAX_BYTES {
                 return;
             }
             file.extend_from_slice(&record);

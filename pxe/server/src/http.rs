@@ -6,13 +6,15 @@ mod crowd;
 mod own_file;
 mod response;
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-use crate::interface::Link;
+use crate::interface::{self, Link};
 use crate::shared::Shared;
 use crate::supervisor::PAUSE_AFTER_ERROR;
 
@@ -20,18 +22,25 @@ use crowd::{Clients, Crowd};
 
 /// Connections that wait to be taken up. The kernel may allow fewer (`net.core.somaxconn`, 4096).
 const BACKLOG: u32 = 4096;
+/// How often the interface's IPv6 addresses are looked at: they come and go.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Listens on the address that offers name. A restart may take the port over from connections
 /// that are still closing; a second listener is refused all the same.
 pub(crate) fn bind(link: &Link, port: u16) -> std::io::Result<TcpListener> {
-    let socket = TcpSocket::new_v4()?;
+    listen(SocketAddr::from((link.address, port)))
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    socket.bind(SocketAddr::from((link.address, port)))?;
+    socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Serves until the task is aborted, which closes all connections too.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, local: SocketAddr) {
+/// Serves until the task is aborted, which closes all connections too. `own` is what URLs name, unless a client came to
+/// a global IPv6 address.
+pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, own: SocketAddr) {
     let mut connections = JoinSet::new();
     let mut clients = Clients::default();
     loop {
@@ -47,6 +56,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, local: Soc
             accepted = listener.accept(), if !clients.is_full() => match accepted {
                 Ok((stream, client)) => {
                     let client = client.ip();
+                    if !is_near(&stream, client) {
+                        shared.counting.http_refused.add(1);
+                        tracing::debug!(%client, "not of this link, closed");
+                        continue;
+                    }
                     if !clients.add(client) {
                         shared.counting.http_refused.add(1);
                         tracing::debug!(%client, "too many HTTP connections, closed");
@@ -54,6 +68,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, local: Soc
                     }
                     shared.counting.http_connections.add(1);
                     let (shared, crowd) = (shared.clone(), clients.crowd());
+                    let local = reached(&stream, own);
                     connections.spawn(async move {
                         run(shared, stream, local, client, crowd).await;
                         client
@@ -65,6 +80,57 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, local: Soc
                 }
             }
         }
+    }
+}
+
+/// Whether a client may be one of this link. A global IPv6 address is reached from everywhere where no router filters, and
+/// what a machine is told is for its LAN alone: others than those of the same /64 are turned away.
+fn is_near(stream: &TcpStream, client: IpAddr) -> bool {
+    let IpAddr::V6(client) = client else { return true };
+    let Ok(SocketAddr::V6(local)) = stream.local_addr() else { return false };
+    client.is_unicast_link_local() || client.segments()[..4] == local.ip().segments()[..4]
+}
+
+/// Serves on the IPv6 addresses of the interface, until the task is aborted. Not on all addresses at once: nodes fetch
+/// images at the same port of the mesh address.
+pub(crate) async fn serve_v6(shared: Arc<Shared>, link: Link) {
+    let own = SocketAddr::from((link.address, shared.config.ports.http));
+    let (mut tasks, mut by_address) = (JoinSet::new(), HashMap::<_, AbortHandle>::new());
+    loop {
+        let addresses = interface::ipv6_addresses(&link.name);
+        by_address.retain(|address, task| {
+            let is_there = addresses.contains(address);
+            if !is_there {
+                task.abort();
+            }
+            is_there
+        });
+        for address in addresses {
+            if by_address.contains_key(&address) {
+                continue;
+            }
+            // Only an address of the link needs the interface.
+            let scope = if address.is_unicast_link_local() { link.index } else { 0 };
+            match listen(SocketAddrV6::new(address, own.port(), 0, scope).into()) {
+                Ok(listener) => {
+                    by_address.insert(address, tasks.spawn(serve(shared.clone(), listener, own)));
+                }
+                // One that is still looked for on the link (duplicate address detection) is there a moment later.
+                Err(error) => tracing::debug!(%address, %error, "not served over IPv6 yet"),
+            }
+        }
+        while tasks.try_join_next().is_some() {}
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How a client names this server: by the address that it came to. One of a link says nothing on another computer.
+fn reached(stream: &TcpStream, own: SocketAddr) -> SocketAddr {
+    match stream.local_addr() {
+        Ok(SocketAddr::V6(local)) if !local.ip().is_unicast_link_local() => {
+            SocketAddr::from((*local.ip(), local.port()))
+        }
+        _ => own,
     }
 }
 

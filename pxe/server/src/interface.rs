@@ -1,6 +1,6 @@
 //! The network interface that is served.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
@@ -45,14 +45,17 @@ pub(crate) fn find(name: &str) -> Result<Link, NotReady> {
     Err(if is_up { NotReady::NoAddress(name.to_owned()) } else { NotReady::Down(name.to_owned()) })
 }
 
+/// All IPv6 addresses of an interface.
+pub(crate) fn ipv6_addresses(name: &str) -> Vec<Ipv6Addr> {
+    let Ok(entries) = getifaddrs() else { return Vec::new() };
+    let own = entries.filter(|entry| entry.interface_name == name);
+    own.filter_map(|entry| Some(entry.address?.as_sockaddr_in6()?.ip())).collect()
+}
+
 /// Whether an interface has an IPv6 link-local address, the only one that neighbour discovery of
 /// a router may come from (RFC 4861, 4.2).
 pub(crate) fn has_link_local(name: &str) -> bool {
-    let Ok(entries) = getifaddrs() else { return false };
-    entries.filter(|entry| entry.interface_name == name).any(|entry| {
-        let address = entry.address.as_ref().and_then(|address| address.as_sockaddr_in6());
-        address.is_some_and(|address| address.ip().is_unicast_link_local())
-    })
+    ipv6_addresses(name).iter().any(Ipv6Addr::is_unicast_link_local)
 }
 
 #[cfg(test)]

@@ -30,16 +30,18 @@ enum Service {
     BootServer,
     Tftp,
     Http,
+    HttpV6,
     RouterSolicitations,
     OtherServers,
     ConflictProbe,
 }
 
-const SERVICES: [Service; 7] = [
+const SERVICES: [Service; 8] = [
     Service::Dhcp,
     Service::BootServer,
     Service::Tftp,
     Service::Http,
+    Service::HttpV6,
     Service::RouterSolicitations,
     Service::OtherServers,
     Service::ConflictProbe,
@@ -154,6 +156,9 @@ impl Supervisor {
                 let listener = http::bind(link, ports.http);
                 let listener = listener.map_err(|error| Problem::port(Protocol::Tcp, ports.http, &error))?;
                 tasks.spawn(http::serve(shared, listener, (link.address, ports.http).into()));
+            }
+            Service::HttpV6 => {
+                tasks.spawn(http::serve_v6(shared, link.clone()));
             }
             Service::RouterSolicitations => {
                 let socket =

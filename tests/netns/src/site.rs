@@ -52,8 +52,17 @@ impl Site {
     /// # Errors
     /// With what `meadow init` says.
     pub fn initialised(&mut self) -> Result<Computer> {
+        self.initialised_with(|_| String::new())
+    }
+
+    /// The same with more answers, which come last in the file.
+    ///
+    /// # Errors
+    /// With what `meadow init` says.
+    pub fn initialised_with(&mut self, more: impl FnOnce(&Computer) -> String) -> Result<Computer> {
         let seed = self.computer("seed", SEED)?;
-        self.initialise(&seed)?;
+        let more = more(&seed);
+        self.initialise(&seed, &more)?;
         Ok(seed)
     }
 
@@ -73,7 +82,7 @@ impl Site {
     pub fn seed_with_small_disk(&mut self, size: &str) -> Result<Computer> {
         let mut seed = self.computer("seed", SEED)?;
         seed.use_small_disk(self, size)?;
-        self.initialise(&seed)?;
+        self.initialise(&seed, "")?;
         self.serving(seed)
     }
 
@@ -83,19 +92,19 @@ impl Site {
         Ok(seed)
     }
 
-    fn initialise(&self, seed: &Computer) -> Result<()> {
-        let preseed = self.preseed(seed)?;
+    fn initialise(&self, seed: &Computer, more: &str) -> Result<()> {
+        let preseed = self.preseed(seed, more)?;
         seed.meadow(&["--no-input", "init", "--file", &preseed.to_string_lossy()])?.success()?;
         Ok(())
     }
 
     /// Writes the answers for `meadow init`.
-    fn preseed(&self, computer: &Computer) -> Result<PathBuf> {
+    fn preseed(&self, computer: &Computer, more: &str) -> Result<PathBuf> {
         let (address, image) = (computer.address(), self.artifacts.folder().display());
         let text = format!(
             "cluster = \"home\"\nnode = \"seed\"\nadmin = \"ann\"\npxe_interface = \"eth0\"\npxe_open_s = 3600\n\
              api_listen = \"[::]:7443\"\napi_addresses = [\"{address}:7443\"]\nimage_dir = \"{image}\"\n\
-             root = \"{}\"\n",
+             root = \"{}\"\n{more}",
             computer.root().display()
         );
         let path = computer.file("preseed.toml");

@@ -7,6 +7,8 @@ use std::thread;
 
 use anyhow::Result;
 use meadow_rack::boot_server::BootServer;
+use meadow_rack::namespace::Namespace;
+use meadow_rack::wait;
 use meadow_tests_netns::{Net, PATIENCE};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -146,4 +148,45 @@ fn who_comes_when_all_places_are_taken_waits_for_one() {
     });
     let (answers, last) = machines.join().expect("no panic").expect("connections");
     assert!(answers.iter().chain([&last]).all(|answer| answer.starts_with("HTTP/1.1 200")), "{last}");
+}
+
+/// A LAN with an IPv6 router has global addresses too; the test gives them itself.
+#[test]
+fn files_and_scripts_are_served_over_ipv6_to_this_link_alone() {
+    let (net, _server) = serving("image").expect("a boot server");
+    let add = |namespace: &Namespace, address: &str| {
+        namespace.ip(&["-6", "addr", "add", address, "dev", "eth0", "nodad"]).expect("an address");
+    };
+    add(net.server(), "2001:db8::2/64");
+    add(net.client(), "2001:db8::3/64");
+    let wanted = net.artifacts().read("vmlinuz").expect("an artifact");
+    // New addresses are looked for every few seconds.
+    let kernel = ["-sf", "-g", "http://[2001:db8::2]:7480/artifacts/vmlinuz"];
+    let got = wait::until("the new address", PATIENCE, || {
+        let got = net.on_client("curl", &kernel)?;
+        Ok(got.status.success().then_some(got.stdout))
+    });
+    let got = got.expect("served");
+    assert!(got == wanted, "{} bytes", got.len());
+    let path = format!("ipxe/{}/boot.ipxe", net.client_mac().expect("a MAC"));
+    let text = |url: &str| String::from_utf8(curl(&net, &["-g", url]).stdout).expect("text");
+    let script = text(&format!("http://[2001:db8::2]:7480/{path}"));
+    assert!(script.contains("kernel http://[2001:db8::2]:7480/artifacts/vmlinuz "), "{script}");
+    // An address of the link alone says nothing to iPXE without its interface.
+    let shown = net.server().command("ip").args(["-6", "-o", "addr", "show", "dev", "eth0", "scope", "link"]).output();
+    let shown = String::from_utf8(shown.expect("ip").stdout).expect("text");
+    let own = shown.split_whitespace().find(|word| word.starts_with("fe80")).expect("a link-local address");
+    let own = own.split('/').next().expect("an address");
+    let script = text(&format!("http://[{own}%eth0]:7480/{path}"));
+    assert!(script.contains(&format!("kernel http://{}:7480/artifacts/vmlinuz ", net.server_address())), "{script}");
+
+    // From behind a router it is as if nobody served.
+    add(net.server(), "2001:db8:1::2/64");
+    net.client().ip(&["-6", "route", "add", "2001:db8:1::/64", "dev", "eth0"]).expect("a route");
+    let far = ["-s", "-g", "--max-time", "20", "http://[2001:db8:1::2]:7480/artifacts/vmlinuz"];
+    // Refused before it is served there, and turned away after that.
+    let served = || net.server().command("ss").args(["-Hltn", "src", "[2001:db8:1::2]:7480"]).output();
+    wait::until("the new address", PATIENCE, || Ok((!served()?.stdout.is_empty()).then_some(()))).expect("served");
+    let refused = net.on_client("curl", &far).expect("curl");
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
 }

@@ -279,6 +279,7 @@ impl Backend for Memory {
             address: None,
             form: None,
             image: None,
+            under_way: true,
             stage: "was offered a boot file".to_owned(),
             percent: None,
             message: "offered ipxe/undionly.kpxe".to_owned(),

@@ -77,7 +77,8 @@ async fn a_machine_boots_only_an_image_that_the_cluster_has_and_keeps_it_there()
     let named = admin.json(Method::POST, "/v1/machines", &[], with("0-1-0-new")).await;
     assert_eq!(named.body["spec"]["boot_options"]["image"], "0-1-0-new", "{}", named.body);
     let etag = adopted.header("etag").to_owned();
-    let remove = || admin.send(Method::DELETE, "/v1/images/0-1-0-new", &[("if-match", &etag)], Body::empty());
+    let headers = [("if-match", etag.as_str())];
+    let remove = || admin.send(Method::DELETE, "/v1/images/0-1-0-new", &headers, Body::empty());
     let kept = remove().await;
     assert_eq!(kept.code(), "conflict");
     assert!(kept.body["detail"].to_string().contains("meadow machine boot"), "{}", kept.body);
