@@ -27,6 +27,9 @@ pub(crate) fn checks(interface: &str, handle: &PxeHandle) -> Vec<PxeCheck> {
             matches!(code, "pxe.dhcp-subnet" | "pxe.lease-file")
         }),
         image(handle),
+        of_problems("other images", "every image that a machine is to boot is whole", handle, |code| {
+            code == "pxe.image"
+        }),
     ];
     checks.push(heard(handle));
     checks

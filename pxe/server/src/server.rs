@@ -184,8 +184,8 @@ impl PxeHandle {
 
     /// Ends the lease of an address, or takes one back that was set aside. Blocks until that is on the disk.
     ///
-    /// Its client does not hear of it: it may use the address until it asks again, and nobody else is given it while it
-    /// answers there.
+    /// Its client does not hear of it: it may use the address until it asks again. Others get it only when there is
+    /// none that nobody ever had.
     ///
     /// # Errors
     /// [`ReleaseError`]

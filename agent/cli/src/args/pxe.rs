@@ -69,8 +69,8 @@ pub(crate) enum LeasesCommand {
     Ls(LsArgs),
     /// End the lease of an address, or take one back that was set aside.
     ///
-    /// Its client does not hear of it, and may use the address until it asks again. Nobody else gets it while somebody
-    /// answers there.
+    /// Its client does not hear of it, and may use the address until it asks again. Others get it only when
+    /// there is no address that nobody ever had.
     Release {
         /// The address.
         address: IpAddr,

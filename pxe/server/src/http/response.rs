@@ -79,7 +79,8 @@ impl Responder<'_> {
     }
 
     /// The root of the image whose initrd asks: of the one that it names by `If-Match`, else of the one that this
-    /// machine was given last, else of the one that it is to boot.
+    /// machine was given last, else of the one that it is to boot. Whoever else asks, such as a node that installs itself,
+    /// gets that of the installed image, whose manifest it has read.
     fn root(&self, request: &RequestHead) -> Response {
         let shared = self.shared;
         if let Some(tag) = request.if_match.as_deref().and_then(strong_tag) {
@@ -88,7 +89,7 @@ impl Responder<'_> {
             let other = (!is_installed).then(|| shared.images.with_file(ROOT, tag)).flatten();
             return self.artifact(&BootImage::Installed, &other.unwrap_or_else(|| installed.clone()), ROOT, request);
         }
-        let image = self.mac.map(|mac| {
+        let image = self.mac.filter(|_| request.is_initrd).map(|mac| {
             let given = shared.engine().image_of(mac);
             given.unwrap_or_else(|| shared.director.image(mac))
         });

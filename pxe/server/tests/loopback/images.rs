@@ -20,8 +20,9 @@ impl Rig {
         socket.send_to(&boot_server_request(mac), ("127.0.0.1", self.ports.boot_server)).unwrap();
     }
 
+    /// What our initrd gets.
     async fn body(&self, path: &str) -> Vec<u8> {
-        let (head, body) = self.get(path, "").await;
+        let (head, body) = self.get(path, "User-Agent: meadow-init/0.1.0\r\n").await;
         assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
         body
     }
@@ -47,6 +48,8 @@ async fn a_machine_boots_kernel_initrd_and_root_of_the_image_it_was_given() {
     // From here on the server knows by its address who asks, as it does by ARP on a real LAN.
     assert_eq!(rig.action(KNOWN).await, "boot");
     assert_eq!(rig.body("/artifacts/root.img").await, b"other root");
+    // A node that installs itself fetches by the installed image's manifest.
+    assert_eq!(rig.get("/artifacts/root.img", "").await.1, b"installed root");
 
     // It is to boot the installed image from the next time on; what runs now still gets its own root.
     rig.director.give_image(KNOWN, None);
