@@ -12,8 +12,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use leases::{Client, LEASE, RELAY, Server, bound, configs, from, kind, mac, pool, relayed, yiaddr};
-use meadow_model::boot::BootPolicy;
-use meadow_netboot::dhcp::{LeaseConfig, LeaseConfigError, LeaseServer, OtherServer, Reservation, probe};
+use meadow_model::boot::{BootPolicy, LeaseState};
+use meadow_netboot::dhcp::{
+    LeaseAnswer, LeaseConfig, LeaseConfigError, LeaseServer, OtherServer, Reservation, Silence, probe,
+};
 use packets::{SERVER, captured, on_67, option, options};
 use proptest::prelude::*;
 
@@ -448,4 +450,64 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_known_of_each_address_is_told_with_names_and_reservations() {
+    let mut server = server();
+    let named = Client::with(1, &[(12, b"printer\0")]);
+    assert_eq!(server.lease(&named), Some(pool(10)));
+    let offered = Client::with(2, &[(12, b"never\x1bkept")]);
+    server.handle(&on_67(), &offered.discover());
+    server.leases.found(server.now, pool(13), Some(mac(99)));
+    let told = |server: &Server| -> Vec<_> {
+        let views = server.leases.views(server.now).into_iter();
+        views.map(|view| (view.address, view.state, view.hostname, view.reserved)).collect()
+    };
+    let printer = Some("printer".to_owned());
+    assert_eq!(
+        told(&server),
+        [
+            (pool(10), LeaseState::Active, printer.clone(), false),
+            (pool(11), LeaseState::Offered, None, false),
+            (pool(12), LeaseState::Reserved, None, true),
+            (pool(13), LeaseState::SetAside, None, false),
+        ]
+    );
+    assert_eq!(server.lease(&Client::new(200)), Some(pool(12)));
+    assert_eq!(told(&server)[2], (pool(12), LeaseState::Active, None, true));
+
+    // An admin ends a lease: as if its client had released it.
+    let ended = server.leases.end(server.now, pool(10)).expect("it was active");
+    assert_eq!((bound(&ended), ended.remaining), ((pool(10), Some(mac(1))), Duration::ZERO));
+    assert_eq!(told(&server)[0], (pool(10), LeaseState::Ended, printer, false));
+    assert!(server.leases.end(server.now, pool(10)).is_none() && server.leases.end(server.now, RELAY).is_none());
+    assert!(server.leases.active_record(server.now, pool(10)).is_none());
+    assert_eq!(server.lease(&named), Some(pool(10)), "the same client, the same address");
+    assert!(server.leases.active_record(server.now, pool(10)).is_some_and(|record| !record.remaining.is_zero()));
+    // Another client's name does not stay with an address.
+    server.pass(u64::from(LEASE) + 1);
+    for last in 21..24 {
+        server.lease(&Client::new(last));
+    }
+    assert!(told(&server).iter().all(|(_, _, hostname, _)| hostname.is_none()), "{:?}", told(&server));
+}
+
+#[test]
+fn requests_without_an_answer_are_told_apart() {
+    let mut server = server();
+    let silence = |server: &mut Server, bytes: &[u8]| server.handle(&on_67(), bytes).silence;
+    assert_eq!(silence(&mut server, b"no DHCP"), Some(Silence::Malformed));
+    let elsewhere = Client::new(1).select_of(pool(3), pool(10));
+    assert_eq!(silence(&mut server, &elsewhere), Some(Silence::NotForUs));
+    assert_eq!(silence(&mut server, &relayed(Client::new(1).discover(), pool(255))), Some(Silence::NotForUs));
+    for last in 1..=3 {
+        server.lease(&Client::new(last)).expect("an address");
+    }
+    assert_eq!(silence(&mut server, &Client::new(4).discover()), Some(Silence::PoolEmpty));
+    assert_eq!(silence(&mut server, &Client::new(1).release(pool(10))), None, "nobody expects an answer");
+    let offered = server.handle(&on_67(), &Client::new(1).discover());
+    assert_eq!((offered.silence, offered.answer), (None, Some(LeaseAnswer::Offered)));
+    let refused = server.handle(&on_67(), &Client::new(2).select(pool(77)));
+    assert_eq!((refused.silence, refused.answer), (None, Some(LeaseAnswer::Refused)));
 }

@@ -176,12 +176,6 @@ impl PxeHandle {
         views.into_iter().map(|view| lease(view, now, wall)).collect()
     }
 
-    /// Whether it is to give out addresses, even if it does not now.
-    #[must_use]
-    pub fn has_leases(&self) -> bool {
-        self.shared.full.is_some()
-    }
-
     /// Ends the lease of an address, or takes one back that was set aside. Blocks until that is on the disk.
     ///
     /// Its client does not hear of it: it may use the address until it asks again. Others get it only when there is
@@ -194,6 +188,11 @@ impl PxeHandle {
         let now = self.shared.now();
         let record = full.server().end(now, address).ok_or(ReleaseError::Unknown(address))?;
         full.commit(now, &[record]).map_err(|problem| ReleaseError::Disk(problem.text))?;
+        // Its client may have renewed it meanwhile, and that record may have come to the disk before ours.
+        let renewed = full.server().active_record(self.shared.now(), address);
+        if let Some(record) = renewed {
+            full.commit(self.shared.now(), &[record]).map_err(|problem| ReleaseError::Disk(problem.text))?;
+        }
         self.shared.say(EventKind::Server { message: format!("the lease of {address} was ended by an admin") });
         Ok(())
     }

@@ -374,6 +374,15 @@ impl LeaseServer {
         Some(LeaseRecord { address, client, remaining: Duration::ZERO })
     }
 
+    /// The lease of an address as it is to be found on the disk; `None` where nobody has it now.
+    #[must_use]
+    pub fn active_record(&self, now: Duration, address: Ipv4Addr) -> Option<LeaseRecord> {
+        let (_, table) = self.subnets.iter().find(|(subnet, _)| subnet.is_host(address))?;
+        let lease = table.get(address).filter(|lease| lease.is_active(now))?;
+        let is_offer = matches!(lease.holder, Holder::Offered(_));
+        (!is_offer).then(|| LeaseRecord { address, client: lease.client().cloned(), remaining: lease.until - now })
+    }
+
     fn say_empty(&mut self, at: usize, turn: &Turn<'_>, outcome: &mut LeaseOutcome) {
         if self.said_empty.is_some_and(|said| turn.now.saturating_sub(said) < EMPTY_REPEAT) {
             return;
