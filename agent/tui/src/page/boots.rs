@@ -9,7 +9,7 @@ use crate::rows::Rows;
 const MACHINES: usize = 4;
 const PROBLEMS: usize = 2;
 /// Lines of one problem or next step.
-const LINES: usize = 3;
+const LINES: usize = 4;
 
 /// What the boot server of this computer says.
 #[derive(Clone, Debug, PartialEq)]
