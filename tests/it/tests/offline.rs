@@ -35,6 +35,7 @@ const COMMANDS: &[&str] = &[
     "pxe",
     "pxe status",
     "pxe events",
+    "pxe leases",
     "pxe open",
     "pxe close",
     "image",
