@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use meadow_model::MacAddress;
 use meadow_model::boot::BootPolicy;
-use meadow_netboot::dhcp::{Outcome, ProxyDhcp, Receive, ServerConfig, ServerPort};
+use meadow_netboot::dhcp::{Outcome, ProxyDhcp, Receive, ServerConfig, ServerPort, Silence};
 use meadow_netboot::event::OfferForm;
 use meadow_netboot::{BootDecision, Firmware};
 use packets::{Everyone, SERVER, captured, on_67, on_4011, option, options, request};
@@ -47,6 +47,11 @@ fn text(value: Option<Vec<u8>>) -> String {
 
 fn nul_terminated(bytes: &[u8]) -> &[u8] {
     bytes.split(|&b| b == 0).next().unwrap_or_default()
+}
+
+/// No answer and nothing to tell.
+fn nothing(silence: Silence) -> Outcome {
+    Outcome { silence: Some(silence), ..Outcome::default() }
 }
 
 #[test]
@@ -117,7 +122,7 @@ fn requests_to_the_router_are_left_to_the_router_and_teach_the_lease() {
     {
         engine.handle(NOW, &on_67(), &captured(discover), &image());
         let outcome = engine.handle(NOW, &on_67(), &captured(lease), &image());
-        assert_eq!(outcome, Outcome::default(), "{lease}");
+        assert_eq!(outcome, nothing(Silence::NotForUs), "{lease}");
     }
     assert_eq!(engine.mac_of([10, 77, 0, 87].into()), Some(BIOS));
     assert_eq!(engine.mac_of([10, 77, 0, 86].into()), Some(UEFI));
@@ -151,7 +156,10 @@ fn only_clients_that_want_to_boot_are_answered() {
         ("a lease taken from us by mistake", request(&[(53, &[3]), PXE_BIOS, ARCH_BIOS, (54, &[10, 77, 0, 2])])),
         ("a request that names another server", request(&[(53, &[3]), PXE_BIOS, ARCH_BIOS, (54, &[10, 77, 0, 1])])),
     ] {
-        assert_eq!(handle(&on_67(), &bytes, &image()), Outcome::default(), "{name}");
+        let outcome = handle(&on_67(), &bytes, &image());
+        let silence = outcome.silence.expect("a reason");
+        assert_eq!(outcome, nothing(silence), "{name}");
+        assert!(matches!(silence, Silence::Malformed | Silence::NotForUs), "{name}: {silence:?}");
     }
 }
 
@@ -172,7 +180,7 @@ fn nobody_is_captured_unasked() {
     assert!(outcome.reply.is_none());
     assert_eq!(codes(&outcome), ["pxe.seen", "pxe.ignored"]);
     let again = engine.handle(NOW + Duration::from_secs(4), &on_67(), &discover, &ignore);
-    assert_eq!(again, Outcome::default(), "said once");
+    assert_eq!(again, nothing(Silence::LeftAlone), "said once");
     assert!(!engine.is_booting(NOW, UEFI), "no router advertisement for it either");
     assert_eq!(engine.machines(NOW).len(), 1, "but it is listed");
 }
