@@ -134,12 +134,21 @@ pub fn meadow_alone<'a>(home: &Path, arguments: impl IntoIterator<Item = &'a str
     Ran::finish(alone(home)?.args(arguments).stdin(Stdio::null()))
 }
 
-/// Like [`meadow_alone`], with a person at a terminal who types `lines`.
+/// Like [`meadow_alone`], with a person at a terminal who types `lines`, and without a network: what looks at the wire finds none.
 ///
 /// # Errors
 /// When it cannot be run.
 pub fn meadow_alone_typing<'a>(home: &Path, lines: &str, arguments: impl IntoIterator<Item = &'a str>) -> Result<Ran> {
-    terminal::run(alone(home)?.args(arguments), lines)
+    let alone = alone(home)?;
+    let mut cut_off = Command::new("unshare");
+    cut_off.args(["--net", "--"]).arg(alone.get_program()).args(arguments);
+    for (name, value) in alone.get_envs() {
+        match value {
+            Some(value) => cut_off.env(name, value),
+            None => cut_off.env_remove(name),
+        };
+    }
+    terminal::run(&mut cut_off, lines)
 }
 
 fn alone(home: &Path) -> Result<Command> {
