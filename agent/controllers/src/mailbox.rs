@@ -16,8 +16,9 @@ use meadow_state::command::{Command, OperationEnd};
 
 /// Pieces of work that wait at once, over all nodes.
 const MAX_WORK: usize = 1000;
-/// Answers that wait to be fetched; a further one pushes out the oldest.
+/// Answers that wait to be fetched, and their bytes; a further one pushes out the oldest.
 const MAX_ANSWERS: usize = 100;
+const MAX_ANSWER_BYTES: usize = 32 << 20;
 /// Actions whose work a node does.
 const ACTIONS: [&str; 13] = [
     INSTALL,
@@ -79,6 +80,16 @@ struct Inner {
     answers: BTreeMap<Name, Sealed>,
 }
 
+impl Inner {
+    fn keep(&mut self, operation: &Name, answer: Sealed) {
+        self.answers.insert(operation.clone(), answer);
+        let bytes = |answers: &BTreeMap<Name, Sealed>| answers.values().map(|answer| answer.0.len()).sum::<usize>();
+        while self.answers.len() > MAX_ANSWERS || (self.answers.len() > 1 && bytes(&self.answers) > MAX_ANSWER_BYTES) {
+            self.answers.pop_first();
+        }
+    }
+}
+
 impl Mailbox {
     /// Keeps work for a node until the node says how it ended.
     ///
@@ -98,6 +109,22 @@ impl Mailbox {
     #[must_use]
     pub fn work_for(&self, node: &Name) -> Vec<NodeWork> {
         self.locked(|inner| inner.work.get(node).cloned().unwrap_or_default())
+    }
+
+    /// Keeps an answer that comes beside the report, for work that the node still has.
+    ///
+    /// # Errors
+    /// `Conflict` where that is not so: a node cannot fill the memory with answers.
+    pub fn put_answer(&self, node: &Name, operation: &Name, answer: Sealed) -> Result<(), Problem> {
+        self.locked(|inner| {
+            let waits = inner.work.get(node).is_some_and(|work| work.iter().any(|work| work.operation == *operation));
+            if !waits {
+                let detail = format!("{operation} waits for no answer of {node}; ask for it again");
+                return Err(Problem::new(ProblemCode::Conflict, detail));
+            }
+            inner.keep(operation, answer);
+            Ok(())
+        })
     }
 
     /// The answer that a node gave to an operation.
@@ -155,13 +182,10 @@ impl Mailbox {
                 if let WorkEnd::Done { answer: Some(answer) } = end
                     && work.len() < before
                 {
-                    inner.answers.insert(report.operation.clone(), answer.clone());
+                    inner.keep(&report.operation, answer.clone());
                 }
             }
             inner.work.retain(|_, work| !work.is_empty());
-            while inner.answers.len() > MAX_ANSWERS {
-                inner.answers.pop_first();
-            }
         });
     }
 

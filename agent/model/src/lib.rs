@@ -11,6 +11,7 @@ pub mod enrolment;
 pub mod event;
 pub mod fingerprint;
 pub mod hardware;
+pub mod header_backup;
 pub mod image;
 pub mod install;
 pub mod mac;

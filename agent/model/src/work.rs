@@ -147,6 +147,13 @@ pub enum KeyTask {
         /// Whom the recovery key goes to.
         reply_to: WireGuardKey,
     },
+    /// Makes a backup of the header with all key slots, which the answer holds (`crate::header_backup`).
+    BackUpHeader {
+        /// A passphrase or recovery key that opens the volume; it is tried on the backup.
+        existing: Sealed,
+        /// Whom the backup goes to.
+        reply_to: WireGuardKey,
+    },
     /// Removes a slot.
     Remove {
         /// Its number.
@@ -187,6 +194,12 @@ pub enum WorkEnd {
 #[must_use]
 pub fn passphrase_purpose(node: &Name) -> String {
     format!("passphrase for {node}")
+}
+
+/// What a backup of a LUKS2 header on its way from `node` is bound to.
+#[must_use]
+pub fn header_purpose(node: &Name) -> String {
+    format!("header of {node}")
 }
 
 /// What a recovery key on its way from `node` is bound to.

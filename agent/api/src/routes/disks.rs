@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
+use meadow_model::fingerprint::PublicKey;
 use meadow_model::install::{InstallPlan, InstallRequest, Sealed};
 use meadow_model::node::{Node, NodeState};
 use meadow_model::operation::{Operation, OperationSpec, OperationStatus};
@@ -127,6 +128,26 @@ pub(super) async fn answer(State(backend): Context, caller: Caller, Subject(name
     }
     let none = || Failure::new(ProblemCode::NotFound, format!("{name} has no answer, or not any more"));
     backend.operation_answer(&name).map(Json).ok_or_else(none)
+}
+
+/// A node's answer to an operation that it works on, where it is too large for a report. The node's own report says that the
+/// work has ended.
+#[utoipa::path(put, path = "/v1/operations/{name}/answer", tag = "operations", params(("name" = String, Path)),
+    request_body = Sealed, responses((status = 204)))]
+pub(super) async fn put_answer(
+    State(backend): Context,
+    caller: Caller,
+    Subject(name): Subject,
+    extract::Json(answer): extract::Json<Sealed>,
+) -> Reply<StatusCode> {
+    let state = backend.state()?;
+    let operation = visible(&state, &caller, &name)?;
+    let node = find(&state, &operation.spec.target)?;
+    if caller.identity.key().map(PublicKey::fingerprint) != Some(node.spec.fingerprint) {
+        return Err(Failure::new(ProblemCode::NodeRevoked, format!("{} is another computer now", node.metadata.name)));
+    }
+    backend.put_operation_answer(&node.metadata.name, &name, answer)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A node that takes work: it reports, and its disks are Meadow's to change.

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use meadow_model::fingerprint::PublicKey;
+use meadow_model::hardware::Disk;
 use meadow_model::install::InstallMode;
 use meadow_model::node::Node;
 use meadow_model::operation::{Operation, OperationSpec, OperationState, OperationStatus};
@@ -66,6 +67,12 @@ pub(super) async fn leave(
     }
     change(&*backend, author(&caller, &headers)?, Command::NodeReset { node: name }).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The disks of this very computer as they are now, whether or not it is a node: a stick that was just plugged in is there.
+#[utoipa::path(get, path = "/v1/self/disks", tag = "agent", responses((status = 200, body = Vec<Disk>)))]
+pub(super) async fn own_disks(State(backend): Context) -> Reply<Json<Vec<Disk>>> {
+    Ok(Json(backend.own_disks().await?))
 }
 
 /// What a factory reset of this very computer would erase; nothing is changed.

@@ -22,7 +22,7 @@ pub(crate) enum NodeCommand {
     },
     /// Install a node onto one of its disks, encrypted; shows what would be wiped and asks.
     Install(InstallArgs),
-    /// What opens a node's state: list, add a passphrase, make a new recovery key, remove.
+    /// What opens a node's state: list, add a passphrase, make a new recovery key, back up, remove.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// How a node's network cards are set: show, try others for a minute, keep them.
@@ -171,6 +171,20 @@ pub(crate) enum KeysCommand {
     Recovery {
         #[command(flatten)]
         change: KeyChangeArgs,
+    },
+    /// Back up the header of the state, with all key slots, into a new file that only you can read.
+    ///
+    /// Where the header is damaged, `ssh -p 2222 root@ADDRESS restore-header < FILE` puts it back while the node starts.
+    ///
+    /// Whoever has the file and the node's disk needs only the weakest passphrase of them all, and guesses at leisure: keep
+    /// the file as you keep a key, and not on the node. It opens with the keys of its time, also with those that were
+    /// removed since: make a new one after every change of keys, and destroy the old one.
+    Backup {
+        #[command(flatten)]
+        change: KeyChangeArgs,
+        /// File to make; one that exists is never overwritten.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
     },
     /// Remove a key slot.
     Remove {

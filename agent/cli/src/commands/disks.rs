@@ -10,7 +10,7 @@ use meadow_model::work::{KeyTask, answer_purpose, passphrase_purpose};
 use meadow_model::{Name, Secret};
 use meadow_pki::sealed;
 
-use super::{Context, confirm_risk, passphrase, wait};
+use super::{Context, confirm_risk, header_backup, passphrase, wait};
 use crate::args::{KeyChangeArgs, KeysCommand, OutputArgs, RebootArgs, WaitArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{print_changed, print_one, say};
@@ -44,6 +44,7 @@ pub(super) async fn keys(context: &Context, command: KeysCommand) -> anyhow::Res
             };
             changed(&client, &node, &task, &change.wait, &change.output).await
         }
+        KeysCommand::Backup { change, to } => header_backup::run(context, &client, &change, &to).await,
         KeysCommand::Recovery { change } => recovery(context, &client, &change).await,
         KeysCommand::Remove { name, slot, risk, wait, output } => {
             let node = reference::node(&client, &name).await?;
@@ -131,7 +132,7 @@ pub(super) async fn end(
     wait::until_done(client, operation, wait.timeout).await.map(Some)
 }
 
-fn opened_by(context: &Context, change: &KeyChangeArgs) -> anyhow::Result<Secret<String>> {
+pub(super) fn opened_by(context: &Context, change: &KeyChangeArgs) -> anyhow::Result<Secret<String>> {
     passphrase::existing(context.prompt, change.passphrase_file.as_deref(), "Passphrase or recovery key now:")
 }
 
