@@ -185,7 +185,7 @@ fn render_plan(plan: &ResetPlan, agreed: usize, typed: &Field, rows: &mut Rows<'
         }
     }
     if !plan.keeps.is_empty() {
-        rows.long_fact("Left alone", &plan.keeps.join(", "), LINES, Style::new());
+        rows.long_fact("Left alone", &plan.keeps.join("; "), LINES, Style::new());
     }
     rows.skip();
     let asked = match plan.wipes.get(agreed) {

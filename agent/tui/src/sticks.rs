@@ -164,11 +164,8 @@ impl Sticks {
                 rows.fact("Older too", older);
             }
             Purpose::Bundle => {
-                rows.line(
-                    " A file for whoever helps goes onto a FAT stick: logs, disks, network, and no key or",
-                    Style::new(),
-                );
-                rows.line(" passphrase. Nothing else on the stick changes. Which one?", Style::new());
+                rows.line(" A file for whoever helps goes onto a FAT stick: logs, disks, network, but no key", Style::new());
+                rows.line(" and no passphrase. Nothing else on the stick changes. Which one?", Style::new());
             }
         }
         rows.skip();
