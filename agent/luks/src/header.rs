@@ -72,12 +72,13 @@ impl Sound {
         })?;
         let text = json.split(|byte| *byte == 0).next().unwrap_or_default();
         let Ok(parsed) = serde_json::from_slice::<Metadata>(text) else { return Ok(None) };
-        let mut used = vec![0..2 * self.size];
+        let mut used = Vec::new();
         for slot in parsed.keyslots.values() {
             let place = slot.area.offset.parse::<u64>().ok().zip(slot.area.size.parse::<u64>().ok());
             let Some(end) = place.and_then(|(offset, size)| offset.checked_add(size)) else { return Ok(None) };
             used.push(place.map_or(0, |(offset, _)| offset)..end);
         }
+        used.push(0..2 * self.size);
         used.sort_by_key(|range| range.start);
         Ok(Some(used))
     }

@@ -9,7 +9,7 @@ use crate::mesh::{MeshView, WireGuardKey};
 use crate::network::NetworkChange;
 use crate::preboot::StaticNetwork;
 use crate::reset::ResetPlan;
-use crate::{Fingerprint, Name};
+use crate::{Fingerprint, Name, action};
 
 /// The answer to a node's report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -66,6 +66,28 @@ pub enum NodeTask {
     ConfirmNetwork,
     /// Bring the network settings from before the trial back.
     NetworkBack,
+}
+
+impl NodeTask {
+    /// What its operation is called.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Install(_) => action::INSTALL,
+            Self::Keys(_) => action::KEYS,
+            Self::Reboot => action::REBOOT,
+            Self::Reset(_) => action::RESET,
+            Self::Reinstall => action::REINSTALL,
+            Self::UpdateFromStick(_) => action::UPDATE,
+            Self::Support(_) => action::SUPPORT,
+            Self::WriteImage(_) => action::WRITE_IMAGE,
+            Self::TryImage { .. } => action::TRY_IMAGE,
+            Self::BlessImage => action::BLESS_IMAGE,
+            Self::TryNetwork(_) => action::TRY_NETWORK,
+            Self::ConfirmNetwork => action::CONFIRM_NETWORK,
+            Self::NetworkBack => action::NETWORK_BACK,
+        }
+    }
 }
 
 /// `POST /v1/nodes/{name}/update`: an update that a person carried to the node.

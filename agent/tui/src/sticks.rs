@@ -164,7 +164,10 @@ impl Sticks {
                 rows.fact("Older too", older);
             }
             Purpose::Bundle => {
-                rows.line(" A file for whoever helps goes onto a FAT stick: logs, disks, network, but no key", Style::new());
+                rows.line(
+                    " A file for whoever helps goes onto a FAT stick: logs, disks, network, but no key",
+                    Style::new(),
+                );
                 rows.line(" and no passphrase. Nothing else on the stick changes. Which one?", Style::new());
             }
         }

@@ -85,7 +85,7 @@ pub(super) async fn install(
         network: request.network,
         reboot: request.reboot,
     };
-    give(&*backend, &caller, &headers, &name, "install", NodeTask::Install(Box::new(task))).await
+    give(&*backend, &caller, &headers, &name, NodeTask::Install(Box::new(task))).await
 }
 
 /// Changes who can open a node's state.
@@ -103,7 +103,7 @@ pub(super) async fn keys(
         let detail = format!("{name} has no state on a disk; install it with `meadow node install {name}`");
         return Err(Failure::new(ProblemCode::Conflict, detail));
     }
-    give(&*backend, &caller, &headers, &name, "keys", NodeTask::Keys(task)).await
+    give(&*backend, &caller, &headers, &name, NodeTask::Keys(task)).await
 }
 
 /// Restarts a node.
@@ -116,7 +116,7 @@ pub(super) async fn reboot(
     headers: HeaderMap,
 ) -> Reply<(StatusCode, Json<Operation>)> {
     ready(&*backend, &name)?;
-    give(&*backend, &caller, &headers, &name, "reboot", NodeTask::Reboot).await
+    give(&*backend, &caller, &headers, &name, NodeTask::Reboot).await
 }
 
 /// The sealed secret that a node answered an operation with. It is kept in memory for a while.
@@ -180,11 +180,11 @@ pub(super) async fn give(
     caller: &Caller,
     headers: &HeaderMap,
     node: &Name,
-    action: &str,
     task: NodeTask,
 ) -> Reply<(StatusCode, Json<Operation>)> {
     let step = "waits for the node to take it".to_owned();
-    let start = Command::StartOperation { action: action.to_owned(), kind: Kind::Node, target: node.clone(), step };
+    let start =
+        Command::StartOperation { action: task.action().to_owned(), kind: Kind::Node, target: node.clone(), step };
     let author = author(caller, headers)?;
     let repeated = author.idempotency_key.is_some();
     let (applied, state) = change(backend, author.clone(), start).await?;

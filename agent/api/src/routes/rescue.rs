@@ -10,7 +10,7 @@ use meadow_model::node::Node;
 use meadow_model::operation::{Operation, OperationSpec, OperationState, OperationStatus};
 use meadow_model::reset::{ResetPlan, ResetRequest};
 use meadow_model::work::{NodeTask, StickUpdate, SupportTask};
-use meadow_model::{Name, ProblemCode, Resource};
+use meadow_model::{Name, ProblemCode, Resource, action};
 use meadow_state::command::{Command, OperationEnd};
 
 use super::disks::{give, ready};
@@ -48,7 +48,7 @@ pub(super) async fn reset(
         let detail = format!("the plan for the reset of {name} has the hash {} now", plan.hash);
         return Err(Failure::new(ProblemCode::PlanChanged, detail));
     }
-    give(&*backend, &caller, &headers, &name, "reset", NodeTask::Reset(Box::new(plan))).await
+    give(&*backend, &caller, &headers, &name, NodeTask::Reset(Box::new(plan))).await
 }
 
 /// A node says that it has erased itself: its key is refused from now on.
@@ -107,7 +107,7 @@ pub(super) async fn update(
     extract::Json(update): extract::Json<StickUpdate>,
 ) -> Reply<(StatusCode, Json<Operation>)> {
     ready(&*backend, &name)?;
-    give(&*backend, &caller, &headers, &name, "update", NodeTask::UpdateFromStick(update)).await
+    give(&*backend, &caller, &headers, &name, NodeTask::UpdateFromStick(update)).await
 }
 
 /// Boots a node's computer over the network once and writes its system anew from there; the state stays as it is. The node
@@ -127,7 +127,7 @@ pub(super) async fn reinstall(
             format!("{name} does not boot from a disk of its own; install it with `meadow node install {name}`");
         return Err(Failure::new(ProblemCode::Conflict, detail));
     }
-    give(&*backend, &caller, &headers, &name, "reinstall", NodeTask::Reinstall).await
+    give(&*backend, &caller, &headers, &name, NodeTask::Reinstall).await
 }
 
 /// Calls a reinstallation off that has not begun: the node is left to its own disk again.
@@ -141,7 +141,7 @@ pub(super) async fn call_off(
 ) -> Reply<StatusCode> {
     let state = backend.state()?;
     let wanted = |op: &&Operation| {
-        op.spec.action == "reinstall" && op.spec.target == name && op.status.state == OperationState::Running
+        op.spec.action == action::REINSTALL && op.spec.target == name && op.status.state == OperationState::Running
     };
     let running = state.operations().values().find(wanted).map(|op| op.metadata.name.clone());
     let none = || Failure::new(ProblemCode::NotFound, format!("no reinstallation of {name} waits"));
@@ -164,7 +164,7 @@ pub(super) async fn support(
     extract::Json(task): extract::Json<SupportTask>,
 ) -> Reply<(StatusCode, Json<Operation>)> {
     ready(&*backend, &name)?;
-    give(&*backend, &caller, &headers, &name, "support", NodeTask::Support(task)).await
+    give(&*backend, &caller, &headers, &name, NodeTask::Support(task)).await
 }
 
 /// Updates this very computer from a stick, whether or not its cluster can be reached, and restarts it.

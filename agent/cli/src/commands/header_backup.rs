@@ -1,12 +1,13 @@
 //! `meadow node keys backup`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use meadow_client::Client;
 use meadow_host::SystemEntropy;
+use meadow_host::files;
 use meadow_host::wireguard::PrivateKey;
 use meadow_model::header_backup::HeaderBackup;
 use meadow_model::work::{KeyTask, header_purpose};
@@ -49,7 +50,7 @@ fn save(backup: &HeaderBackup, to: &Path) -> anyhow::Result<()> {
     };
     write(backup, &file).map_err(|error| {
         // Half of a backup is none; what went wrong is worth more than whether this worked.
-        let _ = fs::remove_file(to);
+        let _ = files::remove(to);
         cannot(to, &error)
     })?;
     Ok(())
@@ -75,6 +76,7 @@ fn cannot(to: &Path, error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
