@@ -169,7 +169,7 @@ pub enum KeyTask {
         /// Whom the recovery key goes to.
         reply_to: WireGuardKey,
     },
-    /// Makes a backup of the header with all key slots, which the answer holds (`crate::header_backup`).
+    /// Makes a backup of the header with all key slots, which the answer holds.
     BackUpHeader {
         /// A passphrase or recovery key that opens the volume; it is tried on the backup.
         existing: Sealed,
