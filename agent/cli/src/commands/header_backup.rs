@@ -24,13 +24,13 @@ pub(super) async fn run(context: &Context, client: &Client, change: &KeyChangeAr
     if to.symlink_metadata().is_ok() {
         return Err(exists(to).into());
     }
-    let node = reference::node(client, &change.name).await?;
+    let node = reference::node(client, &change.order.name).await?;
     let name = &node.metadata.name;
     let existing = disks::sealed_to(&node, &disks::opened_by(context, change)?)?;
     let answer = PrivateKey::generate(&SystemEntropy)?;
     let task = KeyTask::BackUpHeader { existing, reply_to: answer.public_key() };
     let operation = client.change_keys(name, &task).await?;
-    let Some(ended) = disks::end(client, operation, &change.wait, &change.output).await? else {
+    let Some(ended) = disks::end(client, operation, &change.order.follow).await? else {
         say("Nobody waited for the backup, so nobody will get it: ask for another one.");
         return Ok(());
     };
