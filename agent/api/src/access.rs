@@ -16,13 +16,15 @@ pub enum Access {
     OwnNode,
     /// As [`Access::User`], or the node that the path names: who stands before its console (decision 9).
     OwnNodeOr(Role),
+    /// A node, which the route gives only operations on itself.
+    OwnWork,
     /// As [`Access::User`], or a node, which the route gives only operations on itself.
     OwnWorkOr(Role),
     /// A user with this role or more, or root on this computer.
     User(Role),
 }
 
-use Access::{Key, OwnNode, OwnNodeOr, OwnWorkOr, Public, User};
+use Access::{Key, OwnNode, OwnNodeOr, OwnWork, OwnWorkOr, Public, User};
 use Role::{Admin, Operator, Viewer};
 
 /// Every route with what it asks of its caller. A route that is not in here is refused to everybody.
@@ -35,6 +37,7 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::PUT, "/v1/nodes/{name}/report", OwnNode),
     (Method::POST, "/v1/nodes/{name}/leave", OwnNode),
     (Method::GET, "/v1/self", User(Viewer)),
+    (Method::GET, "/v1/self/disks", User(Viewer)),
     (Method::GET, "/v1/self/network", User(Viewer)),
     (Method::POST, "/v1/self/network/try", User(Admin)),
     (Method::POST, "/v1/self/network/confirm", User(Admin)),
@@ -95,6 +98,7 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::POST, "/v1/images/{name}/rollout", User(Admin)),
     (Method::DELETE, "/v1/images/{name}", User(Admin)),
     (Method::GET, "/v1/operations/{name}/answer", OwnWorkOr(Admin)),
+    (Method::PUT, "/v1/operations/{name}/answer", OwnWork),
 ];
 
 /// What the route `method path` asks; `None` where there is no such route. A HEAD asks what the GET does.
@@ -112,7 +116,9 @@ pub fn of_route(method: &Method, path: &str) -> Option<Access> {
 pub fn check(access: Access, identity: &Identity, subject: Option<&str>) -> Result<(), Problem> {
     let allowed = match (access, identity) {
         (Public, _) | (Key, Identity::Key(_) | Identity::Node { .. }) => true,
-        (User(_) | OwnNodeOr(_) | OwnWorkOr(_), Identity::Local) | (OwnWorkOr(_), Identity::Node { .. }) => true,
+        (User(_) | OwnNodeOr(_) | OwnWorkOr(_), Identity::Local) | (OwnWork | OwnWorkOr(_), Identity::Node { .. }) => {
+            true
+        }
         (OwnNode | OwnNodeOr(_), Identity::Node { name, .. }) => subject == Some(name.as_str()),
         (User(needed) | OwnNodeOr(needed) | OwnWorkOr(needed), Identity::User { role, .. }) => *role >= needed,
         _ => false,
@@ -122,7 +128,7 @@ pub fn check(access: Access, identity: &Identity, subject: Option<&str>) -> Resu
     }
     let needs = match access {
         Public | Key => "a computer with an identity key",
-        OwnNode => "the node itself",
+        OwnNode | OwnWork => "the node itself",
         User(Viewer) | OwnNodeOr(Viewer) | OwnWorkOr(Viewer) => "a user with the role viewer",
         User(Operator) | OwnNodeOr(Operator) | OwnWorkOr(Operator) => "a user with the role operator",
         User(Admin) | OwnNodeOr(Admin) | OwnWorkOr(Admin) => "a user with the role admin",
@@ -162,6 +168,7 @@ mod tests {
             (Key, "key node"),
             (OwnNode, "node"),
             (OwnNodeOr(Admin), "node admin local"),
+            (OwnWork, "node"),
             (OwnWorkOr(Viewer), "node viewer operator admin local"),
             (User(Viewer), "viewer operator admin local"),
             (User(Operator), "operator admin local"),
@@ -201,7 +208,7 @@ mod tests {
         for (method, path, access) in ROUTES {
             if method != Method::GET {
                 assert!(
-                    matches!(access, Key | OwnNode | OwnNodeOr(Operator | Admin) | User(Operator | Admin)),
+                    matches!(access, Key | OwnNode | OwnWork | OwnNodeOr(Operator | Admin) | User(Operator | Admin)),
                     "{method} {path}"
                 );
             }

@@ -10,6 +10,7 @@ use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeLease, PxeStatus};
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
+use meadow_model::hardware::Disk;
 use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::network::{NetworkChange, NetworkView};
@@ -95,6 +96,12 @@ pub trait Backend: Send + Sync + 'static {
     /// The sealed secret that a node answered an operation with.
     fn operation_answer(&self, operation: &Name) -> Option<Sealed>;
 
+    /// Keeps the answer of a node to an operation that it works on, where it is too large for a report.
+    ///
+    /// # Errors
+    /// `Conflict` where it works on no such operation.
+    fn put_operation_answer(&self, node: &Name, operation: &Name, answer: Sealed) -> Result<(), Problem>;
+
     /// Begins to bring an image, or goes on with it.
     fn offer_image(&self, offered: OfferedImage) -> Answer<'_, IncomingImage>;
 
@@ -164,6 +171,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Ends the trial: keeps the settings, or brings those before back.
     fn end_network_trial(&self, keep: bool) -> Answer<'_, NetworkView>;
+
+    /// The disks of this computer, looked at now.
+    fn own_disks(&self) -> Answer<'_, Vec<Disk>> {
+        somebodys_own()
+    }
+
     /// What a factory reset of this computer would erase.
     fn plan_own_reset(&self, _request: ResetRequest) -> Answer<'_, ResetPlan> {
         somebodys_own()

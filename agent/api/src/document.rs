@@ -130,6 +130,7 @@ fn needs(access: Option<Access>) -> &'static str {
         Some(Access::Public) => "nothing",
         Some(Access::Key) => "a certificate of any key, also a self-signed one",
         Some(Access::OwnNode) => "the certificate of the node itself, over the mesh",
+        Some(Access::OwnWork) => "the certificate of the node that works",
         Some(Access::User(Role::Viewer)) => "the role viewer",
         Some(Access::User(Role::Operator)) => "the role operator",
         Some(Access::User(Role::Admin)) => "the role admin",

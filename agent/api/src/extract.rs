@@ -12,7 +12,7 @@ use meadow_model::{Name, Problem, ProblemCode};
 use serde::de::DeserializeOwned;
 
 use crate::problem::Failure;
-use crate::{Identity, MAX_BODY, PeerAddress};
+use crate::{Identity, PeerAddress};
 
 /// How long a body may take to come in.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,7 +46,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 pub(crate) fn bad_body(rejection: &BytesRejection) -> Failure {
     match rejection {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            Failure::new(ProblemCode::TooLarge, format!("the body has more than {MAX_BODY} bytes"))
+            Failure::new(ProblemCode::TooLarge, "the body is larger than this route takes")
         }
         other => Failure::new(ProblemCode::BadRequest, other.body_text()),
     }

@@ -23,3 +23,5 @@ pub use routes::router;
 pub const FORM_VERSION: u32 = 1;
 /// Largest body of a request, in bytes.
 pub const MAX_BODY: usize = 1 << 20;
+/// Largest answer of a node to an operation: a backup of a LUKS header, sealed.
+pub const MAX_ANSWER: usize = 6 << 20;

@@ -25,13 +25,13 @@ use meadow_model::problem::FieldError;
 use meadow_model::{Problem, ProblemCode};
 use meadow_state::command::{Command, Proposal};
 use meadow_state::{Applied, State};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::backend::{Author, Backend};
 use crate::extract::Caller;
 use crate::problem::Failure;
-use crate::{MAX_BODY, document, layers, precondition};
+use crate::{MAX_ANSWER, MAX_BODY, document, layers, precondition};
 
 /// What every route has at hand.
 type Context = axum::extract::State<Arc<dyn Backend>>;
@@ -79,10 +79,11 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<dyn Backend>> {
         .routes(routes!(network::try_on_node))
         .routes(routes!(network::confirm_on_node))
         .routes(routes!(network::back_on_node))
-        .routes(routes!(disks::answer))
+        .routes(routes!(disks::answer, disks::put_answer).layer(DefaultBodyLimit::max(MAX_ANSWER)))
         .routes(routes!(rescue::plan_reset))
         .routes(routes!(rescue::reset))
         .routes(routes!(rescue::leave))
+        .routes(routes!(rescue::own_disks))
         .routes(routes!(rescue::plan_own_reset))
         .routes(routes!(rescue::reset_self))
         .routes(routes!(rescue::update))

@@ -15,14 +15,14 @@ mod token;
 use clap::{Parser, Subcommand};
 
 pub(crate) use cluster::{EventCommand, OperationCommand, StatusArgs};
-pub(crate) use common::{Connection, LsArgs, OutputArgs, Risk, WaitArgs};
+pub(crate) use common::{Connection, FollowArgs, LsArgs, NodeOrder, OutputArgs, Risk, RiskyOrder, WaitArgs};
 pub(crate) use image::{AddArgs, CourseArgs, ImageCommand, RemoveImageArgs, RollbackArgs, RolloutArgs};
 pub(crate) use machine::{
     ApproveArgs, ApproveConsentArgs, ApproveInstallArgs, ArmArgs, BootArgs, MachineCommand, Policy, RejectArgs,
 };
 pub(crate) use node::{
-    InstallArgs, InstallTarget, KeyChangeArgs, KeysCommand, NetworkCommand, NetworkEndArgs, NetworkTryArgs,
-    NodeCommand, RebootArgs, ReinstallArgs, RemoveArgs, ResetArgs, UnlockArgs, UpdateArgs,
+    InstallArgs, InstallTarget, KeyChangeArgs, KeysCommand, NetworkCommand, NetworkTryArgs, NodeCommand, RebootArgs,
+    ReinstallArgs, RemoveArgs, ResetArgs, UnlockArgs, UpdateArgs,
 };
 pub(crate) use other::{CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
 pub(crate) use pxe::{CaptureArgs, LeasesArgs, LeasesCommand, PxeArgs, PxeCommand, PxeEventsArgs, WatchArgs};

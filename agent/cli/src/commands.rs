@@ -5,6 +5,7 @@ mod capture;
 mod cluster;
 mod disks;
 mod flash;
+mod header_backup;
 mod image;
 mod init;
 mod install;

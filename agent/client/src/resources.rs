@@ -13,6 +13,7 @@ use meadow_model::cluster::Cluster;
 use meadow_model::console::SelfView;
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::event::Event;
+use meadow_model::hardware::Disk;
 use meadow_model::install::{InstallPlan, InstallRequest, Sealed};
 use meadow_model::machine::Machine;
 use meadow_model::network::{NetworkChange, NetworkView};
@@ -216,6 +217,14 @@ impl Client {
         self.call_empty(Call::new(Method::POST, format!("/v1/nodes/{name}/leave"))).await
     }
 
+    /// The disks of the agent's own computer, looked at now.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn own_disks(&self) -> Result<Vec<Disk>, ClientError> {
+        self.get("/v1/self/disks").await
+    }
+
     /// What a factory reset of the agent's own computer would erase.
     ///
     /// # Errors
@@ -286,6 +295,15 @@ impl Client {
     /// [`ClientError`]; `NotFound` where there is none, or not any more.
     pub async fn operation_answer(&self, name: &Name) -> Result<Sealed, ClientError> {
         self.get(&format!("/v1/operations/{name}/answer")).await
+    }
+
+    /// A node's own answer to an operation, where it is too large for a report.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn put_operation_answer(&self, name: &Name, answer: &Sealed) -> Result<(), ClientError> {
+        let call = Call::new(Method::PUT, format!("/v1/operations/{name}/answer"));
+        self.call_empty(call.json(answer)?).await
     }
 
     /// All join tokens.

@@ -10,8 +10,8 @@ use meadow_model::network::KnownNetwork;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-/// No line of the helper is longer.
-const LONGEST_LINE: u64 = 1 << 20;
+/// No line of the helper is longer: a backup of a header is the longest.
+const LONGEST_LINE: u64 = 6 << 20;
 /// The helper says something at least this often, also while a slow disk is written.
 const SILENCE: Duration = Duration::from_secs(300);
 
@@ -30,6 +30,8 @@ pub struct DiskWork {
     pub recovery_key: Option<Secret<String>>,
     /// How the network cards are set, where that was asked.
     pub network: Option<Box<KnownNetwork>>,
+    /// A packed backup of the header, where that was asked.
+    pub header: Option<Secret<String>>,
 }
 
 /// The helper did not do it.
@@ -80,7 +82,9 @@ impl DiskHelper {
         loop {
             match reply(&mut read).await? {
                 DiskReply::Progress { step, percent } => progress(&step, percent),
-                DiskReply::Done { disk, recovery_key, network } => return Ok(DiskWork { disk, recovery_key, network }),
+                DiskReply::Done { disk, recovery_key, network, header } => {
+                    return Ok(DiskWork { disk, recovery_key, network, header });
+                }
                 DiskReply::Failed { why } => return Err(DiskError::Refused(why)),
             }
         }

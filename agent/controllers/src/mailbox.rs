@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use meadow_model::Name;
+use meadow_model::action;
 use meadow_model::install::Sealed;
 use meadow_model::operation::{Operation, OperationState};
 use meadow_model::work::{NodeTask, NodeWork, WorkEnd, WorkReport};
@@ -16,53 +17,9 @@ use meadow_state::command::{Command, OperationEnd};
 
 /// Pieces of work that wait at once, over all nodes.
 const MAX_WORK: usize = 1000;
-/// Answers that wait to be fetched; a further one pushes out the oldest.
+/// Answers that wait to be fetched, and their bytes; a further one pushes out the oldest.
 const MAX_ANSWERS: usize = 100;
-/// Actions whose work a node does.
-const ACTIONS: [&str; 13] = [
-    INSTALL,
-    KEYS,
-    REBOOT,
-    RESET,
-    REINSTALL,
-    UPDATE,
-    SUPPORT,
-    WRITE_IMAGE,
-    TRY_IMAGE,
-    BLESS_IMAGE,
-    TRY_NETWORK,
-    CONFIRM_NETWORK,
-    NETWORK_BACK,
-];
-
-/// The action of an installation.
-pub const INSTALL: &str = "install";
-/// The action of a change of key slots.
-pub const KEYS: &str = "keys";
-/// The action of a restart.
-pub const REBOOT: &str = "reboot";
-/// The action of a factory reset.
-pub const RESET: &str = "reset";
-/// The action of a reinstallation from the network.
-pub const REINSTALL: &str = "reinstall";
-/// The action of an update from a stick.
-pub const UPDATE: &str = "update";
-/// The action of writing a support bundle.
-pub const SUPPORT: &str = "support";
-
-/// The action of trying network settings.
-pub const TRY_NETWORK: &str = "try-network";
-/// The action of keeping network settings.
-pub const CONFIRM_NETWORK: &str = "confirm-network";
-/// The action of taking network settings back.
-pub const NETWORK_BACK: &str = "network-back";
-
-/// The action of writing an image into the slot that does not run.
-pub const WRITE_IMAGE: &str = "write-image";
-/// The action of restarting into an image once.
-pub const TRY_IMAGE: &str = "try-image";
-/// The action of keeping the image that runs.
-pub const BLESS_IMAGE: &str = "bless-image";
+const MAX_ANSWER_BYTES: usize = 32 << 20;
 /// The last step of work that went with the memory of a voter.
 pub(crate) const LOST: &str = "lost";
 
@@ -77,6 +34,16 @@ struct Inner {
     work: BTreeMap<Name, Vec<NodeWork>>,
     /// By operation, whose names sort by age.
     answers: BTreeMap<Name, Sealed>,
+}
+
+impl Inner {
+    fn keep(&mut self, operation: &Name, answer: Sealed) {
+        self.answers.insert(operation.clone(), answer);
+        let bytes = |answers: &BTreeMap<Name, Sealed>| answers.values().map(|answer| answer.0.len()).sum::<usize>();
+        while self.answers.len() > MAX_ANSWERS || (self.answers.len() > 1 && bytes(&self.answers) > MAX_ANSWER_BYTES) {
+            self.answers.pop_first();
+        }
+    }
 }
 
 impl Mailbox {
@@ -100,6 +67,22 @@ impl Mailbox {
         self.locked(|inner| inner.work.get(node).cloned().unwrap_or_default())
     }
 
+    /// Keeps an answer that comes beside the report, for work that the node still has.
+    ///
+    /// # Errors
+    /// `Conflict` where that is not so: a node cannot fill the memory with answers.
+    pub fn put_answer(&self, node: &Name, operation: &Name, answer: Sealed) -> Result<(), Problem> {
+        self.locked(|inner| {
+            let waits = inner.work.get(node).is_some_and(|work| work.iter().any(|work| work.operation == *operation));
+            if !waits {
+                let detail = format!("{operation} waits for no answer of {node}; ask for it again");
+                return Err(Problem::new(ProblemCode::Conflict, detail));
+            }
+            inner.keep(operation, answer);
+            Ok(())
+        })
+    }
+
     /// The answer that a node gave to an operation.
     #[must_use]
     pub fn answer(&self, operation: &Name) -> Option<Sealed> {
@@ -112,7 +95,7 @@ impl Mailbox {
             op.status.state == OperationState::Running
                 && op.spec.kind == Kind::Node
                 && op.spec.target == *node
-                && ACTIONS.contains(&op.spec.action.as_str())
+                && action::OF_NODES.contains(&op.spec.action.as_str())
         };
         state
             .operations()
@@ -126,7 +109,7 @@ impl Mailbox {
         let name = &operation.metadata.name;
         let Some(report) = reports.iter().find(|report| report.operation == *name) else {
             let waits = self.work_for(node).iter().any(|work| work.operation == *name);
-            if !waits && operation.spec.action == REINSTALL {
+            if !waits && operation.spec.action == action::REINSTALL {
                 // A person may take long to start the node over the network, and there is no secret in it: given again.
                 let given = self.give(node, NodeWork { operation: name.clone(), task: NodeTask::Reinstall });
                 return given.err().map(|problem| note(name, &problem.detail, None));
@@ -155,13 +138,10 @@ impl Mailbox {
                 if let WorkEnd::Done { answer: Some(answer) } = end
                     && work.len() < before
                 {
-                    inner.answers.insert(report.operation.clone(), answer.clone());
+                    inner.keep(&report.operation, answer.clone());
                 }
             }
             inner.work.retain(|_, work| !work.is_empty());
-            while inner.answers.len() > MAX_ANSWERS {
-                inner.answers.pop_first();
-            }
         });
     }
 
@@ -172,4 +152,32 @@ impl Mailbox {
 
 fn note(operation: &Name, step: &str, end: Option<OperationEnd>) -> Command {
     Command::NoteOperation { operation: operation.clone(), step: step.to_owned(), end }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).expect("valid")
+    }
+
+    #[test]
+    fn an_answer_is_taken_from_the_node_that_works_and_the_oldest_makes_room() {
+        let (mailbox, node) = (Mailbox::default(), name("node-1"));
+        let answer = || Sealed("A".repeat(6 << 20));
+        for number in 1..=6 {
+            let operation = name(&format!("op-{number}"));
+            let none = mailbox.put_answer(&node, &operation, answer()).map_err(|problem| problem.code);
+            assert_eq!(none, Err(ProblemCode::Conflict), "it was not asked for");
+            mailbox.give(&node, NodeWork { operation: operation.clone(), task: NodeTask::Reboot }).expect("given");
+            assert!(mailbox.put_answer(&name("node-2"), &operation, answer()).is_err(), "another node");
+            mailbox.put_answer(&node, &operation, answer()).expect("kept");
+            // The report that says so has no answer in it.
+            let end = Some(WorkEnd::Done { answer: None });
+            mailbox.settle(&node, &[WorkReport { operation, step: "done".to_owned(), percent: None, end }]);
+        }
+        assert_eq!(mailbox.answer(&name("op-1")), None, "32 MiB are enough");
+        assert!((2..=6).all(|number| mailbox.answer(&name(&format!("op-{number}"))).is_some()));
+    }
 }

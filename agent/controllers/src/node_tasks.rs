@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meadow_client::Client;
 use meadow_host::wireguard::PrivateKey;
 use meadow_model::console::SelfState;
 use meadow_model::install::{DiskRequest, InstallMode, InstallWork, Sealed};
@@ -13,7 +14,8 @@ use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::NodeDisks;
 use meadow_model::reset::ResetPlan;
 use meadow_model::work::{
-    ImageTask, InstallTask, KeyTask, NodeTask, StickUpdate, SupportTask, WorkEnd, answer_purpose, passphrase_purpose,
+    ImageTask, InstallTask, KeyTask, NodeTask, StickUpdate, SupportTask, WorkEnd, answer_purpose, header_purpose,
+    passphrase_purpose,
 };
 use meadow_model::{Name, Problem, Secret};
 use meadow_pki::sealed;
@@ -32,6 +34,9 @@ use crate::work::{Note, Worker};
 
 /// How long a node that was reset waits until the cluster has heard of it.
 const UNHEARD: Duration = Duration::from_secs(60);
+
+/// For some MB on the slowest of lines.
+const SEND: Duration = Duration::from_secs(300);
 
 /// What the work of this node needs.
 pub struct NodeTasks {
@@ -55,6 +60,8 @@ pub struct NodeTasks {
     pub booted_over_network: bool,
     /// Support bundles.
     pub bundles: SupportBundles,
+    /// Voters on the LAN, for answers that are too large for a report.
+    pub voters: Arc<Client>,
     /// How this node is.
     pub status: SelfStatus,
     /// The agent's state, which an installation takes along.
@@ -220,10 +227,24 @@ impl NodeTasks {
             KeyTask::NewRecoveryKey { existing, reply_to } => {
                 (DiskRequest::NewRecoveryKey { existing: self.unsealed(&existing)? }, Some(reply_to))
             }
+            KeyTask::BackUpHeader { existing, reply_to } => {
+                return self.back_up_header(self.unsealed(&existing)?, &reply_to, note).await;
+            }
             KeyTask::Remove { slot } => (DiskRequest::RemoveKey { slot }, None),
         };
         let done = self.ask(&request, note).await?;
         self.answered(done, reply_to.as_ref())
+    }
+
+    /// The backup goes its own way: a report that is late because of it would make the node unready.
+    async fn back_up_header(&self, existing: Secret<String>, reply_to: &WireGuardKey, note: &Note) -> Done {
+        let done = self.ask(&DiskRequest::BackUpHeader { existing }, note).await?;
+        let header = done.header.ok_or("the disk helper made no backup; do the versions fit together?")?;
+        let sealed = sealed::seal(reply_to, &header_purpose(&self.node), &header)?;
+        note.step("sends the backup", None);
+        let sent = self.voters.put_operation_answer(note.operation(), &sealed);
+        tokio::time::timeout(SEND, sent).await.map_err(|_| "the backup did not reach a voter in time; try again")??;
+        Ok(None)
     }
 
     async fn ask(&self, request: &DiskRequest, note: &Note) -> Result<DiskWork, crate::disk_helper::DiskError> {

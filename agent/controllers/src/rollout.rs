@@ -2,6 +2,7 @@
 //!
 //! Nothing is remembered between two looks: whatever crashed in between, the next look sees where the nodes are.
 
+use meadow_model::action::{BLESS_IMAGE, TRY_IMAGE, WRITE_IMAGE};
 use meadow_model::image::{Image, Rollout};
 use meadow_model::install::{InstallMode, InstalledDisk};
 use meadow_model::node::{Node, NodeState, NodeStatus};
@@ -12,7 +13,7 @@ use meadow_plan::rollout::{Health, NodeImage, Policy, Step, next};
 use meadow_state::State;
 use meadow_state::command::OperationEnd;
 
-use crate::mailbox::{BLESS_IMAGE, LOST, TRY_IMAGE, WRITE_IMAGE};
+use crate::mailbox::LOST;
 
 /// A node that restarts into an image and has not reported for this long has failed: time enough for somebody to open its
 /// state.
@@ -27,8 +28,6 @@ pub enum Action {
     Give {
         /// The node.
         node: Name,
-        /// Its action as an operation.
-        action: &'static str,
         /// The work.
         task: NodeTask,
     },
@@ -67,12 +66,10 @@ impl View<'_> {
         let policy = Policy { without_majority: self.rollout.without_majority };
         match next(&images, &self.rollout.digest, &policy) {
             Step::Write { node } => self.write(node),
-            Step::Try { node } => Action::Give {
-                node,
-                action: TRY_IMAGE,
-                task: NodeTask::TryImage { digest: self.rollout.digest.clone() },
-            },
-            Step::Bless { node } => Action::Give { node, action: BLESS_IMAGE, task: NodeTask::BlessImage },
+            Step::Try { node } => {
+                Action::Give { node, task: NodeTask::TryImage { digest: self.rollout.digest.clone() } }
+            }
+            Step::Bless { node } => Action::Give { node, task: NodeTask::BlessImage },
             Step::Wait { why, .. } => Action::Tell(why),
             Step::Ask { why, .. } => failed(format!("{why}; then say --without-majority")),
             Step::Stop { why, .. } => failed(why),
@@ -156,7 +153,7 @@ impl View<'_> {
             release_signature: image.spec.release_signature.clone(),
             sources: self.sources(&node),
         };
-        Action::Give { node, action: WRITE_IMAGE, task: NodeTask::WriteImage(Box::new(task)) }
+        Action::Give { node, task: NodeTask::WriteImage(Box::new(task)) }
     }
 
     /// Nodes that run the image already relieve the voters, which have it too.

@@ -51,6 +51,12 @@ impl Note {
         });
     }
 
+    /// The operation that the work belongs to.
+    #[must_use]
+    pub fn operation(&self) -> &Name {
+        &self.operation
+    }
+
     fn end(&self, end: WorkEnd) {
         self.change(|report| {
             report.step = match &end {

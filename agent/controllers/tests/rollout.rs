@@ -1,7 +1,7 @@
 //! A rollout over nodes that are played, with the real state machine: what is given to whom, and how it ends.
 
-use meadow_controllers::mailbox::{BLESS_IMAGE, TRY_IMAGE, WRITE_IMAGE};
 use meadow_controllers::rollout::{Action, View};
+use meadow_model::action::{BLESS_IMAGE, TRY_IMAGE, WRITE_IMAGE};
 use meadow_model::code::VerificationCode;
 use meadow_model::hardware::Hardware;
 use meadow_model::image::{ImageSpec, SlotImage};
@@ -115,8 +115,8 @@ impl Played {
 
     /// What is given next, to whom; it is begun and then ends so.
     fn given(&mut self, end: OperationEnd) -> (String, &'static str, NodeTask) {
-        let Action::Give { node, action, task } = self.next() else { panic!("{:?}", self.next()) };
-        let step = "begins".to_owned();
+        let Action::Give { node, task } = self.next() else { panic!("{:?}", self.next()) };
+        let (action, step) = (task.action(), "begins".to_owned());
         let start = Command::StartOperation { action: action.to_owned(), kind: Kind::Node, target: node.clone(), step };
         let Outcome::Operation { name: operation } = self.apply(start).outcome else { panic!("an operation") };
         assert!(matches!(self.next(), Action::Tell(_)), "one step at a time");

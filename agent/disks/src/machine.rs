@@ -64,6 +64,9 @@ pub trait Machine {
     /// A folder of our own for the image of a stick.
     fn stick_folder(&self) -> PathBuf;
 
+    /// A file of our own in memory, for a backup of a header while it is made.
+    fn header_file(&self) -> PathBuf;
+
     /// Wall-clock time.
     fn now(&self) -> Timestamp;
 

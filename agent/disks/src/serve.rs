@@ -41,8 +41,8 @@ pub fn serve<L>(
         result
     });
     match result {
-        Ok(Done { disk, recovery_key, network }) => {
-            send(output, &DiskReply::Done { disk, recovery_key, network: network.map(Box::new) });
+        Ok(Done { disk, recovery_key, network, header }) => {
+            send(output, &DiskReply::Done { disk, recovery_key, network: network.map(Box::new), header });
             true
         }
         Err(error) => {
@@ -93,21 +93,23 @@ struct Done {
     disk: Option<InstalledDisk>,
     recovery_key: Option<Secret<String>>,
     network: Option<KnownNetwork>,
+    header: Option<Secret<String>>,
 }
 
 fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progress<'_>) -> Result<Done, DiskError> {
-    let mut recovery_key = None;
+    let (mut recovery_key, mut header) = (None, None);
     match request {
         DiskRequest::Install(work) => {
             let installed = install::install(machine, work, progress);
             stick::forget(machine)?;
             let installed = installed?;
-            return Ok(Done { disk: Some(installed.disk), recovery_key: installed.recovery_key, network: None });
+            return Ok(Done { disk: Some(installed.disk), recovery_key: installed.recovery_key, ..Done::default() });
         }
         DiskRequest::Look => {}
         DiskRequest::AddPassphrase { existing, new, label } => keys::add_passphrase(machine, existing, new, label)?,
         DiskRequest::AddTpm { existing, pin, label } => tpm_slot::add(machine, existing, pin.as_ref(), label)?,
         DiskRequest::NewRecoveryKey { existing } => recovery_key = Some(keys::renew_recovery(machine, existing)?),
+        DiskRequest::BackUpHeader { existing } => header = Some(keys::back_up_header(machine, existing)?),
         DiskRequest::RemoveKey { slot } => keys::remove(machine, *slot)?,
         DiskRequest::WriteImage { folder, only_newer } => {
             let written = update::write_image(machine, Path::new(folder), *only_newer, progress);
@@ -143,7 +145,7 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
         Some(own) => Some(own.describe(machine)?),
         None => None,
     };
-    Ok(Done { disk, recovery_key, network: None })
+    Ok(Done { disk, recovery_key, header, network: None })
 }
 
 /// Sends a line; an asker that is gone misses it.

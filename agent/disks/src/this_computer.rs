@@ -116,6 +116,10 @@ impl Machine for ThisComputer {
         PathBuf::from("/run/meadow-disks/stick")
     }
 
+    fn header_file(&self) -> PathBuf {
+        PathBuf::from("/run/meadow-disks/header")
+    }
+
     fn now(&self) -> Timestamp {
         SystemClock.wall()
     }

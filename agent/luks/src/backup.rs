@@ -1,5 +1,9 @@
 //! Backups of the header with its key slots: about 16 MiB, opened by the keys that the volume had then.
 
+use std::fs::OpenOptions;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use libcryptsetup_rs::CryptInit;
@@ -21,6 +25,34 @@ impl Volume {
             .header_backup(Some(EncryptionFormat::Luks2), file)
             .map_err(LuksError::library("back up the LUKS2 header"))
     }
+}
+
+/// Overwrites all of a backup with zeros but the header itself and the areas of its key slots: what lies between them is
+/// noise from when the volume was made. Restored, it opens as the whole one does.
+///
+/// # Errors
+/// [`LuksError::BadBackup`], [`LuksError::Io`]
+pub fn strip_backup(file: &Path) -> Result<(), LuksError> {
+    let bad = |why: &str| LuksError::BadBackup { file: file.to_owned(), why: why.to_owned() };
+    let copies = header::inspect(file)?;
+    let newest = copies.newest().ok_or_else(|| bad("it holds no header"))?;
+    let used = newest.used(file)?.ok_or_else(|| bad("it does not say where its key slots lie"))?;
+    let wipe = || {
+        let backup = OpenOptions::new().read(true).write(true).open(file)?;
+        let length = backup.metadata()?.len();
+        let mut at = 0;
+        for Range { start, end } in used {
+            zero(&backup, at, start.min(length))?;
+            at = at.max(end);
+        }
+        zero(&backup, at, length)
+    };
+    wipe().map_err(|source| LuksError::Io { action: "clean the backup", device: file.to_owned(), source })
+}
+
+fn zero(file: &std::fs::File, start: u64, end: u64) -> io::Result<()> {
+    let length = usize::try_from(end.saturating_sub(start)).map_err(io::Error::other)?;
+    file.write_all_at(&vec![0; length], start)
 }
 
 /// Puts a backup of the header in place of what lies on `device`, and opens the volume.

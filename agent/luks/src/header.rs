@@ -3,12 +3,15 @@
 //! libcryptsetup repairs a damaged copy from the other one while it loads the header and says so to nobody; this looks
 //! first, without writing, so that a person is told that the disk flips bits.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::LuksError;
@@ -48,6 +51,54 @@ pub struct Sound {
     /// Grows with every change; the copy with the higher one counts.
     pub sequence: u64,
     size: u64,
+    /// First byte.
+    place: u64,
+}
+
+impl Sound {
+    /// The bytes of the device that this header and its key slots use, in order; `None` where it does not tell.
+    pub(crate) fn used(&self, device: &Path) -> Result<Option<Vec<Range<u64>>>, LuksError> {
+        let read = || {
+            // Both copies say the same, and the first one may be the damaged one.
+            let length = usize::try_from(self.size).map_err(io::Error::other)?;
+            let mut json = vec![0; length.saturating_sub(BINARY_BYTES)];
+            File::open(device)?.read_exact_at(&mut json, self.place + BINARY_BYTES as u64)?;
+            Ok(json)
+        };
+        let json = read().map_err(|source| LuksError::Io {
+            action: "read the header in",
+            device: device.to_owned(),
+            source,
+        })?;
+        let text = json.split(|byte| *byte == 0).next().unwrap_or_default();
+        let Ok(parsed) = serde_json::from_slice::<Metadata>(text) else { return Ok(None) };
+        let mut used = Vec::new();
+        for slot in parsed.keyslots.values() {
+            let place = slot.area.offset.parse::<u64>().ok().zip(slot.area.size.parse::<u64>().ok());
+            let Some(end) = place.and_then(|(offset, size)| offset.checked_add(size)) else { return Ok(None) };
+            used.push(place.map_or(0, |(offset, _)| offset)..end);
+        }
+        used.push(0..2 * self.size);
+        used.sort_by_key(|range| range.start);
+        Ok(Some(used))
+    }
+}
+
+/// What is read of a header's JSON; its numbers are texts.
+#[derive(Deserialize)]
+struct Metadata {
+    keyslots: BTreeMap<String, Slot>,
+}
+
+#[derive(Deserialize)]
+struct Slot {
+    area: Place,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    offset: String,
+    size: String,
 }
 
 /// What lies where a header is expected.
@@ -143,7 +194,7 @@ fn sound(file: &Part, offset: u64, which: Which) -> io::Result<Option<Sound>> {
     let expected = bytes[CHECKSUM][..SHA256_BYTES].to_vec();
     bytes[CHECKSUM].fill(0);
     let whole = Sha256::digest(&bytes).as_slice() == expected;
-    Ok(whole.then_some(Sound { uuid, label, sequence, size }))
+    Ok(whole.then_some(Sound { uuid, label, sequence, size, place: offset }))
 }
 
 /// Whether the file is long enough; `bytes` is filled then.

@@ -29,7 +29,7 @@ mod token;
 mod volume;
 
 pub use activate::{close, is_open};
-pub use backup::restore_header;
+pub use backup::{restore_header, strip_backup};
 pub use erase::{HEADER_BYTES, erase};
 pub use error::LuksError;
 pub use key::{Key, LONGEST_PASSPHRASE, SHORTEST_PASSPHRASE, VolumeKey};

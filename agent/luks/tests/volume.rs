@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use meadow_luks::header::{self, Which};
-use meadow_luks::{Key, LuksError, NewSlot, RecoveryKey, Volume, VolumeKey, restore_header};
+use meadow_luks::{Key, LuksError, NewSlot, RecoveryKey, Volume, VolumeKey, restore_header, strip_backup};
 use meadow_model::Timestamp;
 use meadow_model::install::KeyKind;
 use zeroize::Zeroizing;
@@ -230,6 +230,13 @@ fn two_damaged_copies_are_restored_from_a_backup_only() {
     let uuid = volume.uuid().to_owned();
     let backup = disk.folder.path().join("header");
     volume.back_up_header(&backup).unwrap();
+    let whole = fs::read(&backup).unwrap();
+    strip_backup(&backup).unwrap();
+    let stripped = fs::read(&backup).unwrap();
+    assert_eq!(stripped.len(), whole.len());
+    let zeros = stripped.iter().filter(|byte| **byte == 0).count();
+    assert!(zeros > 15 << 20, "{zeros} zeros only: what nobody uses is gone");
+    Volume::open(&backup).unwrap().test(&Key::typed(PASSPHRASE).unwrap()).unwrap();
     assert_eq!(fs::metadata(&backup).unwrap().permissions().mode() & 0o077, 0);
     assert!(volume.back_up_header(&backup).is_err());
     drop(volume);

@@ -223,6 +223,10 @@ impl Backend for Voter {
         self.mailbox.answer(operation)
     }
 
+    fn put_operation_answer(&self, node: &Name, operation: &Name, answer: Sealed) -> Result<(), Problem> {
+        self.mailbox.put_answer(node, operation, answer)
+    }
+
     fn offer_image(&self, offered: OfferedImage) -> Answer<'_, IncomingImage> {
         self.blocking(move |images| images.offer(&offered))
     }

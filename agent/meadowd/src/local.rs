@@ -13,6 +13,7 @@ use meadow_model::boot::{BootEvent, MachineBoot, PxeCheck, PxeLease, PxeStatus};
 use meadow_model::console::{SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
 use meadow_model::fingerprint::PublicKey;
+use meadow_model::hardware::Disk;
 use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::network::{NetworkChange, NetworkView};
@@ -90,6 +91,10 @@ impl Backend for Onlooker {
 
     fn operation_answer(&self, _operation: &Name) -> Option<Sealed> {
         None
+    }
+
+    fn put_operation_answer(&self, _node: &Name, _operation: &Name, _answer: Sealed) -> Result<(), Problem> {
+        Err(elsewhere())
     }
 
     fn offer_image(&self, _offered: OfferedImage) -> Answer<'_, IncomingImage> {
@@ -177,6 +182,10 @@ impl Backend for Onlooker {
 
     fn end_network_trial(&self, keep: bool) -> Answer<'_, NetworkView> {
         Box::pin(self.network.end(keep))
+    }
+
+    fn own_disks(&self) -> Answer<'_, Vec<Disk>> {
+        Box::pin(self.this.disks())
     }
 
     fn plan_own_reset(&self, request: ResetRequest) -> Answer<'_, ResetPlan> {

@@ -379,6 +379,7 @@ async fn serve_as_node(
         carried: this.carried_image(),
         booted_over_network: booted_over_network(paths),
         bundles: this.bundles(),
+        voters: Arc::new(voter_client(&membership, paths)?),
         status: status.clone(),
         network: network.clone(),
         state_dir: paths.state_dir(),

@@ -15,6 +15,7 @@ use meadow_controllers::support::SupportBundles;
 use meadow_host::files;
 use meadow_model::boot::BootReport;
 use meadow_model::console::SelfState;
+use meadow_model::hardware::{Disk, Hardware};
 use meadow_model::install::DiskRequest;
 use meadow_model::reset::{ResetPlan, ResetRequest};
 use meadow_model::work::{StickUpdate, SupportTask};
@@ -59,10 +60,14 @@ impl OwnComputer {
         }
     }
 
+    pub(crate) async fn disks(&self) -> Result<Vec<Disk>, Problem> {
+        Ok(hardware().await?.disks)
+    }
+
     pub(crate) async fn plan_reset(&self, request: &ResetRequest) -> Result<ResetPlan, Problem> {
         let failed = |error: &dyn std::fmt::Display| Problem::new(ProblemCode::Conflict, error.to_string());
         let own = self.helper().ask(&DiskRequest::Look, |_, _| {}).await.map_err(|error| failed(&error))?.disk;
-        let hardware = crate::seed::inventory().await.map_err(|error| failed(&format!("{error:#}")))?;
+        let hardware = hardware().await?;
         let plan = meadow_plan::reset::plan(&self.name()?, &hardware, own.as_ref(), &request.disks);
         plan.map_err(|refusal| Problem::new(ProblemCode::InstallRefused, refusal.to_string()))
     }
@@ -158,4 +163,8 @@ impl OwnComputer {
     fn helper(&self) -> DiskHelper {
         DiskHelper::at(self.paths.disk_helper())
     }
+}
+
+async fn hardware() -> Result<Hardware, Problem> {
+    crate::seed::inventory().await.map_err(|error| Problem::new(ProblemCode::Conflict, format!("{error:#}")))
 }

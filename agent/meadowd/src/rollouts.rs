@@ -39,7 +39,7 @@ async fn step(voter: &Voter) -> Result<(), Problem> {
         View { state: &state, nodes: &nodes, leader: &voter.me, rollout, port: ARTIFACT_PORT, now: SystemClock.wall() };
     let operation = rollout.operation.clone();
     match view.next() {
-        Action::Give { node, action, task } => give(voter, node, action, task).await,
+        Action::Give { node, task } => give(voter, node, task).await,
         Action::Tell(step) => {
             let told = state.operations().get(&operation).and_then(|operation| operation.status.steps.last());
             if told.is_none_or(|told| told.message != step) {
@@ -51,9 +51,10 @@ async fn step(voter: &Voter) -> Result<(), Problem> {
     }
 }
 
-async fn give(voter: &Voter, node: Name, action: &str, task: NodeTask) -> Result<(), Problem> {
+async fn give(voter: &Voter, node: Name, task: NodeTask) -> Result<(), Problem> {
     let step = "waits for the node to take it".to_owned();
-    let start = Command::StartOperation { action: action.to_owned(), kind: Kind::Node, target: node.clone(), step };
+    let action = task.action().to_owned();
+    let start = Command::StartOperation { action, kind: Kind::Node, target: node.clone(), step };
     let Outcome::Operation { name: operation } = propose(voter, start).await? else {
         return Err(Problem::new(ProblemCode::Internal, "an operation began as something else"));
     };

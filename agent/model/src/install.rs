@@ -208,6 +208,11 @@ pub enum DiskRequest {
         /// A passphrase or recovery key that opens the volume.
         existing: Secret<String>,
     },
+    /// Makes a backup of the header with all key slots, and tries a key on it.
+    BackUpHeader {
+        /// A passphrase or recovery key that opens the volume.
+        existing: Secret<String>,
+    },
     /// Removes a slot; the last one that a person can use is refused. With the last TPM slot goes the sealed host key.
     RemoveKey {
         /// Its number.
@@ -318,6 +323,9 @@ pub enum DiskReply {
         /// How the network cards are set, where that was the question.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         network: Option<Box<KnownNetwork>>,
+        /// A backup of the header, packed ([`crate::header_backup`]).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        header: Option<Secret<String>>,
     },
     /// It failed; nothing that was not planned was touched.
     Failed {

@@ -3,6 +3,7 @@
 //! Pure: no clock, no I/O, no randomness. Everything that travels over the API or lies in the replicated state is
 //! made of these types, so a change here is a change of a wire format or a disk format.
 
+pub mod action;
 pub mod boot;
 pub mod cluster;
 pub mod code;
@@ -11,6 +12,7 @@ pub mod enrolment;
 pub mod event;
 pub mod fingerprint;
 pub mod hardware;
+pub mod header_backup;
 pub mod image;
 pub mod install;
 pub mod mac;

@@ -9,7 +9,7 @@ use crate::mesh::{MeshView, WireGuardKey};
 use crate::network::NetworkChange;
 use crate::preboot::StaticNetwork;
 use crate::reset::ResetPlan;
-use crate::{Fingerprint, Name};
+use crate::{Fingerprint, Name, action};
 
 /// The answer to a node's report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -66,6 +66,28 @@ pub enum NodeTask {
     ConfirmNetwork,
     /// Bring the network settings from before the trial back.
     NetworkBack,
+}
+
+impl NodeTask {
+    /// What its operation is called.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Install(_) => action::INSTALL,
+            Self::Keys(_) => action::KEYS,
+            Self::Reboot => action::REBOOT,
+            Self::Reset(_) => action::RESET,
+            Self::Reinstall => action::REINSTALL,
+            Self::UpdateFromStick(_) => action::UPDATE,
+            Self::Support(_) => action::SUPPORT,
+            Self::WriteImage(_) => action::WRITE_IMAGE,
+            Self::TryImage { .. } => action::TRY_IMAGE,
+            Self::BlessImage => action::BLESS_IMAGE,
+            Self::TryNetwork(_) => action::TRY_NETWORK,
+            Self::ConfirmNetwork => action::CONFIRM_NETWORK,
+            Self::NetworkBack => action::NETWORK_BACK,
+        }
+    }
 }
 
 /// `POST /v1/nodes/{name}/update`: an update that a person carried to the node.
@@ -147,6 +169,13 @@ pub enum KeyTask {
         /// Whom the recovery key goes to.
         reply_to: WireGuardKey,
     },
+    /// Makes a backup of the header with all key slots, which the answer holds.
+    BackUpHeader {
+        /// A passphrase or recovery key that opens the volume; it is tried on the backup.
+        existing: Sealed,
+        /// Whom the backup goes to.
+        reply_to: WireGuardKey,
+    },
     /// Removes a slot.
     Remove {
         /// Its number.
@@ -187,6 +216,12 @@ pub enum WorkEnd {
 #[must_use]
 pub fn passphrase_purpose(node: &Name) -> String {
     format!("passphrase for {node}")
+}
+
+/// What a backup of a LUKS2 header on its way from `node` is bound to.
+#[must_use]
+pub fn header_purpose(node: &Name) -> String {
+    format!("header of {node}")
 }
 
 /// What a recovery key on its way from `node` is bound to.

@@ -16,8 +16,8 @@ use meadow_model::mesh::WireGuardKey;
 
 const SALT: &[u8] = b"meadow sealed v1";
 const KEY: usize = 32;
-/// No secret is longer; a message of more is refused unread.
-const LARGEST: usize = 64 * 1024;
+/// Nothing that is sealed is longer, not the header of a volume either; a message of more is refused unread.
+const LARGEST: usize = 6 << 20;
 
 /// A message that cannot be sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,6 +7,8 @@ use meadow_model::Secret;
 use meadow_model::hardware::Disk;
 use meadow_model::install::{InstallMode, InstallPlan};
 use meadow_model::network::{NetworkChange, NetworkView};
+use meadow_model::reset::{ResetPlan, ResetRequest};
+use meadow_model::work::{StickUpdate, SupportTask};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
@@ -15,7 +17,9 @@ use crate::install::Installation;
 use crate::keys::Key;
 use crate::network::Editor;
 use crate::page::{Page, render, title};
+use crate::reset::Reset;
 use crate::rows::Rows;
+use crate::sticks::{Purpose, Sticks};
 use crate::{qr, setup};
 
 /// Without a key for so long, what was typed is forgotten and the first page is shown again.
@@ -47,6 +51,19 @@ pub enum Wish {
     },
     /// The computer restarted.
     Restart,
+    /// Its disks, as they are now.
+    LookAtDisks,
+    /// A plan for a factory reset.
+    PlanReset {
+        /// Serial numbers of further disks to wipe.
+        disks: Vec<String>,
+    },
+    /// A factory reset, by a plan that somebody consented to.
+    Reset(ResetRequest),
+    /// The image of a stick.
+    Update(StickUpdate),
+    /// A support bundle on a stick.
+    Support(SupportTask),
 }
 
 /// The console.
@@ -57,6 +74,10 @@ pub struct App {
     /// How the network cards are set; `None` until the agent said it.
     pub network: Option<NetworkView>,
     pub(crate) installation: Installation,
+    pub(crate) reset: Reset,
+    pub(crate) sticks: Sticks,
+    /// The disks of this computer as it looked at them last, in its cluster or not; `None` until it did.
+    disks: Option<Vec<Disk>>,
     editor: Editor,
     place: Place,
     said: Option<String>,
@@ -69,6 +90,8 @@ enum Place {
     Setup,
     Network,
     Install,
+    Reset,
+    Sticks,
     Code,
 }
 
@@ -87,38 +110,61 @@ impl App {
 
     fn key(&mut self, key: Key) -> Option<Wish> {
         match (self.place, key) {
-            (Place::Install, Key::Escape) if self.installation.is_held() => {
+            (_, Key::Escape) if self.is_held() => {
                 self.said = Some("it goes on; stay until it has ended".to_owned());
                 None
             }
             (_, Key::Escape) => {
-                self.installation = Installation::default();
-                self.editor = Editor::default();
+                self.forget();
                 self.place = if self.place == Place::Setup { Place::Overview } else { Place::Setup };
                 None
             }
             (Place::Network, key) => self.network.as_ref().and_then(|view| self.editor.press(key, view)),
             (Place::Install, key) => self.installation.press(key, disks(&self.page)),
-            (_, Key::Char(letter)) => {
-                self.place = match letter {
-                    'o' => Place::Overview,
-                    's' => Place::Setup,
-                    'n' => Place::Network,
-                    'i' => Place::Install,
-                    'c' => Place::Code,
-                    _ => self.place,
-                };
-                None
-            }
+            (Place::Reset, key) => self.reset.press(key, self.disks.as_deref().unwrap_or_default()),
+            (Place::Sticks, key) => self.sticks.press(key, self.disks.as_deref().unwrap_or_default()),
+            (_, Key::Char(letter)) => self.go(letter),
             _ => None,
         }
     }
 
+    /// To the page that this letter stands for, and what is wanted there first.
+    fn go(&mut self, letter: char) -> Option<Wish> {
+        let (place, wish) = match letter {
+            'o' => (Place::Overview, None),
+            's' => (Place::Setup, None),
+            'n' => (Place::Network, None),
+            'i' => (Place::Install, None),
+            'c' => (Place::Code, None),
+            'r' => (Place::Reset, Some(Wish::LookAtDisks)),
+            'u' | 'b' => {
+                self.sticks = Sticks::new(if letter == 'u' { Purpose::Update } else { Purpose::Bundle });
+                (Place::Sticks, Some(Wish::LookAtDisks))
+            }
+            _ => return None,
+        };
+        self.place = place;
+        wish
+    }
+
+    /// Whether leaving would lose something, or tell too early that nothing happens.
+    fn is_held(&self) -> bool {
+        self.installation.is_held() || self.reset.is_held() || self.sticks.is_held()
+    }
+
+    /// Whatever was typed and chosen.
+    fn forget(&mut self) {
+        self.installation = Installation::default();
+        self.reset = Reset::default();
+        self.sticks = Sticks::default();
+        self.disks = None;
+        self.editor = Editor::default();
+    }
+
     /// Nobody has pressed a key for [`IDLE`].
     pub fn idle(&mut self) {
-        if !self.installation.is_held() {
-            self.installation = Installation::default();
-            self.editor = Editor::default();
+        if !self.is_held() {
+            self.forget();
             self.place = Place::Overview;
             self.said = None;
         }
@@ -143,6 +189,18 @@ impl App {
         }
     }
 
+    /// The disks of this computer.
+    pub fn disks_are(&mut self, disks: Vec<Disk>) {
+        self.disks = Some(disks);
+    }
+
+    /// The plan of a reset that was asked for.
+    pub fn reset_planned(&mut self, plan: ResetPlan) {
+        if self.place == Place::Reset {
+            self.reset.planned(plan);
+        }
+    }
+
     /// The agent did not do what was wanted.
     pub fn failed(&mut self, error: &ClientError) {
         let fields = match error {
@@ -155,6 +213,8 @@ impl App {
         };
         match self.place {
             Place::Install => self.installation.fail(told),
+            Place::Reset => self.reset.fail(told),
+            Place::Sticks => self.sticks.fail(told),
             _ if fields.is_empty() => self.said = Some(told),
             _ => self.editor.refuse(fields),
         }
@@ -192,6 +252,8 @@ impl App {
             Place::Setup => setup::render(&self.page, self.network.as_ref(), rows),
             Place::Network => self.editor.render(self.network.as_ref(), rows),
             Place::Install => self.installation.render(disks(&self.page), rows),
+            Place::Reset => self.reset.render(self.disks.as_deref(), rows),
+            Place::Sticks => self.sticks.render(self.disks.as_deref(), rows),
             Place::Overview | Place::Code => {}
         }
     }
@@ -212,11 +274,13 @@ impl App {
         let trying = self.network.as_ref().is_some_and(|view| view.trial.is_some());
         match self.place {
             Place::Overview => " s setup and repair   n network   i install   c code for a telephone",
-            Place::Setup => " o overview   n network   i install   c code for a telephone   Esc back",
+            Place::Setup => " o overview  n network  i install  u update  b bundle  r reset  c code  Esc back",
             Place::Code => " o overview   s setup and repair   Esc back",
             Place::Network if trying => " k keep   b back to the settings before   Esc leave",
             Place::Network => " Up/Down line   Left/Right choose   Enter try for 60 s   Esc leave",
             Place::Install => self.installation.hints(),
+            Place::Reset => self.reset.hints(),
+            Place::Sticks => self.sticks.hints(),
         }
     }
 }

@@ -8,6 +8,7 @@ use meadow_model::{Name, Secret};
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::app::Wish;
+use crate::disks::{disk_text, gigabytes, reversed};
 use crate::field::Field;
 use crate::keys::Key;
 use crate::rows::Rows;
@@ -278,10 +279,6 @@ impl Installation {
     }
 }
 
-fn reversed() -> Style {
-    Style::new().add_modifier(Modifier::REVERSED)
-}
-
 fn hidden(plan: &InstallPlan, what: &str, rows: &mut Rows<'_>) {
     rows.fact("Disk", &format!("{} {}", plan.disk, plan.serial));
     rows.skip();
@@ -298,23 +295,6 @@ fn render_plan(plan: &InstallPlan, rows: &mut Rows<'_>) {
     let parts = plan.partitions.iter().map(|part| format!("{} {}", part.name, gigabytes(part.size)));
     rows.long_fact("Becomes", &parts.collect::<Vec<_>>().join(", "), 4, Style::new());
     rows.fact("Free", &gigabytes(plan.free_bytes));
-}
-
-fn disk_text(disk: &Disk) -> String {
-    let serial = disk.serial.as_deref().unwrap_or("no serial number");
-    let holds = match (disk.in_use.as_slice(), &disk.signature) {
-        ([], None) => "blank".to_owned(),
-        ([], Some(signature)) => {
-            let parts = disk.partitions.len();
-            if parts == 0 { signature.clone() } else { format!("{signature}, {parts} partitions") }
-        }
-        (uses, _) => format!("in use: {}", uses.join(" ")),
-    };
-    format!("{serial}  {}  {}  {holds}", gigabytes(disk.size_bytes), disk.model.as_deref().unwrap_or(""))
-}
-
-fn gigabytes(bytes: u64) -> String {
-    if bytes >= 1_000_000_000 { format!("{} GB", bytes / 1_000_000_000) } else { format!("{} MB", bytes / 1_000_000) }
 }
 
 /// A key in lines of four groups.

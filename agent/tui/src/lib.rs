@@ -5,6 +5,7 @@
 //! agent go in, cells and wishes ([`app::Wish`]) come out. The rest brings those to a terminal and to the agent.
 
 pub mod app;
+mod disks;
 mod field;
 mod glyphs;
 pub mod install;
@@ -13,8 +14,10 @@ pub mod network;
 pub mod page;
 pub mod poll;
 mod qr;
+mod reset;
 mod rows;
 pub mod screen;
 mod setup;
+mod sticks;
 pub mod tty;
 pub mod work;

@@ -5,6 +5,7 @@ use meadow_host::SystemEntropy;
 use meadow_host::wireguard::PrivateKey;
 use meadow_model::install::{InstallPlan, InstallRequest};
 use meadow_model::operation::Operation;
+use meadow_model::reset::ResetRequest;
 use meadow_model::work::{answer_purpose, passphrase_purpose};
 use meadow_model::{Name, Problem, ProblemCode, Secret};
 use meadow_pki::sealed;
@@ -19,6 +20,14 @@ pub async fn carry_out(wish: Wish, app: &mut App, client: &Client) {
         Wish::Plan { serial, mode } => plan(app, client, request(serial, mode)).await,
         Wish::Install { plan, passphrase } => install(app, client, *plan, &passphrase).await,
         Wish::Restart => restart(app, client).await,
+        Wish::LookAtDisks => client.own_disks().await.map(|disks| app.disks_are(disks)),
+        Wish::PlanReset { disks } => {
+            let request = ResetRequest { disks, consent: None };
+            client.plan_own_reset(&request).await.map(|plan| app.reset_planned(plan))
+        }
+        Wish::Reset(request) => client.reset_self(&request).await.map(|_| app.reset.done()),
+        Wish::Update(update) => client.update_self(&update).await.map(|said| app.sticks.done(said.message)),
+        Wish::Support(task) => client.support_self(&task).await.map(|said| app.sticks.done(said.message)),
     };
     if let Err(error) = done {
         app.failed(&error);

@@ -4,8 +4,11 @@ use std::path::Path;
 
 use meadow_client::ClientError;
 use meadow_model::console::SelfView;
+use meadow_model::hardware::Disk;
 use meadow_model::install::{InstallMode, InstallPlan};
 use meadow_model::network::{NetworkTrial, NetworkView};
+use meadow_model::reset::{ResetPlan, ResetRequest};
+use meadow_model::work::{StickUpdate, SupportTask};
 use meadow_model::{Problem, ProblemCode};
 use meadow_tui::app::{App, Wish};
 use meadow_tui::keys::{Key, keys};
@@ -193,6 +196,85 @@ fn a_disk_is_wiped_only_after_its_serial_number_and_a_passphrase_typed_twice() {
     assert!(drawn(&app, 80, 22).contains("the disk is another now"));
 }
 
+fn plugged_in() -> Vec<Disk> {
+    serde_json::from_value(json!([
+        {"name": "sda", "model": "ACME 9000", "serial": "S1", "size_bytes": 512_000_000_000_u64, "rotational": false,
+         "transport": "sata", "read_only": false, "signature": "gpt", "in_use": ["/var"], "partitions": [
+            {"number": 5, "name": "meadow-preboot", "size_bytes": 1000, "content": null, "label": null},
+            {"number": 6, "name": "meadow-state", "size_bytes": 1000, "content": "crypto_LUKS", "label": null}]},
+        {"name": "sdb", "model": null, "serial": "S2", "size_bytes": 64_000_000_000_u64, "rotational": true,
+         "transport": "sata", "read_only": false, "signature": "ntfs"},
+        {"name": "sdc", "model": "Flash", "serial": "S3", "size_bytes": 8_000_000_000_u64, "rotational": false,
+         "transport": "usb", "read_only": false, "signature": "gpt", "partitions": [
+            {"number": 2, "name": "meadow-root-a", "size_bytes": 1000, "content": null, "label": null},
+            {"number": 3, "name": "meadow-seed", "size_bytes": 1000, "content": null, "label": null}]},
+        {"name": "sdd", "model": "Flash", "serial": "S4", "size_bytes": 4_000_000_000_u64, "rotational": false,
+         "transport": "usb", "read_only": false, "signature": "vfat"},
+    ]))
+    .expect("disks")
+}
+
+fn reset_plan() -> ResetPlan {
+    serde_json::from_value(json!({
+        "node": "node-1", "own": {"serial": "S1", "disk": "sda", "luks_uuid": "u"},
+        "wipes": [{"serial": "S2", "disk": "sdb", "model": null, "size_bytes": 64_000_000_000_u64, "loses": ["ntfs \"photos\""]}],
+        "keeps": ["sdc (S3), 8 GiB", "sdd (S4), 4 GiB"], "hash": "abc",
+    }))
+    .expect("a plan")
+}
+
+#[test]
+fn a_node_is_erased_only_after_each_disk_and_its_own_name_were_typed() {
+    let mut app = app(json!({}));
+    assert_eq!(press(&mut app, "sr"), Some(Wish::LookAtDisks));
+    app.disks_are(plugged_in());
+    press(&mut app, " ");
+    compare("reset-disks", &app);
+    assert_eq!(press(&mut app, "\r"), Some(Wish::PlanReset { disks: vec!["S2".to_owned()] }));
+    app.reset_planned(reset_plan());
+    compare("reset-plan", &app);
+    assert_eq!(press(&mut app, "node-1\r"), None);
+    assert!(drawn(&app, 80, 22).contains("something else"), "the disk is asked for first");
+    assert_eq!(press(&mut app, "S2\r"), None);
+    assert!(drawn(&app, 80, 22).contains("Type node-1 to erase"), "{}", drawn(&app, 80, 22));
+    assert_eq!(press(&mut app, "node-2\r"), None);
+    let wish = press(&mut app, "node-1\r");
+    let agreed = ResetRequest { disks: vec!["S2".to_owned()], consent: Some("abc".to_owned()) };
+    assert_eq!(wish, Some(Wish::Reset(agreed)));
+    press(&mut app, "\x1b");
+    assert!(drawn(&app, 80, 22).contains("it goes on"));
+    app.failed(&ClientError::Problem(Box::new(Problem::new(ProblemCode::PlanChanged, "the disk is another now"))));
+    assert!(drawn(&app, 80, 22).contains("the disk is another now"));
+    // Whoever comes next finds nothing marked.
+    press(&mut app, "\x1b");
+    press(&mut app, "r");
+    app.disks_are(plugged_in());
+    assert_eq!(press(&mut app, "\r"), Some(Wish::PlanReset { disks: Vec::new() }));
+}
+
+#[test]
+fn a_stick_with_an_image_updates_after_a_question_and_any_stick_takes_a_bundle() {
+    let mut app = app(json!({}));
+    assert_eq!(press(&mut app, "su"), Some(Wish::LookAtDisks));
+    app.disks_are(Vec::new());
+    assert!(drawn(&app, 80, 22).contains("No stick with a Meadow image"));
+    assert_eq!((press(&mut app, "\r"), press(&mut app, "l")), (None, Some(Wish::LookAtDisks)));
+    app.disks_are(plugged_in());
+    compare("update", &app);
+    assert_eq!(press(&mut app, "a\r"), None);
+    assert!(drawn(&app, 80, 22).contains("Press y"));
+    let update = StickUpdate { stick: "S3".to_owned(), allow_older: true };
+    assert_eq!(press(&mut app, "y"), Some(Wish::Update(update)));
+    app.failed(&ClientError::Problem(Box::new(Problem::new(ProblemCode::Conflict, "it is older"))));
+    assert!(drawn(&app, 80, 22).contains("it is older"));
+
+    press(&mut app, "\x1b");
+    assert_eq!(press(&mut app, "b"), Some(Wish::LookAtDisks));
+    app.disks_are(plugged_in());
+    compare("bundle", &app);
+    assert_eq!(press(&mut app, "\t\t\r"), Some(Wish::Support(SupportTask { stick: "S4".to_owned() })));
+}
+
 #[test]
 fn leaving_forgets_what_was_typed() {
     let mut app = app(json!({}));
@@ -221,7 +303,8 @@ proptest! {
         let mut app = app(json!({}));
         for key in keys(&bytes) {
             let (wish, _) = app.press(key);
-            let harmless = matches!(wish, None | Some(Wish::Try(_) | Wish::Plan { .. }));
+            let harmless =
+                matches!(wish, None | Some(Wish::Try(_) | Wish::Plan { .. } | Wish::LookAtDisks | Wish::PlanReset { .. }));
             prop_assert!(harmless, "{wish:?}");
         }
         let area = Rect::new(0, 0, width, height);

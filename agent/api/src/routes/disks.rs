@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
+use meadow_model::fingerprint::PublicKey;
 use meadow_model::install::{InstallPlan, InstallRequest, Sealed};
 use meadow_model::node::{Node, NodeState};
 use meadow_model::operation::{Operation, OperationSpec, OperationStatus};
@@ -84,7 +85,7 @@ pub(super) async fn install(
         network: request.network,
         reboot: request.reboot,
     };
-    give(&*backend, &caller, &headers, &name, "install", NodeTask::Install(Box::new(task))).await
+    give(&*backend, &caller, &headers, &name, NodeTask::Install(Box::new(task))).await
 }
 
 /// Changes who can open a node's state.
@@ -102,7 +103,7 @@ pub(super) async fn keys(
         let detail = format!("{name} has no state on a disk; install it with `meadow node install {name}`");
         return Err(Failure::new(ProblemCode::Conflict, detail));
     }
-    give(&*backend, &caller, &headers, &name, "keys", NodeTask::Keys(task)).await
+    give(&*backend, &caller, &headers, &name, NodeTask::Keys(task)).await
 }
 
 /// Restarts a node.
@@ -115,7 +116,7 @@ pub(super) async fn reboot(
     headers: HeaderMap,
 ) -> Reply<(StatusCode, Json<Operation>)> {
     ready(&*backend, &name)?;
-    give(&*backend, &caller, &headers, &name, "reboot", NodeTask::Reboot).await
+    give(&*backend, &caller, &headers, &name, NodeTask::Reboot).await
 }
 
 /// The sealed secret that a node answered an operation with. It is kept in memory for a while.
@@ -127,6 +128,26 @@ pub(super) async fn answer(State(backend): Context, caller: Caller, Subject(name
     }
     let none = || Failure::new(ProblemCode::NotFound, format!("{name} has no answer, or not any more"));
     backend.operation_answer(&name).map(Json).ok_or_else(none)
+}
+
+/// A node's answer to an operation that it works on, where it is too large for a report. The node's own report says that the
+/// work has ended.
+#[utoipa::path(put, path = "/v1/operations/{name}/answer", tag = "operations", params(("name" = String, Path)),
+    request_body = Sealed, responses((status = 204)))]
+pub(super) async fn put_answer(
+    State(backend): Context,
+    caller: Caller,
+    Subject(name): Subject,
+    extract::Json(answer): extract::Json<Sealed>,
+) -> Reply<StatusCode> {
+    let state = backend.state()?;
+    let operation = visible(&state, &caller, &name)?;
+    let node = find(&state, &operation.spec.target)?;
+    if caller.identity.key().map(PublicKey::fingerprint) != Some(node.spec.fingerprint) {
+        return Err(Failure::new(ProblemCode::NodeRevoked, format!("{} is another computer now", node.metadata.name)));
+    }
+    backend.put_operation_answer(&node.metadata.name, &name, answer)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A node that takes work: it reports, and its disks are Meadow's to change.
@@ -159,11 +180,11 @@ pub(super) async fn give(
     caller: &Caller,
     headers: &HeaderMap,
     node: &Name,
-    action: &str,
     task: NodeTask,
 ) -> Reply<(StatusCode, Json<Operation>)> {
     let step = "waits for the node to take it".to_owned();
-    let start = Command::StartOperation { action: action.to_owned(), kind: Kind::Node, target: node.clone(), step };
+    let start =
+        Command::StartOperation { action: task.action().to_owned(), kind: Kind::Node, target: node.clone(), step };
     let author = author(caller, headers)?;
     let repeated = author.idempotency_key.is_some();
     let (applied, state) = change(backend, author.clone(), start).await?;

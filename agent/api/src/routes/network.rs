@@ -53,7 +53,7 @@ pub(super) async fn try_on_node(
     headers: HeaderMap,
     extract::Json(change): extract::Json<NetworkChange>,
 ) -> Reply<(StatusCode, Json<Operation>)> {
-    hand(backend, &caller, &name, &headers, "try-network", NodeTask::TryNetwork(change)).await
+    hand(backend, &caller, &name, &headers, NodeTask::TryNetwork(change)).await
 }
 
 /// Keeps the network settings that a node tries now.
@@ -65,7 +65,7 @@ pub(super) async fn confirm_on_node(
     Subject(name): Subject,
     headers: HeaderMap,
 ) -> Reply<(StatusCode, Json<Operation>)> {
-    hand(backend, &caller, &name, &headers, "confirm-network", NodeTask::ConfirmNetwork).await
+    hand(backend, &caller, &name, &headers, NodeTask::ConfirmNetwork).await
 }
 
 /// Brings a node's network settings from before the trial back at once.
@@ -77,7 +77,7 @@ pub(super) async fn back_on_node(
     Subject(name): Subject,
     headers: HeaderMap,
 ) -> Reply<(StatusCode, Json<Operation>)> {
-    hand(backend, &caller, &name, &headers, "network-back", NodeTask::NetworkBack).await
+    hand(backend, &caller, &name, &headers, NodeTask::NetworkBack).await
 }
 
 async fn hand(
@@ -85,9 +85,8 @@ async fn hand(
     caller: &Caller,
     name: &Name,
     headers: &HeaderMap,
-    action: &str,
     task: NodeTask,
 ) -> Reply<(StatusCode, Json<Operation>)> {
     ready(&*backend, name)?;
-    give(&*backend, caller, headers, name, action, task).await
+    give(&*backend, caller, headers, name, task).await
 }

@@ -4,12 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use meadow_model::fingerprint::PublicKey;
+use meadow_model::hardware::Disk;
 use meadow_model::install::InstallMode;
 use meadow_model::node::Node;
 use meadow_model::operation::{Operation, OperationSpec, OperationState, OperationStatus};
 use meadow_model::reset::{ResetPlan, ResetRequest};
 use meadow_model::work::{NodeTask, StickUpdate, SupportTask};
-use meadow_model::{Name, ProblemCode, Resource};
+use meadow_model::{Name, ProblemCode, Resource, action};
 use meadow_state::command::{Command, OperationEnd};
 
 use super::disks::{give, ready};
@@ -47,7 +48,7 @@ pub(super) async fn reset(
         let detail = format!("the plan for the reset of {name} has the hash {} now", plan.hash);
         return Err(Failure::new(ProblemCode::PlanChanged, detail));
     }
-    give(&*backend, &caller, &headers, &name, "reset", NodeTask::Reset(Box::new(plan))).await
+    give(&*backend, &caller, &headers, &name, NodeTask::Reset(Box::new(plan))).await
 }
 
 /// A node says that it has erased itself: its key is refused from now on.
@@ -66,6 +67,12 @@ pub(super) async fn leave(
     }
     change(&*backend, author(&caller, &headers)?, Command::NodeReset { node: name }).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The disks of this very computer as they are now, whether or not it is a node: a stick that was just plugged in is there.
+#[utoipa::path(get, path = "/v1/self/disks", tag = "agent", responses((status = 200, body = Vec<Disk>)))]
+pub(super) async fn own_disks(State(backend): Context) -> Reply<Json<Vec<Disk>>> {
+    Ok(Json(backend.own_disks().await?))
 }
 
 /// What a factory reset of this very computer would erase; nothing is changed.
@@ -100,7 +107,7 @@ pub(super) async fn update(
     extract::Json(update): extract::Json<StickUpdate>,
 ) -> Reply<(StatusCode, Json<Operation>)> {
     ready(&*backend, &name)?;
-    give(&*backend, &caller, &headers, &name, "update", NodeTask::UpdateFromStick(update)).await
+    give(&*backend, &caller, &headers, &name, NodeTask::UpdateFromStick(update)).await
 }
 
 /// Boots a node's computer over the network once and writes its system anew from there; the state stays as it is. The node
@@ -120,7 +127,7 @@ pub(super) async fn reinstall(
             format!("{name} does not boot from a disk of its own; install it with `meadow node install {name}`");
         return Err(Failure::new(ProblemCode::Conflict, detail));
     }
-    give(&*backend, &caller, &headers, &name, "reinstall", NodeTask::Reinstall).await
+    give(&*backend, &caller, &headers, &name, NodeTask::Reinstall).await
 }
 
 /// Calls a reinstallation off that has not begun: the node is left to its own disk again.
@@ -134,7 +141,7 @@ pub(super) async fn call_off(
 ) -> Reply<StatusCode> {
     let state = backend.state()?;
     let wanted = |op: &&Operation| {
-        op.spec.action == "reinstall" && op.spec.target == name && op.status.state == OperationState::Running
+        op.spec.action == action::REINSTALL && op.spec.target == name && op.status.state == OperationState::Running
     };
     let running = state.operations().values().find(wanted).map(|op| op.metadata.name.clone());
     let none = || Failure::new(ProblemCode::NotFound, format!("no reinstallation of {name} waits"));
@@ -157,7 +164,7 @@ pub(super) async fn support(
     extract::Json(task): extract::Json<SupportTask>,
 ) -> Reply<(StatusCode, Json<Operation>)> {
     ready(&*backend, &name)?;
-    give(&*backend, &caller, &headers, &name, "support", NodeTask::Support(task)).await
+    give(&*backend, &caller, &headers, &name, NodeTask::Support(task)).await
 }
 
 /// Updates this very computer from a stick, whether or not its cluster can be reached, and restarts it.

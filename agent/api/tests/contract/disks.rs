@@ -2,13 +2,17 @@
 
 use axum::body::Body;
 use http::{Method, StatusCode};
-use meadow_api::Role;
+use meadow_api::{Identity, Role, router};
+use meadow_model::Kind;
+use meadow_model::fingerprint::PublicKey;
 use meadow_model::hardware::{Disk, Hardware};
 use meadow_model::work::NodeTask;
+use meadow_state::Outcome;
+use meadow_state::command::Command;
 use serde_json::{Value, json};
 
 use crate::Caller;
-use crate::memory::Memory;
+use crate::memory::{Memory, name, seed_key};
 
 fn hardware() -> Hardware {
     let disk = Disk {
@@ -79,6 +83,38 @@ async fn an_answer_is_for_whoever_may_install() {
     assert_eq!(Caller::user(&memory, Role::Operator).get(path).await.code(), "forbidden");
     let gone = Caller::user(&memory, Role::Admin).get("/v1/operations/op-0000000043/answer").await;
     assert_eq!(gone.code(), "not-found");
+}
+
+#[tokio::test]
+async fn a_large_answer_comes_from_the_node_that_works_and_from_nobody_else() {
+    let memory = Memory::with_cluster();
+    let start = Command::StartOperation {
+        action: "keys".to_owned(),
+        kind: Kind::Node,
+        target: name("seed"),
+        step: String::new(),
+    };
+    let Outcome::Operation { name: operation } = memory.apply(start).outcome else { panic!("an operation") };
+    let path = format!("/v1/operations/{operation}/answer");
+    let large = json!("A".repeat(5 << 20));
+    let node = |named: &str, key| {
+        let identity = Some(Identity::Node { name: name(named), key });
+        Caller { router: router(memory.clone()), identity, from: None }
+    };
+    let own = node("seed", seed_key()).json(Method::PUT, &path, &[], large.clone()).await;
+    assert_eq!(own.status, StatusCode::NO_CONTENT, "{}", own.body);
+    assert_eq!(memory.answers.lock().expect("sound").len(), 1);
+    let stranger = PublicKey::from_der([7]);
+    for (caller, code) in [
+        (node("seed", stranger.clone()), "node-revoked"),
+        (node("attic", stranger), "not-found"),
+        (Caller::user(&memory, Role::Admin), "forbidden"),
+    ] {
+        assert_eq!(caller.json(Method::PUT, &path, &[], large.clone()).await.code(), code);
+    }
+    let endless = json!("A".repeat(7 << 20));
+    assert_eq!(node("seed", seed_key()).json(Method::PUT, &path, &[], endless).await.code(), "too-large");
+    assert_eq!(memory.answers.lock().expect("sound").len(), 1);
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ pub(crate) struct Memory {
     state: Mutex<Arc<State>>,
     health: Mutex<Health>,
     pub(crate) work: Mutex<Vec<NodeWork>>,
+    pub(crate) answers: Mutex<Vec<(Name, Sealed)>>,
     /// Whether the nodes report over the mesh.
     reporting: AtomicBool,
     /// Last numbers of the addresses whose lease was ended.
@@ -55,6 +56,7 @@ impl Memory {
             state: Mutex::default(),
             health: Mutex::new(health),
             work: Mutex::default(),
+            answers: Mutex::default(),
             reporting: AtomicBool::new(false),
             released: Mutex::default(),
         };
@@ -198,6 +200,11 @@ impl Backend for Memory {
 
     fn operation_answer(&self, operation: &Name) -> Option<Sealed> {
         (operation.as_str() == "op-0000000042").then(|| Sealed("AAAA".to_owned()))
+    }
+
+    fn put_operation_answer(&self, _: &Name, operation: &Name, answer: Sealed) -> Result<(), Problem> {
+        self.answers.lock().expect("not poisoned").push((operation.clone(), answer));
+        Ok(())
     }
 
     fn offer_image(&self, offered: OfferedImage) -> Answer<'_, IncomingImage> {

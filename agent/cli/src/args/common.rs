@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use meadow_model::Name;
 
 use crate::output::Format;
 
@@ -45,6 +46,33 @@ pub(crate) struct WaitArgs {
     /// Wait no longer than this, such as 90s or 10m.
     #[arg(long, default_value = "15m", value_name = "TIME", value_parser = crate::duration::parse)]
     pub(crate) timeout: u32,
+}
+
+/// How work that takes a while is followed.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct FollowArgs {
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Which node works.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct NodeOrder {
+    /// Name of the node.
+    pub(crate) name: Name,
+    #[command(flatten)]
+    pub(crate) follow: FollowArgs,
+}
+
+/// An order that somebody has to mean.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RiskyOrder {
+    #[command(flatten)]
+    pub(crate) risk: Risk,
+    #[command(flatten)]
+    pub(crate) follow: FollowArgs,
 }
 
 /// What every list takes.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use meadow_model::Name;
 
 use super::stick::StickCommand;
-use super::{LsArgs, OutputArgs, Risk, WaitArgs};
+use super::{FollowArgs, LsArgs, OutputArgs, Risk};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
@@ -68,9 +68,7 @@ pub(crate) struct CourseArgs {
     #[command(flatten)]
     pub(crate) risk: Risk,
     #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) follow: FollowArgs,
 }
 
 #[derive(Args, Debug)]

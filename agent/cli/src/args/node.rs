@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use meadow_model::Name;
 
-use super::{LsArgs, OutputArgs, Risk, WaitArgs};
+use super::{LsArgs, NodeOrder, OutputArgs, Risk, RiskyOrder};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -22,7 +22,7 @@ pub(crate) enum NodeCommand {
     },
     /// Install a node onto one of its disks, encrypted; shows what would be wiped and asks.
     Install(InstallArgs),
-    /// What opens a node's state: list, add a passphrase, make a new recovery key, remove.
+    /// What opens a node's state: list, add a passphrase, make a new recovery key, back up, remove.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// How a node's network cards are set: show, try others for a minute, keep them.
@@ -65,11 +65,7 @@ pub(crate) struct ResetArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) risk: Risk,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) order: RiskyOrder,
 }
 
 #[derive(Args, Debug)]
@@ -87,11 +83,7 @@ pub(crate) struct UpdateArgs {
     #[arg(long)]
     pub(crate) allow_older: bool,
     #[command(flatten)]
-    pub(crate) risk: Risk,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) order: RiskyOrder,
 }
 
 #[derive(Args, Debug)]
@@ -102,11 +94,7 @@ pub(crate) struct ReinstallArgs {
     #[arg(long)]
     pub(crate) call_off: bool,
     #[command(flatten)]
-    pub(crate) risk: Risk,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) order: RiskyOrder,
 }
 
 #[derive(Args, Debug)]
@@ -125,11 +113,7 @@ pub(crate) struct InstallArgs {
     #[arg(long)]
     pub(crate) no_reboot: bool,
     #[command(flatten)]
-    pub(crate) risk: Risk,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) order: RiskyOrder,
 }
 
 /// Serial numbers are as `meadow node show` and `meadow machine show` list them.
@@ -172,6 +156,20 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         change: KeyChangeArgs,
     },
+    /// Back up the header of the state, with all key slots, into a new file that only you can read.
+    ///
+    /// Where the header is damaged, `ssh -p 2222 root@ADDRESS restore-header < FILE` puts it back while the node starts.
+    ///
+    /// Whoever has the file and the node's disk needs only the weakest passphrase of them all, and guesses at leisure: keep
+    /// the file as you keep a key, and not on the node. It opens with the keys of its time, also with those that were
+    /// removed since: make a new one after every change of keys, and destroy the old one.
+    Backup {
+        #[command(flatten)]
+        change: KeyChangeArgs,
+        /// File to make; one that exists is never overwritten.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
     /// Remove a key slot.
     Remove {
         /// Name of the node.
@@ -179,11 +177,7 @@ pub(crate) enum KeysCommand {
         /// Number of the slot, as `ls` shows it.
         slot: u32,
         #[command(flatten)]
-        risk: Risk,
-        #[command(flatten)]
-        wait: WaitArgs,
-        #[command(flatten)]
-        output: OutputArgs,
+        order: RiskyOrder,
     },
 }
 
@@ -199,15 +193,15 @@ pub(crate) enum NetworkCommand {
     /// Set a card for a minute; the settings before come back by themselves unless you confirm.
     Try(NetworkTryArgs),
     /// Keep what is tried now.
-    Confirm(NetworkEndArgs),
+    Confirm(NodeOrder),
     /// Bring the settings from before the trial back at once.
-    Back(NetworkEndArgs),
+    Back(NodeOrder),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct NetworkTryArgs {
-    /// Name of the node.
-    pub(crate) name: Name,
+    #[command(flatten)]
+    pub(crate) order: NodeOrder,
     /// The card: its MAC address or the kernel's name.
     #[arg(long, value_name = "CARD")]
     pub(crate) card: String,
@@ -226,20 +220,6 @@ pub(crate) struct NetworkTryArgs {
     /// A DNS server; may be given three times.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) dns: Vec<IpAddr>,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct NetworkEndArgs {
-    /// Name of the node.
-    pub(crate) name: Name,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 #[derive(Args, Debug)]
@@ -257,15 +237,11 @@ pub(crate) struct TpmArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct KeyChangeArgs {
-    /// Name of the node.
-    pub(crate) name: Name,
+    #[command(flatten)]
+    pub(crate) order: NodeOrder,
     /// File whose first line is a passphrase or recovery key that opens the state; asked for where absent.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 #[derive(Args, Debug)]
@@ -273,11 +249,7 @@ pub(crate) struct RebootArgs {
     /// Name of the node.
     pub(crate) name: Name,
     #[command(flatten)]
-    pub(crate) risk: Risk,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) order: RiskyOrder,
 }
 
 #[derive(Args, Debug)]

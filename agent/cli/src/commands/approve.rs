@@ -12,7 +12,7 @@ use meadow_model::{Name, ProblemCode};
 
 use super::install::{self, Consented};
 use super::{Context, wait};
-use crate::args::{ApproveArgs, ApproveConsentArgs, ApproveInstallArgs, Risk, WaitArgs};
+use crate::args::{ApproveArgs, ApproveConsentArgs, ApproveInstallArgs, FollowArgs, Risk, WaitArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{View, print_changed, print_one, say};
 use crate::reference;
@@ -41,7 +41,7 @@ pub(super) async fn run(context: &Context, args: &ApproveArgs) -> anyhow::Result
     };
     let node = wait_ready(&client, &machine.metadata.name, args.timeout).await?;
     let wait = WaitArgs { no_wait: false, timeout: args.timeout };
-    consented.carry_out(&client, &node, &wait, &args.output).await
+    consented.carry_out(&client, &node, &FollowArgs { wait, output: args.output.clone() }).await
 }
 
 /// What is to be installed once the machine is a node. A person sees what would be wiped before anything is decided.

@@ -10,8 +10,8 @@ use meadow_model::work::{KeyTask, answer_purpose, passphrase_purpose};
 use meadow_model::{Name, Secret};
 use meadow_pki::sealed;
 
-use super::{Context, confirm_risk, passphrase, wait};
-use crate::args::{KeyChangeArgs, KeysCommand, OutputArgs, RebootArgs, WaitArgs};
+use super::{Context, confirm_risk, header_backup, passphrase, wait};
+use crate::args::{FollowArgs, KeyChangeArgs, KeysCommand, RebootArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{print_changed, print_one, say};
 use crate::reference;
@@ -25,7 +25,7 @@ pub(super) async fn keys(context: &Context, command: KeysCommand) -> anyhow::Res
             print_one(&output.output, &disk)
         }
         KeysCommand::Add { label, change, new_passphrase_file, tpm } => {
-            let node = reference::node(&client, &change.name).await?;
+            let node = reference::node(&client, &change.order.name).await?;
             let existing = sealed_to(&node, &opened_by(context, &change)?)?;
             let task = if tpm.tpm {
                 let pin = if tpm.pin || tpm.pin_file.is_some() {
@@ -42,14 +42,15 @@ pub(super) async fn keys(context: &Context, command: KeysCommand) -> anyhow::Res
                 let label = label.unwrap_or_else(|| "passphrase".to_owned());
                 KeyTask::AddPassphrase { existing, new: sealed_to(&node, &text)?, label }
             };
-            changed(&client, &node, &task, &change.wait, &change.output).await
+            changed(&client, &node, &task, &change.order.follow).await
         }
+        KeysCommand::Backup { change, to } => header_backup::run(context, &client, &change, &to).await,
         KeysCommand::Recovery { change } => recovery(context, &client, &change).await,
-        KeysCommand::Remove { name, slot, risk, wait, output } => {
+        KeysCommand::Remove { name, slot, order } => {
             let node = reference::node(&client, &name).await?;
             let consequence = format!("What opened slot {slot} of {name} opens it no more.");
-            confirm_risk(context, &risk, "remove-key", name.as_str(), &consequence)?;
-            changed(&client, &node, &KeyTask::Remove { slot }, &wait, &output).await
+            confirm_risk(context, &order.risk, "remove-key", name.as_str(), &consequence)?;
+            changed(&client, &node, &KeyTask::Remove { slot }, &order.follow).await
         }
     }
 }
@@ -65,37 +66,31 @@ pub(super) async fn reboot(context: &Context, args: &RebootArgs) -> anyhow::Resu
         (None, true) => format!("{name} keeps nothing: it comes back as a new machine that waits for approval."),
         (None, false) => format!("{name} restarts."),
     };
-    confirm_risk(context, &args.risk, "reboot", name.as_str(), &consequence)?;
+    confirm_risk(context, &args.order.risk, "reboot", name.as_str(), &consequence)?;
     let operation = client.reboot(name).await?;
-    match end(&client, operation, &args.wait, &args.output).await? {
-        Some(ended) => print_changed(&args.output.output, &ended),
+    match end(&client, operation, &args.order.follow).await? {
+        Some(ended) => print_changed(&args.order.follow.output.output, &ended),
         None => Ok(()),
     }
 }
 
 async fn recovery(context: &Context, client: &Client, change: &KeyChangeArgs) -> anyhow::Result<()> {
-    let node = reference::node(client, &change.name).await?;
+    let node = reference::node(client, &change.order.name).await?;
     let existing = sealed_to(&node, &opened_by(context, change)?)?;
     let answer = PrivateKey::generate(&SystemEntropy)?;
     let task = KeyTask::NewRecoveryKey { existing, reply_to: answer.public_key() };
     let operation = client.change_keys(&node.metadata.name, &task).await?;
-    let Some(ended) = end(client, operation, &change.wait, &change.output).await? else {
+    let Some(ended) = end(client, operation, &change.order.follow).await? else {
         say("Nobody waited for the key, so nobody will see it: make another one.");
         return Ok(());
     };
     show_recovery_key(client, &ended, &node.metadata.name, &answer).await
 }
 
-async fn changed(
-    client: &Client,
-    node: &Node,
-    task: &KeyTask,
-    wait: &WaitArgs,
-    output: &OutputArgs,
-) -> anyhow::Result<()> {
+async fn changed(client: &Client, node: &Node, task: &KeyTask, follow: &FollowArgs) -> anyhow::Result<()> {
     let operation = client.change_keys(&node.metadata.name, task).await?;
-    match end(client, operation, wait, output).await? {
-        Some(ended) => print_changed(&output.output, &ended),
+    match end(client, operation, follow).await? {
+        Some(ended) => print_changed(&follow.output.output, &ended),
         None => Ok(()),
     }
 }
@@ -118,20 +113,19 @@ fn warn_of_tpm(node: &Node, with_pin: bool) {
 pub(super) async fn end(
     client: &Client,
     operation: Operation,
-    wait: &WaitArgs,
-    output: &OutputArgs,
+    follow: &FollowArgs,
 ) -> anyhow::Result<Option<Operation>> {
     let name = operation.metadata.name.clone();
-    if wait.no_wait {
+    if follow.wait.no_wait {
         say(&format!("Begun. Follow it with: meadow operation show {name}"));
-        print_one(&output.output, &operation)?;
+        print_one(&follow.output.output, &operation)?;
         return Ok(None);
     }
     say(&format!("Begun (Ctrl-C leaves operation {name} running)."));
-    wait::until_done(client, operation, wait.timeout).await.map(Some)
+    wait::until_done(client, operation, follow.wait.timeout).await.map(Some)
 }
 
-fn opened_by(context: &Context, change: &KeyChangeArgs) -> anyhow::Result<Secret<String>> {
+pub(super) fn opened_by(context: &Context, change: &KeyChangeArgs) -> anyhow::Result<Secret<String>> {
     passphrase::existing(context.prompt, change.passphrase_file.as_deref(), "Passphrase or recovery key now:")
 }
 

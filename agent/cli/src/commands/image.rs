@@ -118,8 +118,8 @@ fn confirm(context: &Context, course: &CourseArgs, name: &str, what: &str) -> an
 }
 
 async fn follow(client: &Client, operation: Operation, course: &CourseArgs) -> anyhow::Result<()> {
-    match disks::end(client, operation, &course.wait, &course.output).await? {
-        Some(ended) => print_changed(&course.output.output, &ended),
+    match disks::end(client, operation, &course.follow).await? {
+        Some(ended) => print_changed(&course.follow.output.output, &ended),
         None => Ok(()),
     }
 }

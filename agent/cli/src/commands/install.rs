@@ -9,7 +9,7 @@ use meadow_model::node::Node;
 
 use super::disks::{end, sealed_to, show_recovery_key};
 use super::{Context, confirm_risk, passphrase};
-use crate::args::{InstallArgs, InstallTarget, OutputArgs, Risk, WaitArgs};
+use crate::args::{FollowArgs, InstallArgs, InstallTarget, Risk};
 use crate::exit::{Exit, Failure};
 use crate::output::{print_changed, print_one, say};
 use crate::reference;
@@ -29,10 +29,10 @@ pub(super) async fn run(context: &Context, args: &InstallArgs) -> anyhow::Result
     let plan = client.plan_install(&node.metadata.name, &request).await?;
     show(&plan);
     if args.dry_run {
-        return print_one(&args.output.output, &plan);
+        return print_one(&args.order.follow.output.output, &plan);
     }
-    let consented = Consented::ask(context, plan, &args.risk, args.passphrase_file.as_deref(), !args.no_reboot)?;
-    consented.carry_out(&client, &node, &args.wait, &args.output).await
+    let consented = Consented::ask(context, plan, &args.order.risk, args.passphrase_file.as_deref(), !args.no_reboot)?;
+    consented.carry_out(&client, &node, &args.order.follow).await
 }
 
 impl Consented {
@@ -61,13 +61,7 @@ impl Consented {
     ///
     /// # Errors
     /// With what the node says where it fails.
-    pub(super) async fn carry_out(
-        self,
-        client: &Client,
-        node: &Node,
-        wait: &WaitArgs,
-        output: &OutputArgs,
-    ) -> anyhow::Result<()> {
+    pub(super) async fn carry_out(self, client: &Client, node: &Node, follow: &FollowArgs) -> anyhow::Result<()> {
         let name = &node.metadata.name;
         let mut request = bare(&self.plan.serial, self.plan.mode);
         let plan = client.plan_install(name, &request).await?;
@@ -85,7 +79,7 @@ impl Consented {
         request.reply_to = Some(answer.public_key());
         request.reboot = self.reboot;
         let operation = client.install(name, &request).await?;
-        let Some(ended) = end(client, operation, wait, output).await? else {
+        let Some(ended) = end(client, operation, follow).await? else {
             say("The recovery key is shown to whoever waits; make a new one with `meadow node keys recovery`.");
             return Ok(());
         };
@@ -94,7 +88,7 @@ impl Consented {
             say(&format!("{name} restarts now. When its console asks, open its state with: meadow unlock {name}"));
             say("If it ran from a stick whose seed does not say `install`, pull the stick now.");
         }
-        print_changed(&output.output, &ended)
+        print_changed(&follow.output.output, &ended)
     }
 }
 

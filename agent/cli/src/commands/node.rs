@@ -44,18 +44,18 @@ async fn reinstall(context: &Context, args: &ReinstallArgs) -> anyhow::Result<()
     if args.call_off {
         client.call_reinstall_off(name).await?;
         say(&format!("{name} is left to its own disk."));
-        return print_changed(&args.output.output, &node);
+        return print_changed(&args.order.follow.output.output, &node);
     }
     let consequence = format!(
         "All that {name} boots from is written anew by the image of the boot server. Its state and its keys stay."
     );
-    confirm_risk(context, &args.risk, "reinstall", name.as_str(), &consequence)?;
+    confirm_risk(context, &args.order.risk, "reinstall", name.as_str(), &consequence)?;
     let operation = client.reinstall(name).await?;
     say(&format!("Start {name} over the network now; when it asks, open its state with: meadow unlock {name}"));
-    match disks::end(&client, operation, &args.wait, &args.output).await? {
+    match disks::end(&client, operation, &args.order.follow).await? {
         Some(ended) => {
             say(&format!("{name} restarts from its own disk."));
-            print_changed(&args.output.output, &ended)
+            print_changed(&args.order.follow.output.output, &ended)
         }
         None => Ok(()),
     }

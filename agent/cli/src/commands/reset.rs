@@ -16,25 +16,25 @@ pub(super) async fn run(context: &Context, args: &ResetArgs) -> anyhow::Result<(
     let client = context.connect()?;
     let plan = client.plan_reset(name, &request).await?;
     if !agreed(context, args, &plan)? {
-        return print_one(&args.output.output, &plan);
+        return print_one(&args.order.follow.output.output, &plan);
     }
     request.consent = Some(plan.hash);
     let operation = client.reset(name, &request).await?;
-    let Some(ended) = disks::end(&client, operation, &args.wait, &args.output).await? else { return Ok(()) };
+    let Some(ended) = disks::end(&client, operation, &args.order.follow).await? else { return Ok(()) };
     say(&format!("{name} is no node any more. Its computer restarts and asks to enrol as a new machine."));
-    print_changed(&args.output.output, &ended)
+    print_changed(&args.order.follow.output.output, &ended)
 }
 
 async fn here(context: &Context, args: &ResetArgs, mut request: ResetRequest) -> anyhow::Result<()> {
     let client = session::own_agent(&context.connection);
     let plan = client.plan_own_reset(&request).await?;
     if !agreed(context, args, &plan)? {
-        return print_one(&args.output.output, &plan);
+        return print_one(&args.order.follow.output.output, &plan);
     }
     request.consent = Some(plan.hash);
     let done = client.reset_self(&request).await?;
     say("This computer restarts as a new machine. If its cluster was not reached, take the node out there.");
-    print_one(&args.output.output, &done)
+    print_one(&args.order.follow.output.output, &done)
 }
 
 /// Shows the plan and asks: for the node, and for each further disk by its own serial number. False for a dry run.
@@ -48,13 +48,13 @@ fn agreed(context: &Context, args: &ResetArgs, plan: &ResetPlan) -> anyhow::Resu
         let lost =
             if wiped.loses.is_empty() { "nothing that is recognised".to_owned() } else { wiped.loses.join(", ") };
         let consequence = format!("The disk {} of {name} is wiped. Lost for ever: {lost}.", wiped.serial);
-        confirm_risk(context, &args.risk, RISK, &wiped.serial, &consequence)?;
+        confirm_risk(context, &args.order.risk, RISK, &wiped.serial, &consequence)?;
     }
     let consequence = format!(
         "{name} forgets who it is and all that it keeps, for ever: no passphrase and no recovery key opens its state \
          again. Its key is refused from then on."
     );
-    confirm_risk(context, &args.risk, RISK, name.as_str(), &consequence)?;
+    confirm_risk(context, &args.order.risk, RISK, name.as_str(), &consequence)?;
     Ok(true)
 }
 

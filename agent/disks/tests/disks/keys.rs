@@ -1,7 +1,11 @@
 //! Keys over the helper's lines.
 
+use std::fs::File;
+
 use meadow_disks::serve;
+use meadow_luks::{Key, Volume};
 use meadow_model::Secret;
+use meadow_model::header_backup::HeaderBackup;
 use meadow_model::install::{DiskReply, DiskRequest, InstallMode, KeyKind};
 
 use crate::image::{self, PASSPHRASE};
@@ -59,12 +63,31 @@ fn keys_are_added_renewed_and_removed() {
         second.expose().replacen(&second.expose()[..1], if second.expose().starts_with('c') { "b" } else { "c" }, 1);
     assert!(why(ask(&machine, &add(&typo))).contains("group 1 of the recovery key"));
 
+    a_backup_opens_with_the_keys_of_its_time(&machine, second.expose());
     for key in disk.keys.iter().filter(|key| key.kind == KeyKind::Passphrase) {
         assert!(matches!(ask(&machine, &DiskRequest::RemoveKey { slot: key.slot }), DiskReply::Done { .. }));
     }
     let DiskReply::Done { disk: Some(disk), .. } = ask(&machine, &DiskRequest::Look) else { panic!("gone") };
     let [last] = disk.keys.as_slice() else { panic!("{:?}", disk.keys) };
     assert!(why(ask(&machine, &DiskRequest::RemoveKey { slot: last.slot })).contains("the last one"));
+}
+
+fn a_backup_opens_with_the_keys_of_its_time(machine: &MadeUp, recovery: &str) {
+    let back_up = |existing: &str| DiskRequest::BackUpHeader { existing: secret(existing) };
+    assert!(why(ask(machine, &back_up("wrong passphrase"))).contains("opens no slot"));
+    let DiskReply::Done { header: Some(header), disk: Some(disk), .. } = ask(machine, &back_up(recovery)) else {
+        panic!("no backup")
+    };
+    assert!(header.expose().len() < 2 << 20, "{} bytes", header.expose().len());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("header");
+    HeaderBackup::unpack(&header).unwrap().write(File::create(&file).unwrap()).unwrap();
+    let mut backup = Volume::open(&file).unwrap();
+    assert_eq!(backup.keys().unwrap(), disk.keys);
+    assert_eq!(backup.uuid(), disk.luks_uuid);
+    for key in [PASSPHRASE, "another passphrase", recovery] {
+        backup.test(&Key::typed(key).unwrap()).unwrap();
+    }
 }
 
 #[test]

@@ -226,6 +226,10 @@ impl Machine for MadeUp {
         self.folder.path().join("stick-image")
     }
 
+    fn header_file(&self) -> PathBuf {
+        self.folder.path().join("header")
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(1_800_000_000_000)
     }

@@ -1,5 +1,6 @@
 //! Operations: work that takes a while, and how it ended.
 
+use meadow_model::action::{REINSTALL, RESET};
 use meadow_model::boot::BootPolicy;
 use meadow_model::operation::{Operation, OperationSpec, OperationState, OperationStatus, OperationStep};
 use meadow_model::{Kind, Name, Problem};
@@ -11,11 +12,6 @@ use crate::limits::{MAX_OPERATIONS, MAX_REASON, MAX_STEPS, MAX_TEXT};
 
 /// The action of the operation that lasts from an approval to the node's first report.
 pub(crate) const ENROL: &str = "enrol";
-/// The action of a factory reset; once a node says that it has erased itself, it is none any more.
-pub(crate) const RESET: &str = "reset";
-/// The action of a reinstallation from the network: while it runs, the node's computer is booted over the network, and when
-/// it has ended, however, it is left to its own disk.
-pub(crate) const REINSTALL: &str = "reinstall";
 
 impl Transaction {
     /// Starts an operation that nobody else runs on this target.

@@ -1,8 +1,10 @@
-//! What helps nodes that something has happened to: a state that is lost, a system that is damaged, an update and a support
-//! bundle by a stick, a reset.
+//! What helps nodes that something has happened to: a header or a whole state that is lost, a system that is damaged, an
+//! update and a support bundle by a stick, a reset; from afar and at their own consoles.
 //!
 //! One test, one rack: each step needs the one before, and each boot costs time.
 
+mod console;
+mod header;
 mod steps;
 mod stick;
 
@@ -15,14 +17,19 @@ use crate::steps::{damage, expect_restart, node, unlock, wait_pending, wait_read
 #[test]
 fn nodes_that_something_has_happened_to_come_back_as_what_they_are() {
     let folder = tempfile::tempdir().expect("a folder");
-    let machines = RackConfig::cycled(2, &[Firmware::BiosPxe]);
+    let machines = RackConfig::cycled(3, &[Firmware::BiosPxe]);
     let mut story = Story::begin_with(&machines, SeedConfig::default(), folder.path());
     story.site.arm_all().expect("armed");
     story.site.rack_mut().power_on_all().expect("power");
     story.wait_ready();
     let before = node(&story, "node-2").expect("a node");
-    story.progress.line("both are installed");
+    story.progress.line("two are installed from afar, one at its own console, and a header is backed up");
     ["node-1", "node-2"].into_iter().for_each(|node| drop(story.install(node)));
+    let recovery_key = console::installs(&mut story, 3);
+    let backup = header::back_up(&mut story, "node-1");
+    story.wait_stage(&[3], "unlock waiting");
+    let opened = story.unlock("node-3", &recovery_key);
+    assert!(opened.status.success(), "{opened:?}");
     for number in [1, 2] {
         story.site.rack_mut().machine(number).expect("there").power_off().expect("off");
     }
@@ -36,6 +43,9 @@ fn nodes_that_something_has_happened_to_come_back_as_what_they_are() {
     story.site.rack_mut().machine(1).expect("there").boot_from_disk();
     [1, 2].into_iter().for_each(|number| story.site.rack_mut().power_on(number).expect("power"));
 
+    story.progress.line("the backup of node-1's header is put back");
+    header::restore(&mut story, 1, &backup);
+    unlock(&mut story, 1);
     story.progress.line("node-2 boots over the network once, and from its disk again, with its own state");
     unlock(&mut story, 2);
     expect_restart(&mut story, 2);
@@ -46,7 +56,16 @@ fn nodes_that_something_has_happened_to_come_back_as_what_they_are() {
     assert_eq!((after.fingerprint, after.address), (before.fingerprint.clone(), before.address), "the same node");
     wait_slots(&mut story, "node-2", ("a", "a"));
 
-    story.progress.line("node-1 comes back as a new machine and says what it was");
+    wait_ready(&mut story, "node-1");
+    wait_ready(&mut story, "node-3");
+
+    stick::takes_a_bundle(&mut story);
+    stick::updates(&mut story);
+
+    story.progress.line("node-1's header is destroyed again; it comes back as a new machine and says what it was");
+    story.site.rack_mut().machine(1).expect("there").power_off().expect("off");
+    damage(&story, 1, "meadow-state", 8 << 20);
+    story.site.rack_mut().power_on(1).expect("power");
     story.wait_stage(&[1], "state lost node-1");
     let machine = wait_pending(&mut story, 1);
     let hints = machine.hints.join("\n");
@@ -64,9 +83,6 @@ fn nodes_that_something_has_happened_to_come_back_as_what_they_are() {
         "--no-wait",
     ]);
 
-    stick::takes_a_bundle(&mut story);
-    stick::updates(&mut story);
-
     story.progress.line("node-2 is reset, after its admin has seen what is erased");
     let refused = story.meadow(&["--no-input", "node", "reset", "node-2"]);
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
@@ -79,5 +95,13 @@ fn nodes_that_something_has_happened_to_come_back_as_what_they_are() {
     let machine = wait_pending(&mut story, 2);
     assert!(!machine.hints.iter().any(|hint| hint.contains("node-2")), "nothing tells what it was: {machine:?}");
     assert_ne!(machine.fingerprint, Some(before.fingerprint), "another key");
+
+    story.progress.line("node-3 is reset at its own console, and its cluster hears of it");
+    let before = node(&story, "node-3").expect("a node").fingerprint;
+    console::resets(&mut story, 3);
+    let machine = wait_pending(&mut story, 3);
+    assert!(node(&story, "node-3").is_none(), "its key is refused");
+    assert!(!machine.hints.iter().any(|hint| hint.contains("node-3")), "nothing tells what it was: {machine:?}");
+    assert_ne!(machine.fingerprint, Some(before), "another key");
     wait_ready(&mut story, "node-1");
 }

@@ -9,7 +9,8 @@ use meadow_rack::qemu::stick_serial;
 use meadow_tests_vm::esp::Esp;
 use meadow_tests_vm::story::{PASSPHRASE, Story};
 
-use crate::steps::{expect_restart, unlock, wait_slots};
+use crate::console;
+use crate::steps::{unlock, wait_slots};
 
 const NODE: &str = "node-2";
 
@@ -53,12 +54,12 @@ pub(crate) fn takes_a_bundle(story: &mut Story) {
 
 /// The node is updated from it, without a rollout.
 pub(crate) fn updates(story: &mut Story) {
-    story.progress.line("node-2 is updated from the stick that is plugged in");
-    let stick = stick_serial(NODE);
+    story.progress.line("node-2 is updated from the stick that is plugged in, at its own console");
     let disk = story.meadow(&["node", "update", NODE, "--stick", NODE, "--yes", "--accept-risk=restart-node"]);
     assert!(String::from_utf8_lossy(&disk.stderr).contains("is no Meadow stick"), "{disk:?}");
-    expect_restart(story, 2);
-    story.ok(&["node", "update", NODE, "--stick", &stick, "--yes", "--accept-risk=restart-node"]);
+    console::updates(story, 2);
+    story.wait_stage(&[2], "unlock waiting");
+    console::watches(story, 3, NODE);
     unlock(story, 2);
     wait_slots(story, NODE, ("b", "b"));
 }
