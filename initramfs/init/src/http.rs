@@ -6,4 +6,4 @@ mod head;
 
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use connection::{Connection, FetchError, Route, get, post};
-pub use head::{HEAD_LIMIT, Head, HeadError, request};
+pub use head::{Ask, HEAD_LIMIT, Head, HeadError, request};

@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// An image like the real one, with one bit of the root turned; its manifest calls that right, so that the server
-/// offers it and only the machine can tell.
+/// offers it, and only what the machine asks for can tell.
 fn forge_image(folder: &Path) -> Result<()> {
     let real = paths::image().canonicalize().context("there is no image; `make image` builds it")?;
     fs::create_dir_all(folder.join("ipxe"))?;
@@ -59,7 +59,7 @@ fn a_wrong_root_is_never_booted_and_a_broken_download_goes_on() {
 
     let server = serve(&mut rack, &seed, &forged);
     rack.power_on_all().expect("power");
-    wait_console(&mut rack, "root.img has the digest");
+    wait_console(&mut rack, "another root.img now");
     assert_eq!(milestone(&rack.machines()[0], "root verified").expect("read"), None);
     drop(server);
 

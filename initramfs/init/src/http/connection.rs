@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{BaseUrl, HEAD_LIMIT, Head, HeadError, request};
+use super::{Ask, BaseUrl, HEAD_LIMIT, Head, HeadError, request};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that sends nothing for so long is taken for gone.
@@ -47,16 +47,16 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Sends a request and reads the head of its answer. `offset` > 0 asks for the rest from there.
+    /// Sends a request and reads the head of its answer.
     ///
     /// # Errors
     /// If the server cannot be reached, falls silent or answers with something else than HTTP.
-    pub fn open(route: &Route, method: &str, path: &str, offset: u64, body: Option<&[u8]>) -> Result<Self, FetchError> {
+    pub fn open(route: &Route, ask: Ask<'_>, path: &str) -> Result<Self, FetchError> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         // Two cards may both lead somewhere: use the one that the server answered on.
         socket.bind_device(route.interface.as_deref().map(str::as_bytes))?;
         socket.connect_timeout(&SocketAddr::from(route.base.server()).into(), CONNECT_TIMEOUT)?;
-        Self::exchange(socket.into(), &request(method, &route.base, path, offset, body))
+        Self::exchange(socket.into(), &request(ask, &route.base, path))
     }
 
     /// Sends `message` over a fresh stream and reads the head of the answer.
@@ -144,7 +144,7 @@ impl Drop for Connection {
 /// # Errors
 /// As [`Connection::open`], or if the body is too long.
 pub fn get(route: &Route, path: &str, limit: usize) -> Result<(u16, Vec<u8>), FetchError> {
-    let connection = Connection::open(route, "GET", path, 0, None)?;
+    let connection = Connection::open(route, Ask::Get, path)?;
     let status = connection.head().status;
     Ok((status, connection.body(limit)?))
 }
@@ -154,7 +154,7 @@ pub fn get(route: &Route, path: &str, limit: usize) -> Result<(u16, Vec<u8>), Fe
 /// # Errors
 /// As [`Connection::open`].
 pub fn post(route: &Route, path: &str, body: &[u8]) -> Result<u16, FetchError> {
-    Connection::open(route, "POST", path, 0, Some(body)).map(|connection| connection.head().status)
+    Connection::open(route, Ask::Post(body), path).map(|connection| connection.head().status)
 }
 
 #[cfg(test)]

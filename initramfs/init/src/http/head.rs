@@ -73,23 +73,48 @@ impl Head {
     }
 }
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Ask<'a> {
+    /// A document.
+    Get,
+    /// A file with this SHA-256 digest (in hex) and no other, from this byte on (RFC 9110, 13.1.1 and 14.2).
+    File {
+        /// Bytes that are there already.
+        offset: u64,
+        /// The digest, which our servers use as its entity tag.
+        sha256: &'a str,
+    },
+    /// That this JSON is taken.
+    Post(&'a [u8]),
+}
+
 /// A request's head and body.
 #[must_use]
-pub fn request(method: &str, base: &BaseUrl, path: &str, offset: u64, body: Option<&[u8]>) -> Vec<u8> {
+pub fn request(ask: Ask<'_>, base: &BaseUrl, path: &str) -> Vec<u8> {
+    let method = if let Ask::Post(_) = ask { "POST" } else { "GET" };
     let mut text = format!(
         "{method} {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: meadow-init/{}\r\nConnection: close\r\n",
         base.server(),
         env!("CARGO_PKG_VERSION"),
     );
-    if offset > 0 {
-        text.push_str(&format!("Range: bytes={offset}-\r\n"));
-    }
-    if let Some(body) = body {
-        text.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
-    }
+    let body = match ask {
+        Ask::Get => &[][..],
+        Ask::File { offset, sha256 } => {
+            text.push_str(&format!("If-Match: \"{sha256}\"\r\n"));
+            if offset > 0 {
+                text.push_str(&format!("Range: bytes={offset}-\r\n"));
+            }
+            &[]
+        }
+        Ask::Post(body) => {
+            text.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+            body
+        }
+    };
     text.push_str("\r\n");
     let mut bytes = text.into_bytes();
-    bytes.extend_from_slice(body.unwrap_or_default());
+    bytes.extend_from_slice(body);
     bytes
 }
 
@@ -154,13 +179,16 @@ mod tests {
     #[test]
     fn requests_are_plain_http() {
         let base = BaseUrl::parse("http://192.0.2.2:7480/").unwrap();
-        let text = String::from_utf8(request("GET", &base, "/x", 10, None)).unwrap();
+        let said = |ask| String::from_utf8(request(ask, &base, "/x")).unwrap();
+        let text = said(Ask::File { offset: 10, sha256: "00ff" });
         assert!(text.starts_with("GET /x HTTP/1.1\r\nHost: 192.0.2.2:7480\r\n"));
-        assert!(text.contains("\r\nRange: bytes=10-\r\n"));
+        assert!(text.contains("\r\nRange: bytes=10-\r\n") && text.contains("\r\nIf-Match: \"00ff\"\r\n"));
         assert!(text.ends_with("\r\n\r\n"));
-        let text = String::from_utf8(request("POST", &base, "/x", 0, Some(b"{}"))).unwrap();
-        assert!(!text.contains("Range"));
+        assert!(!said(Ask::File { offset: 0, sha256: "00ff" }).contains("Range"));
+        let text = said(Ask::Post(b"{}"));
+        assert!(text.starts_with("POST /x ") && !text.contains("Range"));
         assert!(text.ends_with("Content-Length: 2\r\n\r\n{}"));
+        assert!(said(Ask::Get).ends_with("Connection: close\r\n\r\n"));
     }
 
     proptest! {

@@ -12,7 +12,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::mount::{MountFlags, UnmountFlags};
 use sha2::{Digest, Sha256};
 
-use crate::http::{Connection, Route};
+use crate::http::{Ask, Connection, Route};
 
 /// Where the image's own tmpfs is while it is written.
 const DIRECTORY: &str = "/meadow/image";
@@ -114,8 +114,9 @@ pub fn fetch(download: &mut Download, wanted: &Artifact, route: &Route, progress
     }
     if download.arrived < wanted.size {
         let path = format!("/artifacts/{}", wanted.name);
-        let connection = Connection::open(route, "GET", &path, download.arrived, None)
-            .with_context(|| format!("cannot fetch {path} from {}", route.base))?;
+        let ask = Ask::File { offset: download.arrived, sha256: &wanted.sha256 };
+        let connection =
+            Connection::open(route, ask, &path).with_context(|| format!("cannot fetch {path} from {}", route.base))?;
         check_head(download, wanted, &connection)?;
         receive(download, wanted, connection, &progress).with_context(|| {
             format!("the download of {path} broke after {} of {} bytes", download.arrived, wanted.size)
@@ -147,6 +148,7 @@ fn check_head(download: &mut Download, wanted: &Artifact, connection: &Connectio
             download.start_over()?;
             bail!("the server answered with another range than was asked for");
         }
+        (412, _) => bail!("the server has another {} now: restart this machine", wanted.name),
         (404, _) => bail!("the server has no {}: look at `meadow pxe status` there", wanted.name),
         (status, _) => bail!("the server answered with status {status}"),
     };

@@ -132,6 +132,7 @@ fn what_does_not_belong_to_this_initrd_is_refused_unread() {
         (answer("200 OK\r\nContent-Length: 4096", &[0; 4096]), "does not have the"),
         (answer("200 OK", b"endless"), "does not have the"),
         (answer("404 Not Found\r\nContent-Length: 0", b""), "has no root.img"),
+        (answer("412 Precondition Failed\r\nContent-Length: 0", b""), "another root.img now"),
         (answer("503 Busy\r\nContent-Length: 0", b""), "status 503"),
         (rest(4096), "another range"),
     ] {
