@@ -100,8 +100,18 @@ mod tests {
     use crate::output::Format;
 
     /// Commands that give out no resources.
-    const WITHOUT_OUTPUT: &[&str] =
-        &["init", "join", "unlock", "image flash", "support bundle", "completion", "man", "pxe watch", "pxe capture"];
+    const WITHOUT_OUTPUT: &[&str] = &[
+        "init",
+        "join",
+        "unlock",
+        "image flash",
+        "support bundle",
+        "completion",
+        "man",
+        "pxe watch",
+        "pxe capture",
+        "pxe leases release",
+    ];
 
     fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
         for sub in command.get_subcommands() {
