@@ -117,9 +117,10 @@ impl InstalledHost {
         unlockpt(&master)?;
         let name = ptsname(&master, Vec::new())?;
         let slave = File::options().read(true).write(true).open(OsStr::from_bytes(name.as_bytes()))?;
-        // The kernel keeps what is typed ahead until somebody reads it, line by line.
+        // The kernel keeps what is typed ahead until somebody reads it, line by line. Who asks more gets an end (Ctrl-D).
         let mut master = File::from(master);
         master.write_all(lines.as_bytes())?;
+        master.write_all(b"\x04")?;
         Ok(self.command(program).args(arguments).stdin(slave).output()?)
     }
 

@@ -93,7 +93,7 @@ fn installed_initialised_and_serving_as_the_readme_says() {
     let mut host = InstalledHost::boot(rack.parts().0, &seed, &layer).expect("a host");
     host.run(&["systemd-analyze", "verify", "meadowd.service"]).expect("a unit without mistakes");
     // Enter at every question but the names, a slip, the interface and the window.
-    let typed = "\nseed\nada\nnowhere0\neth0\n\n\n\n1h\n\n";
+    let typed = "\nseed\nada\nnowhere0\neth0\n\n\n\n1h\n\n\n";
     let asked = host.typed(&["meadow", "init"], typed).expect("meadow init");
     let text = String::from_utf8_lossy(&asked.stderr);
     assert!(asked.status.success() && text.contains("no interface nowhere0"), "{text}");
