@@ -27,6 +27,9 @@ pub struct Timeouts {
     pub answer: Duration,
 }
 
+/// What writes and reads back an image, or discards a disk, is done by then.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self { connect: Duration::from_secs(4), answer: Duration::from_secs(30) }
@@ -54,6 +57,8 @@ pub(crate) struct Call {
     pub(crate) idempotency_key: Option<String>,
     pub(crate) body: Option<Bytes>,
     content_type: &'static str,
+    /// How long the answer may take, where that is another time than for all.
+    answer: Option<Duration>,
 }
 
 /// An answer.
@@ -223,8 +228,9 @@ impl Client {
             let body = body.map_err(|error| Attempt::Final(protocol(place, error)))?.to_bytes();
             Ok(Reply { status, from: place.to_owned(), body })
         };
-        tokio::time::timeout(self.timeouts.answer, answer).await.unwrap_or_else(|_| {
-            let why = format!("no answer in {} s", self.timeouts.answer.as_secs());
+        let limit = call.answer.unwrap_or(self.timeouts.answer);
+        tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+            let why = format!("no answer in {} s", limit.as_secs());
             Err(if call.is_repeatable() { Attempt::Again(why) } else { Attempt::Final(protocol(place, why)) })
         })
     }
@@ -272,6 +278,7 @@ impl Call {
             idempotency_key,
             body: None,
             content_type: "application/json",
+            answer: None,
         }
     }
 
@@ -279,6 +286,12 @@ impl Call {
         let body = serde_json::to_vec(body).map_err(|error| protocol("this computer", error))?;
         self.body = Some(Bytes::from(body));
         Ok(self)
+    }
+
+    /// For work on disks, which is done when the answer comes: a stick may be slow.
+    pub(crate) fn patient(mut self) -> Self {
+        self.answer = Some(PATIENCE);
+        self
     }
 
     /// A body that is no JSON.

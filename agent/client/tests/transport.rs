@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meadow_client::{Client, ClientError, MAX_RESPONSE, Timeouts};
+use meadow_model::work::StickUpdate;
 use meadow_model::{Name, ProblemCode};
 use meadow_pki::{Ca, CaPin, Role, server_config};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -104,6 +105,33 @@ async fn a_silent_server_is_left_after_a_while() {
     let client = Client::unix(&path).with_timeouts(timeouts);
     assert!(matches!(client.health().await, Err(ClientError::NoAgent { .. })));
     assert!(matches!(client.remove_node(&name("a"), 1).await, Err(ClientError::Protocol(..))));
+}
+
+#[tokio::test]
+async fn work_on_disks_may_take_longer_than_all_else() {
+    let (_folder, path) = socket();
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let (may_answer, told) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let asked = request(&mut stream).await.expect("a request");
+        told.await.expect("told");
+        stream.write_all(answer("200 OK", r#"{"message":"written"}"#).as_bytes()).await.expect("sent");
+        asked
+    });
+    let timeouts = Timeouts { connect: Duration::from_secs(5), answer: Duration::from_millis(50) };
+    let client = Client::unix(&path).with_timeouts(timeouts);
+    let update = StickUpdate { stick: "a".to_owned(), allow_older: false };
+    let others = async {
+        let (_folder, silent) = socket();
+        let _listener = UnixListener::bind(&silent).expect("a socket");
+        let impatient = Client::unix(&silent).with_timeouts(timeouts);
+        assert!(impatient.health().await.is_err());
+        may_answer.send(()).expect("somebody waits");
+    };
+    let (said, ()) = tokio::join!(client.update_self(&update), others);
+    assert_eq!(said.expect("an answer").message, "written");
+    assert!(server.await.expect("no panic").starts_with("POST /v1/self/update "));
 }
 
 /// Serves one request over TLS as a voter of `ca`; gives the address.

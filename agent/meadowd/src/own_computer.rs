@@ -72,8 +72,14 @@ impl OwnComputer {
         plan.map_err(|refusal| Problem::new(ProblemCode::InstallRefused, refusal.to_string()))
     }
 
-    /// Erases the state, says farewell to the cluster where that can be reached, and restarts.
+    /// Erases the state, says farewell to the cluster where that can be reached, and restarts. Goes on where nobody waits
+    /// for the answer any more.
     pub(crate) async fn reset(&self, request: &ResetRequest) -> Result<ResetPlan, Problem> {
+        let (own, request) = (self.clone(), request.clone());
+        to_its_end(async move { own.reset_now(&request).await }).await
+    }
+
+    async fn reset_now(&self, request: &ResetRequest) -> Result<ResetPlan, Problem> {
         let plan = self.plan_reset(request).await?;
         if request.consent.as_ref() != Some(&plan.hash) {
             let detail = format!("the plan for the reset of {} has the hash {} now", plan.node, plan.hash);
@@ -96,8 +102,13 @@ impl OwnComputer {
         Ok(plan)
     }
 
-    /// Writes the image of a stick and restarts into it once.
+    /// Writes the image of a stick and restarts into it once, whether or not somebody waits for the answer.
     pub(crate) async fn update(&self, update: &StickUpdate) -> Result<String, Problem> {
+        let (own, update) = (self.clone(), update.clone());
+        to_its_end(async move { own.update_now(&update).await }).await
+    }
+
+    async fn update_now(&self, update: &StickUpdate) -> Result<String, Problem> {
         let ready = self.status.view().state == SelfState::Ready;
         let written = self.carried_image().write(update, ready, |_, _| {}).await;
         written.map_err(|error| Problem::new(ProblemCode::Conflict, error.to_string()))?;
@@ -167,4 +178,12 @@ impl OwnComputer {
 
 async fn hardware() -> Result<Hardware, Problem> {
     crate::seed::inventory().await.map_err(|error| Problem::new(ProblemCode::Conflict, format!("{error:#}")))
+}
+
+/// Work that does not stop half-way when the connection of whoever ordered it breaks.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    let ended = tokio::spawn(work).await;
+    ended.unwrap_or_else(|error| Err(Problem::new(ProblemCode::Internal, error.to_string())))
 }

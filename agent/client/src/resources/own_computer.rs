@@ -33,7 +33,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn reset_self(&self, request: &ResetRequest) -> Result<ResetPlan, ClientError> {
-        self.post("/v1/self/reset", request, None).await
+        self.call(Call::new(Method::POST, "/v1/self/reset").json(request)?.patient()).await
     }
 
     /// Updates the agent's own computer from a stick.
@@ -41,7 +41,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn update_self(&self, update: &StickUpdate) -> Result<Said, ClientError> {
-        self.post("/v1/self/update", update, None).await
+        self.call(Call::new(Method::POST, "/v1/self/update").json(update)?.patient()).await
     }
 
     /// Writes a support bundle of the agent's own computer onto a stick.
@@ -49,7 +49,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn support_self(&self, task: &SupportTask) -> Result<Said, ClientError> {
-        self.post("/v1/self/support", task, None).await
+        self.call(Call::new(Method::POST, "/v1/self/support").json(task)?.patient()).await
     }
 
     /// How the network cards of the computer are set whose agent this talks to.

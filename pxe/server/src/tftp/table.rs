@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, Id};
 /// Transfers at once whose client has answered. Further requests are dropped: a client repeats its request.
 const MAX_ANSWERED: usize = 512;
 /// Transfers at once whose client has not answered yet and may be forged: the oldest makes room, which had the most time.
-const MAX_UNANSWERED: usize = 256;
+const MAX_UNANSWERED: usize = 1024;
 /// Transfers at once of one address.
 const MAX_PER_ADDRESS: usize = 256;
 /// Datagrams that wait for one transfer.
