@@ -147,7 +147,7 @@ async fn forged_requests_leave_room_for_who_answers() {
     let rig = Rig::start(|_| {}).await;
     let port = rig.ports.tftp;
     let file = blocking(move || {
-        // More than the server keeps of clients that never answer, each with a port of its own.
+        // More than the server keeps of one address, each with a port of its own.
         let forged: Vec<_> = (0..400).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
         for socket in &forged {
             socket.send_to(b"\0\x01initrd\0octet\0windowsize\x0064\0", ("127.0.0.1", port)).unwrap();
