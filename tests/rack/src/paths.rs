@@ -30,6 +30,12 @@ pub fn image() -> PathBuf {
     std::env::var_os("MEADOW_IMAGE").map_or_else(|| checkout().join("target/image"), PathBuf::from)
 }
 
+/// The artifacts of another image beside the one that machines boot; `tests/make/image-variants` builds them.
+#[must_use]
+pub fn image_variant(name: &str) -> PathBuf {
+    image().with_file_name(name)
+}
+
 /// The checkout: the one whose tests cargo runs, else the current folder. Not the one that this crate was compiled in,
 /// since checkouts may share cargo's folder.
 #[must_use]

@@ -11,18 +11,21 @@ use meadow_rack::paths;
 /// Debian's package busybox-static.
 const BUSYBOX: &str = "/bin/busybox";
 
-/// An initrd with busybox, a program with its libraries, kernel modules and a file; `init` is a script of busybox's shell.
+/// An initrd with busybox, a program with its libraries, kernel modules and files; `init` is a script of busybox's shell.
 ///
 /// # Errors
 /// When something of it is not there.
-pub fn initrd(init: &str, program: &Path, modules: &[&str], file: (&str, &str)) -> Result<Vec<u8>> {
+pub fn initrd(init: &str, program: &Path, modules: &[&str], files: &[(&str, &str)]) -> Result<Vec<u8>> {
     let mut archive = Cpio::default();
     for folder in ["bin", "dev", "proc", "sys", "modules", "lib64", "lib", "lib/x86_64-linux-gnu"] {
         archive.folder(folder);
     }
     archive.program("bin/busybox", &read(Path::new(BUSYBOX))?).program("init", init.as_bytes());
     let name = program.file_name().and_then(|name| name.to_str()).context("a program without a name")?;
-    archive.program(&format!("bin/{name}"), &read(program)?).program(file.0, file.1.as_bytes());
+    archive.program(&format!("bin/{name}"), &read(program)?);
+    for (name, text) in files {
+        archive.program(name, text.as_bytes());
+    }
     for library in libraries(program)? {
         archive.program(library.trim_start_matches('/'), &read(Path::new(&library))?);
     }

@@ -2,13 +2,16 @@
 //!
 //! One test, one rack: each step needs the one before, and each boot costs time.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use meadow_rack::cluster::{MachineRow, NodeRow};
 use meadow_rack::progress::Progress;
 use meadow_rack::seed::SeedConfig;
-use meadow_rack::{Firmware, RackConfig, Site, host, played_host};
-use meadow_tests_vm::{BOOT, disk};
+use meadow_rack::{Firmware, RackConfig, Site, host, paths, played_host};
+use meadow_tests_vm::{BOOT, disk, milestone};
+use serde_json::Value;
 
 /// Three kinds of firmware.
 const FIRMWARE: [Firmware; 3] = [Firmware::BiosPxe, Firmware::UefiPxe, Firmware::UefiHttp];
@@ -37,6 +40,38 @@ fn wait_pending(site: &mut Site) -> MachineRow {
 
 fn digests(site: &Site) -> Vec<String> {
     site.rack().machines().iter().map(|machine| disk::digest(&machine.hardware().disk).expect("a digest")).collect()
+}
+
+/// The digest of an artifact, as its image's manifest has it.
+fn digest_of(image: &Path, artifact: &str) -> String {
+    let text = fs::read_to_string(image.join("manifest.json")).expect("a manifest; tests/make/image-variants makes it");
+    let manifest: Value = serde_json::from_str(&text).expect("JSON");
+    manifest["artifacts"][artifact]["sha256"].as_str().expect("a digest").to_owned()
+}
+
+/// One machine boots an image that was adopted, once, while the others boot the installed one.
+fn boot_an_adopted_image(site: &mut Site, progress: &mut Progress) {
+    progress.line("node-2 boots an image that was adopted, once");
+    let next = paths::image_variant("image-next");
+    let folder = next.canonicalize().expect("tests/make/image-variants builds it").display().to_string();
+    let added = site.cluster().run(&["image", "add", &folder, "-o", "json"]).expect("adopted");
+    let added: Value = serde_json::from_str(&added).expect("JSON");
+    let image = added["metadata"]["name"].as_str().expect("a name");
+    let mac = site.rack().machines()[1].hardware().mac.clone();
+    let (wanted, usual) = (digest_of(&next, "root.img"), digest_of(&paths::image(), "root.img"));
+    assert_ne!(wanted, usual);
+    site.cluster().run(&["machine", "boot", &mac, "image", "--image", image, "--once"]).expect("set");
+    for digest in [&wanted, &usual] {
+        site.rack_mut().power_on(2).expect("power");
+        let verified = site.until("a root", BOOT, |site| milestone(&site.rack().machines()[1], "root verified "));
+        let verified = verified.expect("it boots");
+        assert!(verified.contains(&digest[..12]), "{verified}, and not {digest}");
+        if *digest == wanted {
+            // It is served whole: the agent of that image asks to enrol.
+            wait_pending(site);
+        }
+        site.rack_mut().machine(2).expect("there").power_off().expect("off");
+    }
 }
 
 #[test]
@@ -87,7 +122,9 @@ fn become_nodes_and_come_back() {
     assert_ne!(node(&site, "node-1").fingerprint, old.fingerprint);
     assert_eq!(node(&site, "node-1").address, old.address);
 
+    boot_an_adopted_image(&mut site, &mut progress);
     site.rack_mut().machine(1).expect("there").power_off().expect("off");
+    site.rack_mut().machine(2).expect("there").power_off().expect("off");
     site.rack_mut().machine(3).expect("there").power_off().expect("off");
     assert_eq!(digests(&site), before, "somebody wrote to a machine's disk");
 }

@@ -47,12 +47,11 @@ fn settings(rack: &Rack) -> Result<String> {
          [[machine]]\nmac = \"{}\"\npolicy = \"script\"\nscript_file = \"/says.ipxe\"\n",
         rack.machines().get(1).context("no second machine")?.hardware().mac
     );
-    let init = INIT.replace("exec", &format!("cat > /settings.toml <<'END'\n{inside}END\nexec"));
-    let init = init.replace("cat >", "/bin/busybox cat >");
+    let inside = [("settings.toml", inside.as_str()), ("says.ipxe", SAYS)];
     let program = paths::programs().join("meadow-pxe");
     let files = run.file("files");
     fs::create_dir(&files)?;
-    fs::write(files.join("server.cpio"), playing_guest::initrd(&init, &program, &MODULES, ("says.ipxe", SAYS))?)?;
+    fs::write(files.join("server.cpio"), playing_guest::initrd(INIT, &program, &MODULES, &inside)?)?;
     fs::copy(paths::image().join("vmlinuz"), files.join("vmlinuz")).context("no image; `make image` builds it")?;
     let image = paths::image().canonicalize()?;
     let mut text =

@@ -11,7 +11,7 @@ use meadow_tests_vm::story::{PASSPHRASE, Story};
 
 /// The image of that name beside the one that machines boot; `tests/make/image-variants` builds them.
 fn variant(name: &str) -> PathBuf {
-    let folder = paths::image().with_file_name(name);
+    let folder = paths::image_variant(name);
     folder.canonicalize().unwrap_or_else(|e| panic!("{}: {e}; run tests/make/image-variants", folder.display()))
 }
 
