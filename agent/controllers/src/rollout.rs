@@ -15,8 +15,8 @@ use meadow_state::command::OperationEnd;
 
 use crate::mailbox::LOST;
 
-/// A node that restarts into an image and has not reported for this long has failed: time enough for somebody to open its
-/// state.
+/// A node that this rollout restarted into an image and that has not reported for this long has failed: time enough for
+/// somebody to open its state. Its initrd gives a trial up after as long.
 const AWAY_MS: u64 = 60 * 60 * 1000;
 /// The work of a rollout.
 const ACTIONS: [&str; 3] = [WRITE_IMAGE, TRY_IMAGE, BLESS_IMAGE];
@@ -116,6 +116,7 @@ impl View<'_> {
         // That it went back once is no news to a rollout that has not tried it yet.
         let tried_now = self.newest(&name, |action| action == TRY_IMAGE).is_some();
         let trying = disk.is_some_and(|disk| disk.tried.is_some());
+        let touched = self.newest(&name, |action| ACTIONS.contains(&action)).is_some();
         // An ordinary host has a system of its own: it counts as a voter, and needs nothing.
         let own = || Some(self.rollout.digest.clone());
         Some(NodeImage {
@@ -127,18 +128,19 @@ impl View<'_> {
             other,
             trying,
             went_back_from: went_back.filter(|_| tried_now),
-            health: self.health(status, trying),
+            touched,
+            health: self.health(status, trying || tried_now),
             name,
         })
     }
 
-    fn health(&self, status: &NodeStatus, trying: bool) -> Health {
+    fn health(&self, status: &NodeStatus, restarted: bool) -> Health {
         if status.state == NodeState::Ready {
             return Health::Healthy;
         }
         let why = status.reason.clone().unwrap_or_else(|| "it does not report".to_owned());
         let away = status.last_report.is_some_and(|last| self.now.millis_since(last) > AWAY_MS);
-        if trying && away { Health::Failed(why) } else { Health::Pending(why) }
+        if restarted && away { Health::Failed(why) } else { Health::Pending(why) }
     }
 
     fn write(&self, node: Name) -> Action {

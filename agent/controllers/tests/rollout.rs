@@ -27,11 +27,13 @@ struct Played {
     index: u64,
     /// Nodes that do not report.
     away: Vec<Name>,
+    /// Nodes that last reported two hours ago.
+    gone: Vec<Name>,
 }
 
 impl Played {
     fn new() -> Self {
-        let mut played = Self { state: State::default(), index: 0, away: Vec::new() };
+        let mut played = Self { state: State::default(), index: 0, away: Vec::new(), gone: Vec::new() };
         let node = FirstNode {
             name: name("seed"),
             fingerprint: Fingerprint([1; 32]),
@@ -105,7 +107,12 @@ impl Played {
 
     fn next(&self) -> Action {
         let status = |node: &Node| {
-            let last = (!self.away.contains(&node.metadata.name)).then_some(now());
+            let last = if self.gone.contains(&node.metadata.name) {
+                Timestamp::from_millis(now().as_millis() - 7_200_000)
+            } else {
+                now()
+            };
+            let last = (!self.away.contains(&node.metadata.name)).then_some(last);
             NodeStatus { last_report: last, last_handshake: last, ..node.status.clone() }.judged(now())
         };
         let nodes: Vec<_> = self.state.nodes().values().map(|node| (node.clone(), status(node))).collect();
@@ -195,6 +202,31 @@ fn a_node_that_goes_back_ends_it_and_the_others_stay_as_they_are() {
     // Somebody who tries the very image once more, says so by a rollout of its own.
     played.roll_out("new");
     assert_eq!(played.done().1, TRY_IMAGE);
+}
+
+#[test]
+fn a_node_that_dies_after_it_came_up_with_the_image_ends_it() {
+    let mut played = Played::new();
+    played.roll_out("new");
+    played.done();
+    played.set_disk(2, disk(BootSlot::A, BootSlot::A, BOTH));
+    assert_eq!(played.done().1, TRY_IMAGE);
+    played.set_disk(2, disk(BootSlot::B, BootSlot::A, BOTH));
+    played.away = vec![name("node-2")];
+    assert!(matches!(played.next(), Action::Tell(_)), "it may come back");
+    (played.away, played.gone) = (Vec::new(), vec![name("node-2")]);
+    let Action::End(OperationEnd::Failed { why }) = played.next() else { panic!("{:?}", played.next()) };
+    assert!(why.contains("node-2") && why.contains("health check failed"), "{why}");
+}
+
+#[test]
+fn a_node_that_had_the_image_before_and_is_off_keeps_nobody_waiting() {
+    let mut played = Played::new();
+    played.set_disk(2, disk(BootSlot::B, BootSlot::B, BOTH));
+    played.gone = vec![name("node-2")];
+    played.roll_out("new");
+    let (who, action, _) = played.done();
+    assert_eq!((who.as_str(), action), ("node-3", WRITE_IMAGE));
 }
 
 #[test]

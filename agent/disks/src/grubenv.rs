@@ -6,6 +6,8 @@ use meadow_model::install::BootSlot;
 pub(crate) const BYTES: usize = 1024;
 const SIGNATURE: &[u8] = b"# GRUB Environment Block\n";
 const FILL: u8 = b'#';
+/// As far as GRUB's script counts.
+const MOST_FAILURES: u8 = 3;
 
 /// What the boot loader does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,12 @@ pub struct GrubEnv {
     /// The slot that was to be taken once last, until one is blessed or written: GRUB clears `try`, not this, so that a
     /// system tells whether it runs because another one was given up.
     pub attempted: Option<BootSlot>,
+    /// The slot of the newest start, where it was taken to be tried: GRUB notes it, and notes at every other start that there
+    /// is none. So a trial is told from a slot that runs because the blessed one did not start.
+    pub trial: Option<BootSlot>,
+    /// How often in a row GRUB started the blessed slot and its initrd did not come so far as to take that back. GRUB counts to 3
+    /// and gives the other slot a turn then.
+    pub failures: u8,
     /// What else is in the file, as it is written there.
     others: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -30,13 +38,13 @@ impl GrubEnv {
     /// Boots `blessed`, tries nothing.
     #[must_use]
     pub fn blessing(blessed: BootSlot) -> Self {
-        Self { blessed, tried: None, attempted: None, others: Vec::new() }
+        Self { blessed, tried: None, attempted: None, trial: None, failures: 0, others: Vec::new() }
     }
 
     /// Boots `blessed` from now on, and tries nothing.
     #[must_use]
     pub(crate) fn with_blessed(self, blessed: BootSlot) -> Self {
-        Self { blessed, tried: None, attempted: None, ..self }
+        Self { others: self.others, ..Self::blessing(blessed) }
     }
 
     /// Reads the file as GRUB does: what `blessed` holds but `b`, is slot a.
@@ -57,6 +65,8 @@ impl GrubEnv {
                 b"blessed" => environment.blessed = slot(value).unwrap_or(BootSlot::A),
                 b"try" => environment.tried = slot(value),
                 b"attempted" => environment.attempted = slot(value),
+                b"trial" => environment.trial = slot(value),
+                b"failures" => environment.failures = failures(value),
                 _ => environment.others.push((name.to_vec(), value.to_vec())),
             }
         }
@@ -67,10 +77,16 @@ impl GrubEnv {
     #[must_use]
     pub fn bytes(&self) -> [u8; BYTES] {
         let letter = |slot: Option<BootSlot>| slot.map_or("", BootSlot::letter).as_bytes().to_vec();
-        let ours = [("blessed", Some(self.blessed)), ("try", self.tried), ("attempted", self.attempted)];
-        let ours = ours.map(|(name, slot)| (name.as_bytes().to_vec(), letter(slot)));
+        let slots = [
+            ("blessed", Some(self.blessed)),
+            ("try", self.tried),
+            ("attempted", self.attempted),
+            ("trial", self.trial),
+        ];
+        let slots = slots.map(|(name, slot)| (name.as_bytes().to_vec(), letter(slot)));
+        let failures = (b"failures".to_vec(), self.failures.min(MOST_FAILURES).to_string().into_bytes());
         let mut bytes = SIGNATURE.to_vec();
-        for (name, value) in ours.iter().chain(&self.others) {
+        for (name, value) in slots.iter().chain([&failures]).chain(&self.others) {
             // Others' variables that do not fit are dropped; ours come first and always do.
             if bytes.len() + name.len() + value.len() + 2 <= BYTES {
                 bytes.extend_from_slice(name);
@@ -97,6 +113,13 @@ fn next_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
         ends
     })?;
     Some((&bytes[..end], &bytes[end + 1..]))
+}
+
+fn failures(value: &[u8]) -> u8 {
+    match value {
+        [digit @ b'0'..=b'9'] => (digit - b'0').min(MOST_FAILURES),
+        _ => 0,
+    }
 }
 
 fn slot(value: &[u8]) -> Option<BootSlot> {
@@ -139,7 +162,25 @@ mod tests {
     fn others_variables_stay() {
         let text = "saved_entry=x\\\ny=z\nblessed=b\n";
         let bytes = GrubEnv::parse(&file(text)).expect("in form").bytes();
-        assert!(bytes.starts_with(b"# GRUB Environment Block\nblessed=b\ntry=\nattempted=\nsaved_entry=x\\\ny=z\n###"));
+        assert!(bytes.starts_with(
+            b"# GRUB Environment Block\nblessed=b\ntry=\nattempted=\ntrial=\nfailures=0\nsaved_entry=x\\\ny=z\n###"
+        ));
+    }
+
+    #[test]
+    fn starts_are_counted() {
+        for (text, trial, failures) in [
+            ("trial=b\nfailures=2\n", Some(BootSlot::B), 2),
+            ("failures=x\n", None, 0),
+            ("failures=12\n", None, 0),
+            ("failures=7\n", None, 3),
+        ] {
+            let read = GrubEnv::parse(&file(text)).expect("in form");
+            assert_eq!((read.trial, read.failures), (trial, failures), "{text}");
+        }
+        let failing = GrubEnv::parse(&file("trial=b\nfailures=3\nother=x\n")).expect("in form");
+        let blessed = failing.with_blessed(BootSlot::B);
+        assert_eq!((blessed.trial, blessed.failures, blessed.others.len()), (None, 0, 1));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use meadow_plan::layout;
 use crate::esp::Esp;
 use crate::grubenv::GrubEnv;
 use crate::machine::Machine;
+use crate::update::is_trial_of;
 use crate::{DiskError, preboot_area, slot, table};
 
 /// The disk of this node, with its record.
@@ -84,8 +85,7 @@ impl OwnDisk {
                 Err(error) => tracing::warn!(%error, "the system on this node's disk cannot be read"),
             }
         }
-        let gave_up =
-            |env: &GrubEnv| env.attempted.filter(|slot| env.tried.is_none() && running.is_some_and(|r| r != *slot));
+        let gave_up = |env: &GrubEnv| running.and_then(|running| given_up(env, running));
         Ok(InstalledDisk {
             serial: self.disk.serial.clone().unwrap_or_default(),
             disk: self.disk.name.clone(),
@@ -101,6 +101,13 @@ impl OwnDisk {
             slots,
         })
     }
+}
+
+/// The slot that was given up before the one that runs: tried and not blessed, or blessed and not to be started.
+fn given_up(environment: &GrubEnv, running: BootSlot) -> Option<BootSlot> {
+    let tried = environment.attempted.filter(|slot| environment.tried.is_none() && running != *slot);
+    let not_started = running != environment.blessed && !is_trial_of(environment, running);
+    tried.or(not_started.then_some(environment.blessed))
 }
 
 /// Finds the disk of this node: the one with the state that is open, else the only one with a node's record.

@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::area::Area;
 use crate::esp::Esp;
+use crate::grubenv::GrubEnv;
 use crate::image::{Image, ROOT, SLOT_FILES};
 use crate::install::fits;
 use crate::machine::Machine;
@@ -28,7 +29,8 @@ pub(crate) fn write_image(
     let mut environment = slot::grubenv(&Esp::open_to_read(&esp_node)?)?;
     let running = own.running(machine).unwrap_or(environment.blessed);
     let target = running.other();
-    if target == environment.blessed {
+    let never_started = running != environment.blessed && !is_trial_of(&environment, running);
+    if target == environment.blessed && !never_started {
         return Err(DiskError::refused(format!(
             "slot {} runs and is not blessed yet, and slot {} is the way back; bless the running one or restart first",
             running.letter(),
@@ -47,7 +49,9 @@ pub(crate) fn write_image(
     let _lock = lock(machine, &own)?;
     let esp = Esp::open(&esp_node)?;
     // A power cut from here on must not boot a slot that is half the old and half the new image.
-    if environment.tried.take().is_some() | environment.attempted.take().is_some() {
+    if never_started {
+        slot::set_grubenv(&esp, &environment.with_blessed(running))?;
+    } else if environment.tried.take().is_some() | environment.attempted.take().is_some() {
         slot::set_grubenv(&esp, &environment)?;
     }
     slot::clear(&esp, target)?;
@@ -104,7 +108,13 @@ pub(crate) fn is_trial(machine: &dyn Machine) -> Result<bool, DiskError> {
     let Some(own) = own_disk::find(machine)? else { return Ok(false) };
     let Some(running) = own.running(machine) else { return Ok(false) };
     let esp = Esp::open_to_read(&own.node(machine, layout::ESP)?)?;
-    Ok(slot::grubenv(&esp)?.blessed != running)
+    Ok(is_trial_of(&slot::grubenv(&esp)?, running))
+}
+
+/// Whether the slot that runs was taken to be tried. One that is not blessed and was not to be tried runs because the blessed
+/// one did not start.
+pub(crate) fn is_trial_of(environment: &GrubEnv, running: BootSlot) -> bool {
+    environment.blessed != running && environment.trial == Some(running)
 }
 
 /// Keeps udev from looking at the disk meanwhile.

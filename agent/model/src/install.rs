@@ -171,7 +171,7 @@ pub struct InstalledDisk {
     /// The slot that the next start takes once.
     #[serde(default)]
     pub tried: Option<BootSlot>,
-    /// The slot that was taken once and not blessed, before the system that runs now.
+    /// The slot that was given up for the one that runs now: taken once and not blessed, or blessed and not to be started.
     #[serde(default)]
     pub went_back_from: Option<BootSlot>,
 }

@@ -126,6 +126,7 @@ fn under_way(nodes: &[NodeImage], wanted: &str) -> Option<Step> {
                 Some(Step::Bless { node: name })
             }
             Health::Healthy => None,
+            _ if !node.touched && node.blessed.as_deref() == Some(wanted) => None,
             other => {
                 Some(Step::Wait { why: format!("{name} runs the image and is not ready yet ({other})"), node: name })
             }

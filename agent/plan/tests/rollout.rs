@@ -18,6 +18,7 @@ fn node(number: usize, voter: bool) -> NodeImage {
         other: None,
         trying: false,
         went_back_from: None,
+        touched: false,
         health: Health::Healthy,
     }
 }
@@ -47,10 +48,14 @@ enum Fate {
 /// Carries a step out; what is waited for happens.
 fn carry_out(nodes: &mut [NodeImage], step: &Step, fate: &dyn Fn(&Name) -> Fate) {
     match step {
-        Step::Write { node } => of(nodes, node).other = Some(NEW.to_owned()),
+        Step::Write { node } => {
+            let node = of(nodes, node);
+            (node.other, node.touched) = (Some(NEW.to_owned()), true);
+        }
         Step::Try { node } => {
             let node = of(nodes, node);
-            (node.trying, node.health) = (true, Health::Pending("it restarts".to_owned()));
+            (node.trying, node.touched) = (true, true);
+            node.health = Health::Pending("it restarts".to_owned());
         }
         Step::Bless { node } => of(nodes, node).blessed = Some(NEW.to_owned()),
         Step::Wait { node, .. } => {

@@ -88,7 +88,10 @@ fn assert_system(machine: &MadeUp, esp: &Partition) {
     }
     assert_eq!(read("EFI/BOOT/BOOTX64.EFI"), image::artifact("grub/bootx64.efi", 1));
     assert_eq!(read("secureboot.cer"), image::artifact("secureboot.cer", 1));
-    assert!(read("meadow/grubenv").starts_with(b"# GRUB Environment Block\nblessed=a\ntry=\nattempted=\n##"));
+    assert!(
+        read("meadow/grubenv")
+            .starts_with(b"# GRUB Environment Block\nblessed=a\ntry=\nattempted=\ntrial=\nfailures=0\n##")
+    );
     let root: serde_json::Value = serde_json::from_slice(&read("meadow/a/root.json")).unwrap();
     assert_eq!((root["size"].as_u64(), root["hash_offset"].as_u64()), (Some((3 << 20) + 4096), Some(3 << 20)));
     assert!(system.root_dir().open_dir("meadow/b").unwrap().iter().count() <= 2);

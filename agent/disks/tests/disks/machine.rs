@@ -108,8 +108,17 @@ impl MadeUp {
         self.restarts.get()
     }
 
-    /// What GRUB does before it boots the slot that it tries.
-    pub(crate) fn grub_clears_try(&self) {
+    /// What GRUB does before it boots the slot that it was to try.
+    pub(crate) fn grub_tries(&self) {
+        self.grub_notes(|environment| environment.trial = environment.tried.take());
+    }
+
+    /// What GRUB does before it boots a slot that it was not told to try.
+    pub(crate) fn grub_counts(&self, failures: u8) {
+        self.grub_notes(|environment| (environment.trial, environment.failures) = (None, failures));
+    }
+
+    fn grub_notes(&self, change: impl FnOnce(&mut GrubEnv)) {
         let found = install::plan(
             &Name::new("node-1").unwrap(),
             &Hardware { disks: self.disks(), ..Hardware::default() },
@@ -124,7 +133,7 @@ impl MadeUp {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).unwrap();
         let mut environment = GrubEnv::parse(&bytes).unwrap();
-        environment.tried = None;
+        change(&mut environment);
         file.seek(SeekFrom::Start(0)).unwrap();
         file.write_all(&environment.bytes()).unwrap();
     }

@@ -70,7 +70,7 @@ fn a_new_image_is_written_tried_and_blessed() {
 
     // GRUB clears `try` and boots b, whose agent is well.
     machine.restart_hard();
-    machine.grub_clears_try();
+    machine.grub_tries();
     machine.boots("S1", BootSlot::B);
     let disk = done(ask(&machine, &DiskRequest::Look));
     assert_eq!((disk.running, disk.blessed), (Some(BootSlot::B), Some(BootSlot::A)));
@@ -96,7 +96,9 @@ fn a_slot_that_was_given_up_is_told_until_another_image_comes() {
     done(ask(&machine, &write(&image::make(&machine, 2))));
     done(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B }));
     machine.restart_hard();
-    machine.grub_clears_try();
+    machine.grub_tries();
+    machine.restart_hard();
+    machine.grub_counts(0);
     machine.boots("S1", BootSlot::A);
     for _ in 0..2 {
         assert_eq!(done(ask(&machine, &DiskRequest::Look)).went_back_from, Some(BootSlot::B));
@@ -104,6 +106,33 @@ fn a_slot_that_was_given_up_is_told_until_another_image_comes() {
     }
     done(ask(&machine, &write(&image::make(&machine, 3))));
     assert_eq!(done(ask(&machine, &DiskRequest::Look)).went_back_from, None);
+}
+
+#[test]
+fn a_blessed_slot_that_does_not_start_is_told_and_replaced_and_its_stand_in_is_kept() {
+    let machine = installed();
+    done(ask(&machine, &write(&image::make(&machine, 2))));
+    done(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B }));
+    machine.restart_hard();
+    machine.grub_tries();
+    machine.boots("S1", BootSlot::B);
+    done(ask(&machine, &DiskRequest::Bless));
+    machine.restart_hard();
+    machine.grub_counts(2);
+    machine.boots("S1", BootSlot::A);
+    let disk = done(ask(&machine, &DiskRequest::Look));
+    assert_eq!((disk.blessed, disk.went_back_from), (Some(BootSlot::B), Some(BootSlot::B)));
+    ask(&machine, &DiskRequest::GiveUpTrial);
+    assert_eq!(machine.restarts(), 0, "a restart would end here again");
+    // What does not start is no way back: another image takes its place, and until it is whole a boots.
+    let damaged = image::make(&machine, 3);
+    fs::write(damaged.join("uki.efi"), b"?").unwrap();
+    why(ask(&machine, &write(&damaged)));
+    assert_eq!(environment(&machine).blessed, BootSlot::B, "refused before anything was touched");
+    let disk = done(ask(&machine, &write(&image::make(&machine, 4))));
+    assert_eq!((disk.blessed, disk.went_back_from), (Some(BootSlot::A), None));
+    assert_eq!(environment(&machine), GrubEnv::blessing(BootSlot::A));
+    assert_eq!(file(&machine, "meadow/b/uki.efi").unwrap(), image::artifact("uki.efi", 4));
 }
 
 #[test]

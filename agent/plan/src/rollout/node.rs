@@ -45,6 +45,8 @@ pub struct NodeImage {
     pub trying: bool,
     /// The image that it tried last and went back from.
     pub went_back_from: Option<String>,
+    /// Whether this rollout gave it work. One that had the image before and is switched off keeps nobody waiting.
+    pub touched: bool,
     /// How it is.
     pub health: Health,
 }
