@@ -5,7 +5,7 @@
 # build-grub.sh GRUB_FOLDER COMMAND_LINE EPOCH OUT, with key.pgp in OUT
 set -euo pipefail
 folder=$1 command_line=$2 epoch=$3 out=$4
-common=(normal memdisk tar part_gpt fat loadenv test echo sleep minicmd boot terminal)
+common=(normal memdisk tar part_gpt fat loadenv test echo sleep minicmd boot terminal hashsum gcry_sha256)
 
 mkdir /tmp/memdisk
 sed "s|@COMMAND_LINE@|$command_line|" "$folder/meadow.cfg" >/tmp/memdisk/meadow.cfg
@@ -33,4 +33,4 @@ grep -q '^grub,' /tmp/sbat.csv
 # firmware verifies the UKI itself.
 grub-mkimage --format x86_64-efi --output "$out/bootx64.efi" --config "$folder/early.cfg" \
     --memdisk /tmp/memdisk.tar --prefix /meadow --disable-shim-lock --sbat /tmp/sbat.csv --pubkey "$out/key.pgp" \
-    "${common[@]}" chain pgp gcry_rsa gcry_sha1 gcry_sha256
+    "${common[@]}" chain pgp gcry_rsa gcry_sha1

@@ -66,6 +66,7 @@ make_esp() {
     cp "$image/grub/bootx64.efi" "$files/EFI/BOOT/BOOTX64.EFI"
     cp "$image/secureboot.cer" "$files/"
     cp "$image"/{vmlinuz,initrd,uki.efi,uki.efi.sig,manifest.json,manifest.json.sig} "$root_json" "$files/meadow/a/"
+    (cd "$files/meadow/a" && sha256sum vmlinuz initrd >pc.sha256 && sha256sum uki.efi >efi.sha256)
     # For an installation from the stick.
     cp "$image/grub/boot.img" "$image/grub/core.img" "$files/meadow/grub/"
     grub-editenv "$files/meadow/grubenv" create

@@ -18,6 +18,8 @@ use crate::progress::{Counter, Progress};
 pub(crate) const GRUBENV: &str = "meadow/grubenv";
 /// What the image is, for people and for those who fetch it from this node; beside the artifacts where it is there.
 const DESCRIPTION: [&str; 2] = ["manifest.json", "manifest.json.sig"];
+/// What GRUB checks before it starts a slot, by its name of the platform: `sha256sum`'s form.
+const SUMS: [(&str, &[&str]); 2] = [("pc.sha256", &["vmlinuz", "initrd"]), ("efi.sha256", &["uki.efi"])];
 const SMALL: u64 = 4 << 20;
 /// Larger than any artifact of a slot.
 const LARGEST: u64 = 256 << 20;
@@ -39,6 +41,11 @@ pub(crate) fn write_files(
         let path = image.path(name);
         let mut file = File::open(&path).map_err(DiskError::io("open", &path))?;
         esp.write(&place(slot, name), &mut file, &mut counter, progress)?;
+    }
+    for (list, names) in SUMS {
+        let line = |name: &&str| Ok(format!("{}  {name}\n", image.artifact(name)?.sha256));
+        let lines = names.iter().map(line).collect::<Result<String, DiskError>>()?;
+        esp.write_bytes(&place(slot, list), lines.as_bytes())?;
     }
     for name in DESCRIPTION.into_iter().filter(|name| image.path(name).exists()) {
         esp.write_bytes(&place(slot, name), &read_file(&image.path(name), SMALL)?)?;

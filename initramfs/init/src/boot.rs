@@ -1,18 +1,18 @@
 //! The boot from beginning to end. PID 1 never ends: whatever goes wrong is said, and tried again
 //! from the beginning, with growing pauses; a headless machine then heals as soon as its cause
 //! does. It does not restart by itself: a machine in a restart loop can be asked nothing. (But for
-//! two cases: a new image on trial whose root is damaged, see `trial`, and one that a stick started and whose root no server
-//! has any more, see `chained`.)
+//! few cases, each of which leads elsewhere: see `own_slot`, and `chained` for an image that a stick started and whose root
+//! no server has any more.)
 
 mod chained;
 mod find_disk;
 mod installed;
 mod netboot;
 mod offered;
+mod own_slot;
 mod own_state;
 mod start_root;
 mod stick;
-mod trial;
 
 use std::convert::Infallible;
 use std::fs;

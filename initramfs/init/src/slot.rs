@@ -23,6 +23,15 @@ impl Slot {
         }
     }
 
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
     /// `a` or `b`.
     #[must_use]
     pub fn letter(self) -> &'static str {

@@ -93,8 +93,7 @@ pub fn write_with(disk: &Path, folder: &Path, wanted: &Wanted, mut tpm: Option<&
         STATE_MIB * 2048,
         TYPES[1]
     );
-    let append = ["--quiet", "--append", "--no-reread", "--no-tell-kernel"];
-    feed(Command::new("sfdisk").args(append).arg(disk), table.as_bytes())?;
+    append(disk, &table)?;
     let partitions = partitions(disk)?;
     let start = |name: &str| partitions.iter().find(|(found, ..)| found == name).map(|(_, start, _)| *start);
     let [root, preboot, state] = ["meadow-root-a", "meadow-preboot", "meadow-state"].map(start);
@@ -124,6 +123,15 @@ pub fn copy_stick(disk: &Path) -> Result<()> {
     run(Command::new("sfdisk")
         .args(["--quiet", "--no-reread", "--no-tell-kernel", "--relocate", "gpt-bak-std"])
         .arg(disk))
+}
+
+/// Adds partitions, in the language of sfdisk(8).
+///
+/// # Errors
+/// When there is no room for them.
+pub fn append(disk: &Path, table: &str) -> Result<()> {
+    let append = ["--quiet", "--append", "--no-reread", "--no-tell-kernel"];
+    feed(Command::new("sfdisk").args(append).arg(disk), table.as_bytes())
 }
 
 /// Names, first bytes and sizes of the partitions.

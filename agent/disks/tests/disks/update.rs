@@ -6,6 +6,7 @@ use std::path::Path;
 
 use meadow_disks::{GrubEnv, Machine};
 use meadow_model::install::{BootSlot, DiskReply, DiskRequest, InstallMode, InstalledDisk};
+use sha2::{Digest, Sha256};
 
 use crate::image;
 use crate::install::run;
@@ -60,6 +61,10 @@ fn a_new_image_is_written_tried_and_blessed() {
         assert_eq!(file(&machine, &format!("meadow/a/{name}")).unwrap(), image::artifact(name, 1));
         assert_eq!(file(&machine, &format!("meadow/b/{name}")).unwrap(), image::artifact(name, 2));
     }
+    let sums = String::from_utf8(file(&machine, "meadow/b/pc.sha256").unwrap()).unwrap();
+    let sum = data_encoding::HEXLOWER.encode(&Sha256::digest(image::artifact("initrd", 2)));
+    assert!(sums.contains(&format!("{sum}  initrd\n")) && sums.contains("  vmlinuz\n"), "{sums}");
+    assert!(file(&machine, "meadow/b/efi.sha256").unwrap().ends_with(b"  uki.efi\n"));
     done(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B }));
     let told = environment(&machine);
     assert_eq!((told.blessed, told.tried), (BootSlot::A, Some(BootSlot::B)));

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
+use super::own_slot::OwnSlot;
 use super::start_root::Root;
-use super::trial::Trial;
 use super::{Boot, Setback};
 use crate::disks::{Layout, Partition};
 use crate::root::{RootSpec, Verdict, examine};
@@ -26,7 +26,12 @@ impl Boot {
     ) -> Result<Infallible, Setback> {
         let disks = self.wait_for_root_disks(esp);
         let (disks, slot) = self.past_the_stick(disks, slot, esp);
-        let check = self.check(&disks, spec, slot);
+        let own = self.own_slot(&disks, slot, esp);
+        let check = RootCheck {
+            candidates: disks.iter().flat_map(|layout| layout.roots_from(slot)).collect(),
+            spec: spec.clone(),
+            own: own.clone(),
+        };
         let root = match disks.as_slice() {
             [first, others @ ..] if others.is_empty() || first.is_of(esp) => {
                 // It is clear whose state to ask for, and the root is checked meanwhile.
@@ -61,25 +66,23 @@ impl Boot {
                 self.log.milestone("root verified", &format!("slot {} on {}", slot.letter(), partition.device));
                 self.start_root(spec, Root::Partition { slot, partition })
             }
-            None => self.boot_fetched_root(spec, &disks),
+            None => self.boot_fetched_root(spec, &disks, &own),
         }
     }
 
-    fn check(&self, disks: &[Layout], spec: &RootSpec, slot: Option<Slot>) -> RootCheck {
-        RootCheck {
-            candidates: disks.iter().flat_map(|layout| layout.roots_from(slot)).collect(),
-            spec: spec.clone(),
-            trial: Trial {
-                running: slot,
-                esp: disks.first().and_then(|layout| layout.esp.clone()),
-                loader: self.hardware.as_ref().map(|hardware| Arc::clone(&hardware.loader)),
-                log: Arc::clone(&self.log),
-            },
+    fn own_slot(&self, disks: &[Layout], slot: Option<Slot>, esp: Option<&str>) -> OwnSlot {
+        // Another disk's boot loader has nothing to do with this boot.
+        let started = disks.first().filter(|layout| layout.is_of(esp));
+        OwnSlot {
+            running: slot,
+            esp: started.and_then(|layout| layout.esp.clone()),
+            loader: self.hardware.as_ref().map(|hardware| Arc::clone(&hardware.loader)),
+            log: Arc::clone(&self.log),
         }
     }
 
     /// The same root from a server, if one answers: as good as the disk's, since only its digest counts.
-    fn boot_fetched_root(&mut self, spec: &RootSpec, disks: &[Layout]) -> Result<Infallible, Setback> {
+    fn boot_fetched_root(&mut self, spec: &RootSpec, disks: &[Layout], own: &OwnSlot) -> Result<Infallible, Setback> {
         let problem = if disks.is_empty() {
             "no disk with Meadow's system was found: plug it in, or install this machine again"
         } else {
@@ -87,6 +90,7 @@ impl Boot {
         };
         self.log.say(&format!("{problem}; looking for a Meadow server that has it"));
         let Some(uplink) = self.network.server_within(SERVER_PATIENCE, &self.log) else {
+            own.fall_back();
             return Err(Setback::Retry(anyhow!("{problem}; no Meadow server answers either: both are tried again")));
         };
         self.fetch_root(spec, &uplink)?;
@@ -98,14 +102,15 @@ impl Boot {
 struct RootCheck {
     candidates: Vec<(Slot, Partition)>,
     spec: RootSpec,
-    trial: Trial,
+    own: OwnSlot,
 }
 
 impl RootCheck {
     /// The partition with the right root. Does not come back where a new image on trial has none: nobody is to type a
     /// passphrase for it.
     fn run(self) -> Option<(Slot, Partition)> {
-        let log = &self.trial.log;
+        self.own.note_start();
+        let log = &self.own.log;
         for (slot, partition) in &self.candidates {
             let what = format!("slot {} on {}", slot.letter(), partition.device);
             match examine(&partition.path(), &self.spec, |_| ()) {
@@ -114,7 +119,7 @@ impl RootCheck {
                 Verdict::Unreadable(error) => log.say(&format!("{what} cannot be read ({error}): check that disk")),
             }
         }
-        self.trial.give_up();
+        self.own.give_up();
         None
     }
 }
