@@ -249,19 +249,39 @@ pub struct PxeCheck {
 /// The state of the PXE server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PxeStatus {
-    /// Whether it serves.
+    /// Whether it serves on one interface at least.
     pub serving: bool,
-    /// The interface it serves on; `None` where PXE is not configured.
-    pub interface: Option<String>,
-    /// Base URL of the boot files.
-    pub base_url: Option<String>,
+    /// The interfaces that it serves or waits for; none where PXE is not configured.
+    pub interfaces: Vec<PxeInterface>,
     /// Until when every machine is booted; `None` while the window is closed.
     pub open_until: Option<Timestamp>,
-    /// What keeps it from serving, in words with the next step.
+    /// What keeps it from serving on all interfaces alike, in words with the next step.
     pub problems: Vec<String>,
     /// What it has done since it started; `None` where it does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counters: Option<PxeCounters>,
+}
+
+impl PxeStatus {
+    /// All problems: of the server, then of each interface. Each names its interface.
+    pub fn all_problems(&self) -> impl Iterator<Item = &String> {
+        self.problems.iter().chain(self.interfaces.iter().flat_map(|interface| &interface.problems))
+    }
+}
+
+/// An interface of the PXE server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PxeInterface {
+    /// Its name.
+    pub name: String,
+    /// Whether machines are served there.
+    pub serving: bool,
+    /// Base URL of the boot files for machines on it; `None` while it has no address.
+    pub base_url: Option<String>,
+    /// Whether addresses are given out there now.
+    pub leases: bool,
+    /// What is not served there, in words with the next step.
+    pub problems: Vec<String>,
 }
 
 #[cfg(test)]

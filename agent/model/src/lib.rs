@@ -21,6 +21,7 @@ pub mod mesh;
 pub mod name;
 pub mod network;
 pub mod node;
+pub mod one_or_many;
 pub mod operation;
 pub mod preboot;
 pub mod problem;

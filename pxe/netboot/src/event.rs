@@ -66,6 +66,9 @@ pub enum EventKind {
     Seen {
         /// Its vendor class, printable characters only.
         vendor_class: String,
+        /// The interface on which it was heard, where that was noted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interface: Option<String>,
     },
     /// It gets nothing, and why.
     Ignored {
@@ -154,7 +157,8 @@ impl EventKind {
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Seen { vendor_class } => write!(f, "seen ({vendor_class})"),
+            Self::Seen { vendor_class, interface: Some(name) } => write!(f, "seen on {name} ({vendor_class})"),
+            Self::Seen { vendor_class, interface: None } => write!(f, "seen ({vendor_class})"),
             Self::Ignored { why } => write!(f, "ignored: {why}"),
             Self::Offered { file, form, attempt } => {
                 write!(f, "offered {file} (form {form}, offer {attempt})")

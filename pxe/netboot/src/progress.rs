@@ -162,7 +162,7 @@ mod tests {
             |stage: &str| EventKind::Progress { stage: stage.to_owned(), percent: None, message: String::new() };
         let asked = |file: &str| EventKind::Asked { file: file.to_owned(), via: Transport::Tftp };
         let steps = [
-            (EventKind::Seen { vendor_class: String::new() }, BootStage::Seen),
+            (EventKind::Seen { vendor_class: String::new(), interface: None }, BootStage::Seen),
             (offered(OfferForm::BootServer), BootStage::Offered { form: OfferForm::BootServer }),
             (asked("ipxe/snponly.efi"), BootStage::Loader),
             (sent("ipxe/snponly.efi", 100), BootStage::Loader),

@@ -296,7 +296,7 @@ fn ipxe_treated_as_plain_pxe_gets_the_loader_then_the_script() {
     assert_eq!(offer(&mut engine, NOW), "ipxe/undionly.kpxe\0", "a retry is still the ROM");
     engine.file_requested(NOW, BIOS, "ipxe/undionly.kpxe");
     assert!(offer(&mut engine, NOW).ends_with("/boot.ipxe\0"));
-    engine.script_requested(NOW, BIOS);
+    engine.script_requested(NOW, BIOS, None);
     assert_eq!(offer(&mut engine, NOW), "ipxe/undionly.kpxe\0", "the next power-on begins with the ROM");
     engine.file_requested(NOW, BIOS, "ipxe/undionly.kpxe");
     let later = NOW + Duration::from_secs(121);

@@ -13,6 +13,7 @@ use nix::libc;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::task::JoinSet;
 
 use crate::interface::Link;
 use crate::supervisor::PAUSE_AFTER_ERROR;
@@ -38,7 +39,7 @@ pub struct CapturePart {
 /// Why nothing is captured.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// The interface is not there.
+    /// No interface is there.
     #[error("{0}; nothing can be captured there")]
     Interface(String),
     /// Too many captures run.
@@ -57,13 +58,13 @@ struct Capture {
 
 impl Captures {
     /// Begins to capture what this machine and the server say, in place of an earlier capture of it.
-    pub(crate) fn start(&self, link: &Link, mac: MacAddress, lasts: Duration) -> Result<(), CaptureError> {
+    pub(crate) fn start(&self, links: &[Link], mac: MacAddress, lasts: Duration) -> Result<(), CaptureError> {
         let mut captures = locked(&self.0);
         let running = captures.iter().filter(|(other, capture)| **other != mac && !capture.is_done()).count();
         if running >= MAX_CAPTURES {
             return Err(CaptureError::Busy);
         }
-        let socket = open(link)?;
+        let sockets = links.iter().map(open).collect::<io::Result<Vec<_>>>()?;
         let capture = Arc::new(Capture { file: Mutex::new(pcap::header().to_vec()), done: AtomicBool::new(false) });
         // Of an earlier one nobody else knows: its task ends with it.
         if let Some(before) = captures.insert(mac, Arc::clone(&capture)) {
@@ -72,8 +73,12 @@ impl Captures {
         // Whoever begins another one has what was done before.
         captures.retain(|_, capture| !capture.is_done());
         tokio::spawn(async move {
+            let mut tasks = JoinSet::new();
+            for socket in sockets {
+                tasks.spawn(Arc::clone(&capture).fill(socket, mac));
+            }
             // It ends by its time, or as soon as it is full or another one took its place.
-            let _ = tokio::time::timeout(lasts, capture.fill(socket, mac)).await;
+            let _ = tokio::time::timeout(lasts, tasks.join_next()).await;
             capture.end();
         });
         Ok(())
@@ -98,7 +103,7 @@ impl Capture {
         self.done.store(true, Ordering::Release);
     }
 
-    async fn fill(&self, socket: AsyncFd<Socket>, mac: MacAddress) {
+    async fn fill(self: Arc<Self>, socket: AsyncFd<Socket>, mac: MacAddress) {
         let mut buffer = [MaybeUninit::uninit(); pcap::SNAP_LENGTH as usize];
         loop {
             let received = socket.async_io(Interest::READABLE, |socket| socket.recv(&mut buffer)).await;

@@ -12,6 +12,9 @@ pub const DEFAULT_COMMAND_LINE: &str = "quiet loglevel=3 lsm=landlock";
 /// Where the leases are kept if nothing else is said.
 pub const DEFAULT_LEASE_FILE: &str = "/var/lib/meadow-pxe/leases";
 
+/// Interfaces that are served at most.
+const MAX_INTERFACES: usize = 64;
+
 /// Ports to listen on. Clients know the first three by heart: others are for tests only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ports {
@@ -34,8 +37,8 @@ impl Default for Ports {
 /// What the boot server needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PxeConfig {
-    /// Name of the network interface to serve.
-    pub interface: String,
+    /// Names of the network interfaces to serve.
+    pub interfaces: Vec<String>,
     /// Folder with `manifest.json` and the artifacts that it lists.
     pub artifacts: PathBuf,
     /// Folder of further images, each in a folder named by the SHA-256 digest of its manifest; none where absent.
@@ -58,6 +61,15 @@ pub struct PxeConfig {
 /// Settings that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
+    /// Nothing to serve.
+    #[error("no interface is named; name at least one, see `ip link`")]
+    NoInterface,
+    /// Each needs sockets of its own.
+    #[error("{0} interfaces are named; at most {MAX_INTERFACES} are served")]
+    TooManyInterfaces(usize),
+    /// An interface that is named twice.
+    #[error("the interface {0} is named twice; leave one of the two out")]
+    Twice(String),
     /// Not a possible name of a network interface.
     #[error("{0:?} is not a network interface's name; see `ip link`")]
     Interface(String),
@@ -73,11 +85,11 @@ pub enum ConfigError {
 }
 
 impl PxeConfig {
-    /// Serves an interface with the usual ports and command line.
+    /// Serves interfaces with the usual ports and command line.
     #[must_use]
-    pub fn new(interface: impl Into<String>, artifacts: impl Into<PathBuf>) -> Self {
+    pub fn new(interfaces: &[impl AsRef<str>], artifacts: impl Into<PathBuf>) -> Self {
         Self {
-            interface: interface.into(),
+            interfaces: interfaces.iter().map(|name| name.as_ref().to_owned()).collect(),
             artifacts: artifacts.into(),
             images: None,
             files: None,
@@ -94,10 +106,19 @@ impl PxeConfig {
     /// # Errors
     /// When the settings can never work.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let name = &self.interface;
-        // The kernel's own rule: 1 to 15 bytes, no slash, no white space (dev_valid_name).
-        if name.is_empty() || name.len() > 15 || name.bytes().any(|b| b == b'/' || !b.is_ascii_graphic()) {
-            return Err(ConfigError::Interface(name.clone()));
+        match self.interfaces.len() {
+            0 => return Err(ConfigError::NoInterface),
+            1..=MAX_INTERFACES => {}
+            many => return Err(ConfigError::TooManyInterfaces(many)),
+        }
+        for (at, name) in self.interfaces.iter().enumerate() {
+            // The kernel's own rule: 1 to 15 bytes, no slash, no white space (dev_valid_name).
+            if name.is_empty() || name.len() > 15 || name.bytes().any(|b| b == b'/' || !b.is_ascii_graphic()) {
+                return Err(ConfigError::Interface(name.clone()));
+            }
+            if self.interfaces[..at].contains(name) {
+                return Err(ConfigError::Twice(name.clone()));
+            }
         }
         if !is_command_line(&self.command_line) {
             return Err(ConfigError::CommandLine(self.command_line.clone()));
@@ -115,11 +136,17 @@ mod tests {
 
     #[test]
     fn impossible_settings_are_refused() {
-        let good = PxeConfig::new("eth0", "/usr/share/meadow/image");
+        let good = PxeConfig::new(&["eth0", "lan0.20"], "/usr/share/meadow/image");
         assert_eq!(good.check(), Ok(()));
         for name in ["", "a/b", "averyverylongname", "a b"] {
-            assert!(PxeConfig::new(name, "/x").check().is_err(), "{name:?}");
+            assert!(PxeConfig::new(&["eth0", name], "/x").check().is_err(), "{name:?}");
         }
+        let none: [&str; 0] = [];
+        assert_eq!(PxeConfig::new(&none, "/x").check(), Err(ConfigError::NoInterface));
+        let many: Vec<_> = (0..=MAX_INTERFACES).map(|number| format!("eth{number}")).collect();
+        assert_eq!(PxeConfig::new(&many, "/x").check(), Err(ConfigError::TooManyInterfaces(many.len())));
+        let twice = PxeConfig::new(&["eth0", "eth1", "eth0"], "/x").check();
+        assert_eq!(twice, Err(ConfigError::Twice("eth0".to_owned())));
         let injected = PxeConfig { command_line: "quiet\nshell".into(), ..good };
         assert!(matches!(injected.check(), Err(ConfigError::CommandLine(_))));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::interface::Link;
 use crate::neighbours;
-use crate::shared::Shared;
+use crate::segment::Segment;
 use crate::udp;
 
 /// Pause between rounds.
@@ -17,11 +17,12 @@ const ANSWER: Duration = Duration::from_secs(12);
 const PORT: u16 = 9;
 
 /// Probes until the task is aborted.
-pub(crate) async fn serve(shared: Arc<Shared>, link: Link) {
+pub(crate) async fn serve(segment: Arc<Segment>, link: Link) {
+    let shared = &segment.shared;
     let Some(full) = &shared.full else { return };
     loop {
         tokio::time::sleep(PAUSE).await;
-        if !full.serves(link.address) {
+        if !segment.gives_leases(link.address) {
             continue;
         }
         let addresses = full.server().to_probe(shared.now(), link.address);

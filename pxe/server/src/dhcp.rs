@@ -7,6 +7,7 @@ use meadow_netboot::EventKind;
 use meadow_netboot::dhcp::{LeaseOutcome, LeaseRecord, Outcome, Receive, ServerPort, Transmit};
 use tokio::sync::mpsc;
 
+use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::supervisor::PAUSE_AFTER_ERROR;
 use crate::udp::UdpPort;
@@ -25,12 +26,13 @@ struct Commit {
 }
 
 /// Answers one port until the task is aborted.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpPort, port: ServerPort) {
+pub(crate) async fn serve(segment: Arc<Segment>, socket: UdpPort, port: ServerPort) {
     let (commits, waiting) = mpsc::channel(WAITING);
-    tokio::join!(receive(&shared, &socket, port, commits), write(&shared, &socket, waiting));
+    tokio::join!(receive(&segment, &socket, port, commits), write(&segment.shared, &socket, waiting));
 }
 
-async fn receive(shared: &Shared, socket: &UdpPort, port: ServerPort, commits: mpsc::Sender<Commit>) {
+async fn receive(segment: &Segment, socket: &UdpPort, port: ServerPort, commits: mpsc::Sender<Commit>) {
+    let shared = &segment.shared;
     let mut buffer = vec![0; RECEIVE_BUFFER];
     loop {
         let received = match socket.receive(&mut buffer).await {
@@ -43,7 +45,7 @@ async fn receive(shared: &Shared, socket: &UdpPort, port: ServerPort, commits: m
             }
         };
         let rx = Receive { port, address: received.local, source: received.source };
-        let outcome = handle(shared, &rx, &buffer[..received.length]);
+        let outcome = handle(segment, &rx, &buffer[..received.length]);
         shared.counting.count(&outcome);
         // The reply first: iPXE waits 2 s for it, a person reads the log later.
         let reply = outcome.reply.map(|reply| (reply, rx.address));
@@ -57,14 +59,15 @@ async fn receive(shared: &Shared, socket: &UdpPort, port: ServerPort, commits: m
             None => send(shared, socket, reply).await,
         }
         for note in outcome.notes {
-            shared.record(note);
+            segment.record(note);
         }
     }
 }
 
-fn handle(shared: &Shared, rx: &Receive, bytes: &[u8]) -> LeaseOutcome {
+fn handle(segment: &Segment, rx: &Receive, bytes: &[u8]) -> LeaseOutcome {
+    let shared = &*segment.shared;
     match &shared.full {
-        Some(full) if rx.port == ServerPort::Dhcp && full.serves(rx.address) => {
+        Some(full) if rx.port == ServerPort::Dhcp && segment.gives_leases(rx.address) => {
             full.server().handle(shared.now(), rx, bytes, &mut shared.engine(), shared)
         }
         _ => {
@@ -101,7 +104,7 @@ async fn write(shared: &Arc<Shared>, socket: &UdpPort, mut waiting: mpsc::Receiv
 async fn send(shared: &Shared, socket: &UdpPort, reply: Option<(Transmit, Ipv4Addr)>) {
     let Some((reply, local)) = reply else { return };
     if let Err(error) = socket.send(&reply.payload, local, reply.destination).await {
-        let why = format!("the reply to {} could not be sent: {error}", reply.destination);
+        let why = format!("the reply to {} could not be sent on {}: {error}", reply.destination, socket.link().name);
         shared.say(EventKind::Failed { file: String::new(), why });
     }
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use meadow_model::MacAddress;
 use meadow_model::boot::{BootOptions, BootPolicy, is_command_line};
+use meadow_model::one_or_many::one_or_many;
 use meadow_netboot::dhcp::LeaseConfig;
 use meadow_netboot::policy::PolicyTable;
 use meadow_netboot::{BootDecision, Sighting};
@@ -17,7 +18,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileConfig {
-    interface: String,
+    #[serde(alias = "interface", deserialize_with = "one_or_many")]
+    interfaces: Vec<String>,
     artifacts: PathBuf,
     command_line: Option<String>,
     /// Machines that are not listed boot the image for this long after the start.
@@ -97,7 +99,7 @@ impl FileConfig {
     /// The part that the server itself needs.
     pub(crate) fn server(&self) -> PxeConfig {
         PxeConfig {
-            interface: self.interface.clone(),
+            interfaces: self.interfaces.clone(),
             artifacts: self.artifacts.clone(),
             images: None,
             files: self.files.clone(),
@@ -232,6 +234,14 @@ mod tests {
         assert_eq!(server.check(), Ok(()));
         assert_eq!(server.lease_file, PathBuf::from("/var/lib/leases"));
         assert_eq!(server.dhcp[0].reservations.len(), 1);
+    }
+
+    #[test]
+    fn one_interface_or_several_are_served() {
+        let of = |text: &str| FileConfig::parse(text).unwrap().server().interfaces;
+        assert_eq!(of(FILE), ["eth0"]);
+        let several = FILE.replace("interface = \"eth0\"", "interfaces = [\"eth0\", \"lan0.20\"]");
+        assert_eq!(of(&several), ["eth0", "lan0.20"]);
     }
 
     #[test]

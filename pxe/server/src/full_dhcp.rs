@@ -1,6 +1,5 @@
-//! Full DHCP: the lease engine with its file, and whether it may answer.
+//! Full DHCP: the lease engine with its file.
 
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,14 +13,12 @@ use crate::problem::Problem;
 /// A clock that moves this much against the monotonic one was set.
 const CLOCK_SET: u64 = 60;
 
-/// The DHCP server of the interface.
+/// The DHCP server, with one file of leases for all interfaces.
 #[derive(Debug)]
 pub(crate) struct FullDhcp {
     path: PathBuf,
     server: Mutex<LeaseServer>,
     store: Mutex<Option<Store>>,
-    /// Nobody else gives out addresses, as the last look at the wire showed.
-    is_alone: AtomicBool,
     is_open: AtomicBool,
 }
 
@@ -38,7 +35,6 @@ impl FullDhcp {
             path: path.to_owned(),
             server: Mutex::new(LeaseServer::new(configs)?),
             store: Mutex::new(None),
-            is_alone: AtomicBool::new(false),
             is_open: AtomicBool::new(false),
         })
     }
@@ -48,14 +44,9 @@ impl FullDhcp {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether addresses are given out now.
-    pub(crate) fn serves(&self, own: Ipv4Addr) -> bool {
-        self.is_alone.load(Ordering::Relaxed) && self.is_open.load(Ordering::Relaxed) && self.server().serves(own)
-    }
-
-    /// Takes in whether nobody else gives out addresses, and returns what it was before.
-    pub(crate) fn set_alone(&self, is_alone: bool) -> bool {
-        self.is_alone.swap(is_alone, Ordering::Relaxed)
+    /// Whether the file was read, so that nobody gets an address that another has.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
     }
 
     /// Reads the file, if that is still to be done, and looks at the clock. Blocks. A sentence for the log if there is

@@ -5,6 +5,8 @@ mod connection;
 mod crowd;
 mod own_file;
 mod response;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -15,10 +17,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::interface::{self, Link};
-use crate::shared::Shared;
+use crate::segment::Segment;
 use crate::supervisor::PAUSE_AFTER_ERROR;
 
-use crowd::{Clients, Crowd};
+use crowd::Place;
+
+pub(crate) use crowd::Crowd;
 
 /// Connections that wait to be taken up. The kernel may allow fewer (`net.core.somaxconn`, 4096).
 const BACKLOG: u32 = 4096;
@@ -40,39 +44,32 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Serves until the task is aborted, which closes all connections too. `own` is what URLs name, unless a client came to
 /// a global IPv6 address.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, own: SocketAddr) {
+pub(crate) async fn serve(segment: Arc<Segment>, listener: TcpListener, own: SocketAddr) {
     let mut connections = JoinSet::new();
-    let mut clients = Clients::default();
+    let (crowd, counting) = (&segment.shared.crowd, &segment.shared.counting);
+    // Each listener keeps a place ready, so that a crowd on another interface does not shut this one out.
+    let mut free = None;
     loop {
         tokio::select! {
-            // Places are given back before new ones are taken.
-            biased;
-            Some(ended) = connections.join_next(), if !connections.is_empty() => {
-                if let Ok(client) = ended {
-                    clients.remove(client);
-                }
-            }
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
             // Who comes beyond waits in the kernel until somebody has gone: firmware does not come again.
-            accepted = listener.accept(), if !clients.is_full() => match accepted {
+            place = crowd.free_place(), if free.is_none() => free = place,
+            accepted = listener.accept(), if free.is_some() => match accepted {
                 Ok((stream, client)) => {
                     let client = client.ip();
                     if !is_near(&stream, client) {
-                        shared.counting.http_refused.add(1);
+                        counting.http_refused.add(1);
                         tracing::debug!(%client, "not of this link, closed");
                         continue;
                     }
-                    if !clients.add(client) {
-                        shared.counting.http_refused.add(1);
+                    let Some(place) = free.take().and_then(|free| crowd.take(free, client)) else {
+                        counting.http_refused.add(1);
                         tracing::debug!(%client, "too many HTTP connections, closed");
                         continue;
-                    }
-                    shared.counting.http_connections.add(1);
-                    let (shared, crowd) = (shared.clone(), clients.crowd());
+                    };
+                    counting.http_connections.add(1);
                     let local = reached(&stream, own);
-                    connections.spawn(async move {
-                        run(shared, stream, local, client, crowd).await;
-                        client
-                    });
+                    connections.spawn(run(segment.clone(), stream, local, client, place));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "accepting an HTTP connection failed");
@@ -93,8 +90,8 @@ fn is_near(stream: &TcpStream, client: IpAddr) -> bool {
 
 /// Serves on the IPv6 addresses of the interface, until the task is aborted. Not on all addresses at once: nodes fetch
 /// images at the same port of the mesh address.
-pub(crate) async fn serve_v6(shared: Arc<Shared>, link: Link) {
-    let own = SocketAddr::from((link.address, shared.config.ports.http));
+pub(crate) async fn serve_v6(segment: Arc<Segment>, link: Link) {
+    let own = SocketAddr::from((link.address, segment.shared.config.ports.http));
     let (mut tasks, mut by_address) = (JoinSet::new(), HashMap::<_, AbortHandle>::new());
     loop {
         let addresses = interface::ipv6_addresses(&link.name);
@@ -113,7 +110,7 @@ pub(crate) async fn serve_v6(shared: Arc<Shared>, link: Link) {
             let scope = if address.is_unicast_link_local() { link.index } else { 0 };
             match listen(SocketAddrV6::new(address, own.port(), 0, scope).into()) {
                 Ok(listener) => {
-                    by_address.insert(address, tasks.spawn(serve(shared.clone(), listener, own)));
+                    by_address.insert(address, tasks.spawn(serve(segment.clone(), listener, own)));
                 }
                 // One that is still looked for on the link (duplicate address detection) is there a moment later.
                 Err(error) => tracing::debug!(%address, %error, "not served over IPv6 yet"),
@@ -134,12 +131,12 @@ fn reached(stream: &TcpStream, own: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn run(shared: Arc<Shared>, stream: TcpStream, local: SocketAddr, client: IpAddr, crowd: Arc<Crowd>) {
+async fn run(segment: Arc<Segment>, stream: TcpStream, local: SocketAddr, client: IpAddr, _place: Place) {
     // Heads and small files go out at once; sendfile fills its segments anyway.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY failed");
     }
-    if let Err(error) = connection::Connection::new(shared, stream, local, client, crowd).run().await {
+    if let Err(error) = connection::Connection::new(segment, stream, local, client).run().await {
         tracing::debug!(%client, %error, "HTTP connection ended");
     }
 }

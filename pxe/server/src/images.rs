@@ -3,11 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use meadow_netboot::route::is_digest;
 
 use crate::artifacts::ArtifactStore;
 use crate::problem::Problem;
+
+/// How long an image stays open that no machine is to boot any more: one that runs its initrd still comes for its root.
+const LINGERS: Duration = Duration::from_secs(600);
 
 /// Images by the digest of their manifest. Only those that are wanted are open, and so served.
 #[derive(Debug)]
@@ -19,8 +23,10 @@ pub(crate) struct Images {
 #[derive(Debug)]
 struct Open {
     store: Arc<ArtifactStore>,
-    /// Whether some machine is to boot it; else one that was given it may still come for its root.
+    /// Whether some machine is to boot it.
     is_wanted: bool,
+    /// When one last was, since the server's start.
+    wanted_at: Duration,
 }
 
 impl Images {
@@ -29,18 +35,22 @@ impl Images {
         Self { folder, open: RwLock::default() }
     }
 
-    /// Opens the images that are wanted and forgets those that are not in use either; all that are open now.
-    pub(crate) fn keep(&self, wanted: &BTreeSet<String>, in_use: &BTreeSet<String>) -> Vec<Arc<ArtifactStore>> {
+    /// Opens the images that are wanted and forgets those that have not been for a while; all that are open now.
+    pub(crate) fn keep(&self, wanted: &BTreeSet<String>, now: Duration) -> Vec<Arc<ArtifactStore>> {
         let Some(folder) = &self.folder else { return Vec::new() };
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         open.retain(|digest, image| {
             image.is_wanted = wanted.contains(digest);
-            image.is_wanted || in_use.contains(digest)
+            if image.is_wanted {
+                image.wanted_at = now;
+            }
+            now.saturating_sub(image.wanted_at) < LINGERS
         });
         for digest in wanted.iter().filter(|digest| is_digest(digest)) {
             open.entry(digest.clone()).or_insert_with(|| Open {
                 store: Arc::new(ArtifactStore::of_image(folder.join(digest), digest.clone())),
                 is_wanted: true,
+                wanted_at: now,
             });
         }
         open.values().map(|image| image.store.clone()).collect()
@@ -63,5 +73,26 @@ impl Images {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         let wanted = open.values().filter(|image| image.is_wanted);
         wanted.flat_map(|image| image.store.faults()).map(Problem::image).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_stays_open_for_a_while_after_nobody_is_to_boot_it() {
+        let images = Images::new(Some(PathBuf::from("/none")));
+        let digest = "0".repeat(64);
+        let wanted = BTreeSet::from([digest.clone()]);
+        let (begin, nobody) = (Duration::from_secs(9), BTreeSet::new());
+        for now in [begin, begin + LINGERS] {
+            assert_eq!(images.keep(&wanted, now).len(), 1);
+        }
+        let ends = begin + 2 * LINGERS;
+        images.keep(&nobody, ends - Duration::from_secs(1));
+        assert!(images.get(&digest).is_some() && images.problems().is_empty(), "a machine may still need its root");
+        images.keep(&nobody, ends);
+        assert!(images.get(&digest).is_none());
     }
 }

@@ -1,11 +1,13 @@
 //! The boot server: sockets, files and tasks around [`meadow_netboot`].
 //!
-//! [`PxeServer::start`] serves one interface beside the home router's DHCP server, or, where that is switched on and
-//! nobody else does, gives out the addresses itself. Which machine
-//! boots what comes from a [`Director`]; what happens is kept as [`BootEvent`]s.
+//! [`PxeServer::start`] serves interfaces beside the router's DHCP server of each, or, where that is switched on and
+//! nobody else does, gives out the addresses itself. What concerns one interface is in its `Segment`; all share what is
+//! known of machines, files, leases and the bounds (`Shared`). Which machine boots what comes from a [`Director`]; what
+//! happens is kept as [`BootEvent`]s.
 
 mod artifacts;
 mod capture;
+mod caretaker;
 mod config;
 mod conflict_probe;
 mod counters;
@@ -17,11 +19,13 @@ mod full_dhcp;
 mod http;
 mod images;
 mod interface;
+mod interface_status;
 mod lease_store;
 mod neighbours;
 mod other_servers;
 mod problem;
 mod router_advertisement;
+mod segment;
 mod server;
 mod shared;
 mod supervisor;
@@ -36,6 +40,7 @@ pub use artifacts::{ArtifactState, ArtifactStatus};
 pub use capture::{CaptureError, CapturePart};
 pub use config::{ConfigError, DEFAULT_COMMAND_LINE, DEFAULT_LEASE_FILE, Ports, PxeConfig};
 pub use director::{BootEvent, Director};
+pub use interface_status::InterfaceStatus;
 pub use meadow_model::boot::PxeCounters;
 pub use meadow_netboot as netboot;
 pub use problem::Problem;

@@ -16,7 +16,7 @@ use file_director::{FileConfig, FileDirector};
 #[derive(Debug, Parser)]
 #[command(name = "meadow-pxe", version)]
 struct Arguments {
-    /// Settings: interface, artifacts, machines (TOML; see pxe/README.md).
+    /// Settings: interfaces, artifacts, machines (TOML; see pxe/README.md).
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }

@@ -1,8 +1,10 @@
 //! What the boot server cannot serve, and why.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
+use meadow_netboot::EventKind;
 use serde::Serialize;
 
 use crate::culprit::{self, Protocol};
@@ -19,11 +21,20 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// How the event log says it.
+    pub(crate) fn event(&self) -> EventKind {
+        let text = self.text.clone();
+        match self.code {
+            "pxe.port-taken" | "pxe.other-dhcp" | "pxe.other-boot-server" => EventKind::Conflict { what: text },
+            _ => EventKind::Failed { file: String::new(), why: text },
+        }
+    }
+
     /// A port that cannot be bound: which, who holds it and what to do.
-    pub(crate) fn port(protocol: Protocol, port: u16, error: &io::Error) -> Self {
+    pub(crate) fn port(protocol: Protocol, port: u16, link: &Link, error: &io::Error) -> Self {
         let name = match protocol {
-            Protocol::Udp => format!("UDP port {port}"),
-            Protocol::Tcp => format!("TCP port {port}"),
+            Protocol::Udp => format!("UDP port {port} on {}", link.name),
+            Protocol::Tcp => format!("TCP port {port} on {}", link.name),
         };
         match error.kind() {
             io::ErrorKind::AddrInUse => {
@@ -56,9 +67,11 @@ impl Problem {
     /// Router solicitations that cannot be answered: machines boot all the same, but later.
     pub(crate) fn router_solicitations(link: &Link, error: &io::Error) -> Self {
         let name = &link.name;
+        // sysctl(8) takes a dot for the end of a name, and a VLAN's has one.
+        let key = name.replace('.', "/");
         let text = format!(
             "IPv6 router solicitations on {name} cannot be answered ({error}), so machines start up to 20 s later; \
-             turn on IPv6 on it: `sysctl net.ipv6.conf.{name}.disable_ipv6=0`, then `ip link set {name} down` and `up`"
+             turn on IPv6 on it: `sysctl net.ipv6.conf.{key}.disable_ipv6=0`, then `ip link set {name} down` and `up`"
         );
         Self { code: "pxe.socket", text }
     }
@@ -86,12 +99,13 @@ impl Problem {
         Self { code: "pxe.other-boot-server", text }
     }
 
-    /// Full DHCP is wanted on an interface whose address is in none of the subnets.
-    pub(crate) fn dhcp_subnet(link: &Link) -> Self {
+    /// Full DHCP is wanted, and no interface has an address in one of the subnets.
+    pub(crate) fn dhcp_subnet(own: &[(String, Ipv4Addr)]) -> Self {
+        let own: Vec<_> = own.iter().map(|(name, address)| format!("{name} has the address {address}")).collect();
         let text = format!(
-            "{} has the address {}, which is in no subnet of the dhcp settings, so no addresses are given out; correct \
-             the subnet, or the interface's address",
-            link.name, link.address
+            "{}: that is in no subnet of the dhcp settings, so no addresses are given out; correct the subnet, or the \
+             interface's address",
+            own.join(", ")
         );
         Self { code: "pxe.dhcp-subnet", text }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,17 +14,20 @@ use meadow_netboot::event::OfferForm;
 use meadow_netboot::{BootImage, Firmware};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::artifacts::ArtifactStatus;
 use crate::capture::{CaptureError, CapturePart, Captures};
+use crate::caretaker::Caretaker;
 use crate::config::{ConfigError, PxeConfig};
 use crate::director::{BootEvent, Director};
+use crate::interface::{self, Link, NotReady};
+use crate::interface_status::InterfaceStatus;
 use crate::problem::Problem;
+use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::supervisor::Supervisor;
-use crate::{interface, wake};
+use crate::wake;
 
 /// For all transfers and connections at once, and the rest of the program.
 const DESCRIPTORS: u64 = 4096;
@@ -44,7 +47,7 @@ pub struct MachineStatus {
     pub booting: bool,
     /// The form of offer that its firmware accepted.
     pub form: Option<OfferForm>,
-    /// The image whose initrd it was given last, since this server started.
+    /// The image that its last script named, since this server started.
     pub image: Option<BootImage>,
 }
 
@@ -62,14 +65,14 @@ pub enum ReleaseError {
     Disk(String),
 }
 
-/// The boot server of one interface.
+/// The boot server.
 #[derive(Debug)]
 pub struct PxeServer;
 
 impl PxeServer {
-    /// Starts serving, inside a tokio runtime. It waits for an interface that is not there yet,
-    /// binds what it can, keeps trying what it cannot, and reports all of that in
-    /// [`PxeHandle::problems`] and as events.
+    /// Starts serving, inside a tokio runtime. Each interface is served by itself: it waits for one that is not there
+    /// yet, binds what it can, keeps trying what it cannot, and reports all of that in [`PxeHandle::interfaces`] and as
+    /// events.
     ///
     /// # Errors
     /// Only when the settings can never work.
@@ -77,12 +80,14 @@ impl PxeServer {
         config.check()?;
         raise_file_limit();
         let shared = Arc::new(Shared::new(config, director)?);
-        let (stop, stopped) = watch::channel(false);
-        let (address, _) = watch::channel(None);
-        let problems = Arc::new(Mutex::new(Vec::new()));
-        let supervisor = Supervisor { shared: shared.clone(), address: address.clone(), problems: problems.clone() };
-        let task = tokio::spawn(async move { supervisor.run(stopped).await });
-        Ok(PxeHandle { shared, stop, task, address, problems, captures: Captures::default() })
+        let names = shared.config.interfaces.iter();
+        let segments: Vec<_> = names.map(|name| Arc::new(Segment::new(name.clone(), shared.clone()))).collect();
+        let mut tasks = JoinSet::new();
+        for segment in &segments {
+            tasks.spawn(Supervisor(segment.clone()).run());
+        }
+        tasks.spawn(Caretaker { shared: shared.clone(), segments: segments.clone() }.run());
+        Ok(PxeHandle { shared, segments, tasks, captures: Captures::default() })
     }
 }
 
@@ -114,27 +119,19 @@ fn lease(view: LeaseView, now: Duration, wall: Timestamp) -> PxeLease {
     }
 }
 
-/// A running boot server. Dropping it leaves the server running; [`Self::stop`] ends it.
+/// A running boot server. Dropping it ends the server, as [`Self::stop`] does, which waits for that.
 pub struct PxeHandle {
     shared: Arc<Shared>,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
-    address: watch::Sender<Option<Ipv4Addr>>,
-    problems: Arc<Mutex<Vec<Problem>>>,
+    segments: Vec<Arc<Segment>>,
+    tasks: JoinSet<()>,
     captures: Captures,
 }
 
 impl PxeHandle {
-    /// The address that is served from, `None` while the interface is not ready.
+    /// The interfaces, as the settings name them, and how each is served.
     #[must_use]
-    pub fn address(&self) -> Option<Ipv4Addr> {
-        *self.address.borrow()
-    }
-
-    /// Changes of [`Self::address`].
-    #[must_use]
-    pub fn watch_address(&self) -> watch::Receiver<Option<Ipv4Addr>> {
-        self.address.subscribe()
+    pub fn interfaces(&self) -> Vec<InterfaceStatus> {
+        self.segments.iter().map(|segment| InterfaceStatus::of(segment)).collect()
     }
 
     /// Events after number `since`, in order; of one machine, or all with the server's own.
@@ -143,10 +140,10 @@ impl PxeHandle {
         self.shared.log.events(mac, since)
     }
 
-    /// What is not served now.
+    /// What is not served now on any interface; [`Self::interfaces`] has what is not on one.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
-        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.problems()
     }
 
     /// Version of the installed image; `None` until its manifest was read.
@@ -218,23 +215,40 @@ impl PxeHandle {
         views.into_iter().map(status).collect()
     }
 
-    /// Sends the packet that switches on the machine with this card.
+    /// Sends the packet that switches on the machine with this card, on all interfaces.
     ///
     /// # Errors
-    /// When the interface is not ready, or does not send.
+    /// When no interface is ready, or none sends.
     pub fn wake(&self, mac: MacAddress) -> io::Result<()> {
-        let link = interface::find(&self.shared.config.interface).map_err(io::Error::other)?;
-        wake::send(&link, mac)
+        let send = |link: Result<Link, NotReady>| wake::send(&link.map_err(io::Error::other)?, mac);
+        let (sent, failed): (Vec<_>, Vec<_>) = self.links().map(send).partition(Result::is_ok);
+        match failed.into_iter().next() {
+            Some(error) if sent.is_empty() => error,
+            _ => Ok(()),
+        }
     }
 
-    /// Begins to capture what this machine and the server say to each other, for at most `lasts`; needs a tokio runtime.
+    /// Begins to capture what this machine and the server say to each other on all interfaces that are there, for at most
+    /// `lasts`; needs a tokio runtime.
     ///
     /// # Errors
     /// When nothing can be captured.
     pub fn capture(&self, mac: MacAddress, lasts: Duration) -> Result<(), CaptureError> {
-        let link = interface::find(&self.shared.config.interface);
-        let link = link.map_err(|error| CaptureError::Interface(error.to_string()))?;
-        self.captures.start(&link, mac, lasts)
+        let (mut links, mut missing) = (Vec::new(), Vec::new());
+        for link in self.links() {
+            match link {
+                Ok(link) => links.push(link),
+                Err(why) => missing.push(why.to_string()),
+            }
+        }
+        if links.is_empty() {
+            return Err(CaptureError::Interface(missing.join(", ")));
+        }
+        self.captures.start(&links, mac, lasts)
+    }
+
+    fn links(&self) -> impl Iterator<Item = Result<Link, NotReady>> {
+        self.segments.iter().map(|segment| interface::find(&segment.name))
     }
 
     /// What was captured of a machine, a pcap file from byte `from` on; `None` where nobody began.
@@ -244,9 +258,7 @@ impl PxeHandle {
     }
 
     /// Closes all sockets and ends all transfers.
-    pub async fn stop(self) {
-        self.stop.send_replace(true);
-        // The task ends by itself; it can only fail by a panic, which was reported when it happened.
-        let _ = self.task.await;
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
     }
 }

@@ -14,12 +14,13 @@ use crate::counters::Counting;
 use crate::director::Director;
 use crate::event_log::EventLog;
 use crate::full_dhcp::FullDhcp;
+use crate::http::Crowd;
 use crate::images::Images;
-use crate::neighbours;
-use crate::other_servers::OtherServers;
+use crate::problem::Problem;
+use crate::tftp::Table;
 use crate::throttle::Throttle;
 
-/// Shared state.
+/// What all interfaces share.
 pub(crate) struct Shared {
     pub(crate) config: PxeConfig,
     pub(crate) director: Arc<dyn Director>,
@@ -32,7 +33,10 @@ pub(crate) struct Shared {
     unproved: Mutex<Throttle>,
     /// The DHCP server, where it is switched on.
     pub(crate) full: Option<FullDhcp>,
-    others: Mutex<OtherServers>,
+    /// The HTTP connections.
+    pub(crate) crowd: Arc<Crowd>,
+    transfers: Mutex<Table>,
+    problems: Mutex<Vec<Problem>>,
     engine: Mutex<ProxyDhcp>,
     origin: Instant,
 }
@@ -46,7 +50,9 @@ impl Shared {
         Ok(Self {
             director,
             full,
-            others: Mutex::default(),
+            crowd: Arc::default(),
+            transfers: Mutex::default(),
+            problems: Mutex::default(),
             artifacts: Arc::new(ArtifactStore::new(config.artifacts.clone())),
             images: Images::new(config.images.clone()),
             log: EventLog::default(),
@@ -68,9 +74,28 @@ impl Shared {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The other servers on the wire. Never held across an await.
-    pub(crate) fn others(&self) -> MutexGuard<'_, OtherServers> {
-        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The TFTP transfers. Never held across an await.
+    pub(crate) fn transfers(&self) -> MutexGuard<'_, Table> {
+        self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is not served now on any interface.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_problems(&self, problems: Vec<Problem>) {
+        *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+    }
+
+    /// Says which problems are new, or that all are gone; `what` had them, such as `on eth0`.
+    pub(crate) fn say_changes(&self, before: &[Problem], now: &[Problem], what: &str) {
+        for problem in now.iter().filter(|problem| !before.contains(problem)) {
+            self.say(problem.event());
+        }
+        if !before.is_empty() && now.is_empty() {
+            self.say(EventKind::Server { message: format!("nothing is wrong {what} any more") });
+        }
     }
 
     /// Records an event and tells the director.
@@ -97,24 +122,19 @@ impl Shared {
         self.record(note);
     }
 
-    /// Records a failure for an address that may be forged: one a second, whoever sends how much.
-    pub(crate) fn record_unproved(&self, address: IpAddr, mut kind: EventKind) {
+    /// A failure for an address that may be forged, if it may be recorded: one a second, whoever sends how much.
+    pub(crate) fn pass_unproved(&self, mut kind: EventKind) -> Option<EventKind> {
         let passed = self.unproved.lock().unwrap_or_else(PoisonError::into_inner).pass(self.now());
         let Some(withheld) = passed else {
             self.counting.events_withheld.add(1);
-            return;
+            return None;
         };
         if let EventKind::Failed { why, .. } = &mut kind
             && withheld > 0
         {
             why.push_str(&format!(" ({withheld} more failed, not shown)"));
         }
-        self.record_for(self.mac_of(address), address, kind);
-    }
-
-    /// The machine behind an IP address, from the lease it took or the kernel's neighbours.
-    pub(crate) fn mac_of(&self, address: IpAddr) -> Option<MacAddress> {
-        neighbours::mac_of(address, &self.config.interface).or_else(|| self.engine().mac_of(address))
+        Some(kind)
     }
 }
 

@@ -81,10 +81,10 @@ fn taken(link: &Link) -> Vec<Problem> {
     let ports = Ports::default();
     let udp = [ports.dhcp, ports.boot_server, ports.tftp].into_iter().filter_map(|port| {
         let error = UdpPort::bind(link, port).err()?;
-        Some(Problem::port(Protocol::Udp, port, &error))
+        Some(Problem::port(Protocol::Udp, port, link, &error))
     });
     let http = TcpListener::bind((link.address, ports.http)).err();
-    udp.chain(http.map(|error| Problem::port(Protocol::Tcp, ports.http, &error))).collect()
+    udp.chain(http.map(|error| Problem::port(Protocol::Tcp, ports.http, link, &error))).collect()
 }
 
 /// What a packet filter of this computer may keep away from the boot server, as far as nft(8) tells; `None` where it has

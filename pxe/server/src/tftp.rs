@@ -19,23 +19,25 @@ use tokio::task::JoinSet;
 
 use crate::artifacts::{Artifact, Lookup};
 use crate::interface::Link;
-use crate::shared::Shared;
+use crate::segment::Segment;
 use crate::supervisor::PAUSE_AFTER_ERROR;
 use crate::udp::{Received, UdpPort};
 
 use endpoint::Endpoint;
 use job::Job;
 use offload::Offload;
-use table::{Message, Table, Verdict};
+use table::{Client, Message, Port};
+
+pub(crate) use table::Table;
 
 /// iPXE looks for a script of this name beside itself, and goes on by DHCP where there is none.
 const OPTIONAL_SCRIPT: &str = "autoexec.ipxe";
 
 /// Answers requests until the task is aborted, which ends all transfers too.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpPort, link: Link) {
+pub(crate) async fn serve(segment: Arc<Segment>, socket: UdpPort, link: Link) {
     let offload = Arc::new(Offload::probe());
-    let mut server =
-        Server { shared, socket: Arc::new(socket), link, offload, table: Table::default(), transfers: JoinSet::new() };
+    let port = segment.shared.transfers().open();
+    let mut server = Server { segment, socket: Arc::new(socket), link, offload, port, transfers: JoinSet::new() };
     let mut buffer = [0; 1024];
     loop {
         tokio::select! {
@@ -44,7 +46,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpPort, link: Link) {
                     Ok((id, ())) => *id,
                     Err(error) => error.id(),
                 };
-                server.table.remove(id);
+                server.segment.shared.transfers().remove(id);
             }
             received = server.socket.receive(&mut buffer) => match received {
                 Ok(received) => server.take(received, &buffer[..received.length]).await,
@@ -58,27 +60,29 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpPort, link: Link) {
 }
 
 struct Server {
-    shared: Arc<Shared>,
+    segment: Arc<Segment>,
     socket: Arc<UdpPort>,
     link: Link,
     offload: Arc<Offload>,
-    table: Table,
+    port: Port,
     transfers: JoinSet<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.segment.shared.transfers().close(self.port);
+    }
 }
 
 impl Server {
     /// Takes a datagram that came to port 69.
     async fn take(&mut self, received: Received, datagram: &[u8]) {
         let client = received.source;
-        let counting = &self.shared.counting;
-        match self.table.verdict(client, datagram) {
-            Verdict::Pass(mailbox, message) => {
-                // A full mailbox loses it, as a full socket would.
-                let _ = mailbox.try_send(message);
-                return;
-            }
-            Verdict::New => counting.tftp_requests.add(1),
+        if self.segment.shared.transfers().pass(self.of(client), datagram) {
+            return;
         }
+        let counting = &self.segment.shared.counting;
+        counting.tftp_requests.add(1);
         match self.prepare(datagram, client) {
             Ok((request, artifact)) => self.begin(request, artifact, &received),
             Err(Some(packet)) => {
@@ -91,41 +95,48 @@ impl Server {
         }
     }
 
+    fn of(&self, address: SocketAddrV4) -> Client {
+        Client { port: self.port, address }
+    }
+
     /// Begins a transfer, if there is room.
     fn begin(&mut self, request: ReadRequest, artifact: Arc<Artifact>, received: &Received) {
         let client = received.source;
-        let Some((status, messages, evicted)) = self.table.make_room(client) else {
-            self.shared.counting.tftp_dropped.add(1);
+        let shared = &self.segment.shared;
+        let room = shared.transfers().make_room(self.of(client));
+        let Some((status, messages, evicted)) = room else {
+            shared.counting.tftp_dropped.add(1);
             let why = "too many TFTP transfers at once, its request was dropped; it asks again".to_owned();
-            self.shared.record_unproved((*client.ip()).into(), EventKind::Failed { file: request.name, why });
+            self.segment.record_unproved((*client.ip()).into(), EventKind::Failed { file: request.name, why });
             return;
         };
-        self.shared.counting.tftp_evicted.add(evicted);
-        let endpoint = if self.shared.config.tftp_single_port {
+        shared.counting.tftp_evicted.add(evicted);
+        let endpoint = if shared.config.tftp_single_port {
             Endpoint::shared(self.socket.clone(), received.local, client)
         } else {
             match Endpoint::own(&self.link, received.local, client) {
                 Ok(endpoint) => endpoint,
                 Err(error) => {
-                    self.table.forget(client);
-                    self.shared.counting.tftp_dropped.add(1);
+                    shared.transfers().forget(self.of(client));
+                    shared.counting.tftp_dropped.add(1);
                     let why = format!("no port for its transfer: {error}");
-                    self.shared.record_unproved((*client.ip()).into(), EventKind::Failed { file: request.name, why });
+                    self.segment.record_unproved((*client.ip()).into(), EventKind::Failed { file: request.name, why });
                     return;
                 }
             }
         };
         let offload = self.offload.clone();
-        let job = Job { shared: self.shared.clone(), request, artifact, client, endpoint, offload, status };
-        self.table.insert(client, self.transfers.spawn(job.run(messages)));
+        let job = Job { segment: self.segment.clone(), request, artifact, client, endpoint, offload, status };
+        let task = self.transfers.spawn(job.run(messages));
+        shared.transfers().insert(self.of(client), task);
     }
 
     /// Reads a request and finds its file; the error is the packet to answer with, if any.
     fn prepare(&self, datagram: &[u8], client: SocketAddrV4) -> Result<(ReadRequest, Arc<Artifact>), Option<Vec<u8>>> {
         let request = ReadRequest::parse(datagram).map_err(|error| error.packet())?;
         // Boot ROMs that know a bare file name only.
-        let artifact = match self.shared.artifacts.lookup(&request.name) {
-            Lookup::Unknown => self.shared.artifacts.lookup(&format!("ipxe/{}", request.name)),
+        let artifact = match self.segment.shared.artifacts.lookup(&request.name) {
+            Lookup::Unknown => self.segment.shared.artifacts.lookup(&format!("ipxe/{}", request.name)),
             found => found,
         };
         let why = match artifact {
@@ -135,7 +146,7 @@ impl Server {
         };
         let packet = error_packet(ErrorCode::NotFound, &why);
         if request.name != OPTIONAL_SCRIPT {
-            self.shared.record_unproved((*client.ip()).into(), EventKind::Failed { file: request.name, why });
+            self.segment.record_unproved((*client.ip()).into(), EventKind::Failed { file: request.name, why });
         }
         Err(Some(packet))
     }

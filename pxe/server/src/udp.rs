@@ -50,6 +50,11 @@ impl UdpPort {
         Ok(Self { socket: UdpSocket::from_std(socket.into())?, link: link.clone() })
     }
 
+    /// Its interface.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
     /// Its socket, for sends of another form.
     pub(crate) fn socket(&self) -> &UdpSocket {
         &self.socket

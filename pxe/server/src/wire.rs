@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
 use crate::interface::Link;
-use crate::shared::Shared;
+use crate::segment::Segment;
 use crate::supervisor::PAUSE_AFTER_ERROR;
 
 /// How long a probe waits: a dnsmasq pings for 3 s before it offers.
@@ -89,51 +89,51 @@ impl Wire {
 }
 
 /// Looks and listens until the task is aborted.
-pub(crate) async fn serve(shared: Arc<Shared>, wire: Wire) {
+pub(crate) async fn serve(segment: Arc<Segment>, wire: Wire) {
     // Any number that others do not have at the same time.
     let mut xid = u32::from_ne_bytes([wire.mac.0[2], wire.mac.0[3], wire.mac.0[4], wire.mac.0[5]]);
     loop {
         // Without an address of its own a card cannot ask, and nothing is known of who else is there.
         if wire.mac.is_unicast() {
             xid = xid.wrapping_add(0x9e37_79b9);
-            look(&shared, &wire, xid).await;
+            look(&segment, &wire, xid).await;
         }
-        let (leases, boots) = shared.others().any();
-        let pause = match (&shared.full, leases) {
-            (None, _) if boots => SECOND_PAUSE,
-            (None, _) => PROXY_PAUSE,
-            (Some(_), false) => FULL_PAUSE,
-            (Some(_), true) => REFUSED_PAUSE + Duration::from_secs(u64::from(xid % SPREAD)),
+        let (leases, boots) = segment.others().any();
+        let pause = match (segment.wants_leases(wire.link.address), leases) {
+            (false, _) if boots => SECOND_PAUSE,
+            (false, _) => PROXY_PAUSE,
+            (true, false) => FULL_PAUSE,
+            (true, true) => REFUSED_PAUSE + Duration::from_secs(u64::from(xid % SPREAD)),
         };
-        listen(&shared, &wire, pause, true).await;
+        listen(&segment, &wire, pause, true).await;
     }
 }
 
 /// One probe, and what follows from it.
-async fn look(shared: &Shared, wire: &Wire, xid: u32) {
-    let began = shared.now();
+async fn look(segment: &Segment, wire: &Wire, xid: u32) {
+    let began = segment.shared.now();
     for wait in [AGAIN, LISTEN.saturating_sub(AGAIN)] {
-        if let Err(error) = wire.send_probes(xid, shared.full.is_some()).await {
+        if let Err(error) = wire.send_probes(xid, segment.wants_leases(wire.link.address)).await {
             tracing::debug!(%error, "the probe for other DHCP servers could not be sent");
             return;
         }
-        listen(shared, wire, wait, false).await;
+        listen(segment, wire, wait, false).await;
     }
     let is_alone = {
-        let mut others = shared.others();
+        let mut others = segment.others();
         others.forget_before(began);
         !others.any().0
     };
-    allow(shared, wire, is_alone);
+    allow(segment, wire, is_alone);
 }
 
 /// Listens for a while. With `alert`, it ends soon after somebody is heard who keeps us from giving out addresses.
-async fn listen(shared: &Shared, wire: &Wire, lasts: Duration, alert: bool) {
+async fn listen(segment: &Segment, wire: &Wire, lasts: Duration, alert: bool) {
     let mut until = Instant::now() + lasts;
     while let Ok((server, mac)) = tokio::time::timeout_at(until, wire.hear()).await {
-        shared.others().hear(shared.now(), server, mac);
-        if server.leases && shared.full.is_some() {
-            allow(shared, wire, false);
+        segment.others().hear(segment.shared.now(), server, mac);
+        if server.leases && segment.wants_leases(wire.link.address) {
+            allow(segment, wire, false);
             if alert {
                 until = until.min(Instant::now() + REFUSED_PAUSE);
             }
@@ -142,18 +142,17 @@ async fn listen(shared: &Shared, wire: &Wire, lasts: Duration, alert: bool) {
 }
 
 /// Lets addresses be given out, or stops it.
-fn allow(shared: &Shared, wire: &Wire, is_alone: bool) {
-    let Some(full) = &shared.full else { return };
-    if full.set_alone(is_alone) == is_alone {
+fn allow(segment: &Segment, wire: &Wire, is_alone: bool) {
+    if !segment.wants_leases(wire.link.address) || segment.set_alone(is_alone) == is_alone {
         return;
     }
-    let interface = &wire.link.name;
+    let interface = &segment.name;
     let message = if is_alone {
         format!("nobody else gives out addresses on {interface}: full DHCP begins")
     } else {
         format!("another DHCP server was heard on {interface}: full DHCP ends, boot files are still offered beside it")
     };
-    shared.say(EventKind::Server { message });
+    segment.shared.say(EventKind::Server { message });
 }
 
 /// UDP from port 67 or 4011, not in fragments: a jump counts the statements that it passes over.

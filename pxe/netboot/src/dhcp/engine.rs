@@ -1,6 +1,5 @@
 //! The proxyDHCP server: datagrams in, datagrams and events out.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -39,7 +38,7 @@ pub struct ServerConfig {
     pub http_port: u16,
 }
 
-/// The proxyDHCP server of one interface.
+/// The proxyDHCP server; one for all interfaces, with one memory of machines.
 #[derive(Debug)]
 pub struct ProxyDhcp {
     config: ServerConfig,
@@ -236,7 +235,7 @@ impl ProxyDhcp {
         machine.uuid = uuid.map(|uuid| (client, uuid)).or(machine.uuid);
         if is_new {
             let vendor_class = request.vendor_text.clone();
-            notes.push(self.note(request, EventKind::Seen { vendor_class }));
+            notes.push(self.note(request, EventKind::Seen { vendor_class, interface: None }));
         }
         if conflict {
             let what = "two machines with different SMBIOS UUIDs boot with this MAC address; \
@@ -297,32 +296,14 @@ impl ProxyDhcp {
         }
     }
 
-    /// A machine asked for its script: what runs there is our boot loader, and the next time it
-    /// starts from its firmware again.
-    pub fn script_requested(&mut self, now: Duration, mac: MacAddress) {
+    /// A machine asked for its script, which names this image if any: what runs there is our boot loader, and the next
+    /// time it starts from its firmware again.
+    pub fn script_requested(&mut self, now: Duration, mac: MacAddress, image: Option<BootImage>) {
         if let Some(machine) = self.memory.get_mut(mac) {
             machine.last_seen = now;
             machine.loader_sent = None;
+            machine.image = image;
         }
-    }
-
-    /// A machine is given the initrd of an image: the root that it asks for next is of the same one.
-    pub fn image_given(&mut self, mac: MacAddress, image: BootImage) {
-        if let Some(machine) = self.memory.get_mut(mac) {
-            machine.image = Some(image);
-        }
-    }
-
-    /// Digests of the adopted images that some machine was given and may still fetch the root of.
-    #[must_use]
-    pub fn images_in_use(&self, now: Duration) -> BTreeSet<String> {
-        self.memory.images(now)
-    }
-
-    /// The image whose initrd a machine was given last; `None` where that is not known.
-    #[must_use]
-    pub fn image_of(&self, mac: MacAddress) -> Option<BootImage> {
-        self.memory.get(mac)?.image.clone()
     }
 
     /// The machine runs our initrd: its PXE stage is over. `address` is where it asks from, if that is its own.

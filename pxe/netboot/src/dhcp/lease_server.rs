@@ -1,5 +1,6 @@
-//! The DHCP server of one interface (RFC 2131): datagrams in, datagrams and changes for the disk out.
+//! The DHCP server (RFC 2131): datagrams in, datagrams and changes for the disk out.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -56,10 +57,12 @@ pub enum LeaseAnswer {
     Refused,
 }
 
-/// The DHCP server of one interface, and of the relays that its settings name.
+/// The DHCP server of all interfaces, and of the relays that its settings name.
 #[derive(Debug)]
 pub struct LeaseServer {
     subnets: Vec<(Subnet, LeaseTable)>,
+    /// Our own addresses by interface: a subnet that holds one is on that wire.
+    homes: BTreeMap<String, Ipv4Addr>,
     said_empty: Option<Duration>,
 }
 
@@ -85,13 +88,28 @@ impl LeaseServer {
             let table = LeaseTable::new(subnet.pool());
             subnets.push((subnet, table));
         }
-        Ok(Self { subnets, said_empty: None })
+        Ok(Self { subnets, homes: BTreeMap::new(), said_empty: None })
     }
 
-    /// Whether one of the subnets holds this address of the interface.
+    /// Whether one of the subnets holds this address of an interface.
     #[must_use]
     pub fn serves(&self, own: Ipv4Addr) -> bool {
         self.subnets.iter().any(|(subnet, _)| subnet.is_host(own))
+    }
+
+    /// Takes in the address that an interface has now.
+    pub fn set_home(&mut self, interface: &str, address: Option<Ipv4Addr>) {
+        match address {
+            Some(address) => self.homes.insert(interface.to_owned(), address),
+            None => self.homes.remove(interface),
+        };
+    }
+
+    /// Whether somebody who came to this address of ours by this interface may be served: one of another interface says
+    /// nothing of the wire that he is on.
+    #[must_use]
+    pub fn serves_on(&self, interface: &str, own: Ipv4Addr) -> bool {
+        self.serves(own) && !self.homes.iter().any(|(other, home)| other != interface && *home == own)
     }
 
     /// Takes a lease over from the disk; a later one of the same address or client replaces an earlier one. Addresses
@@ -178,6 +196,15 @@ impl LeaseServer {
 
     /// The subnet that the client is in.
     fn subnet_of(&self, request: &LeaseRequest, rx: &Receive) -> Option<usize> {
+        let at = self.named_subnet(request, rx)?;
+        // Whoever is on the wire of another of our interfaces is served there, or on purpose not.
+        let subnet = &self.subnets[at].0;
+        let is_elsewhere = !subnet.is_host(rx.address) && self.homes.values().any(|home| subnet.is_host(*home));
+        (!is_elsewhere).then_some(at)
+    }
+
+    /// The subnet that relay, client or our own address names.
+    fn named_subnet(&self, request: &LeaseRequest, rx: &Receive) -> Option<usize> {
         let holds = |address: Ipv4Addr| self.subnets.iter().position(|(subnet, _)| subnet.is_host(address));
         if !request.giaddr.is_unspecified() {
             // Only relays in subnets that the settings name: nobody else can make us send anywhere.

@@ -1,6 +1,6 @@
 //! What is remembered of each machine between its packets, bounded in size.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,9 +16,6 @@ pub const MAX_MACHINES: usize = 4096;
 
 /// How long after an answer a machine counts as being in its PXE stage, if it shows nothing more.
 pub const STAGE_LIFETIME: Duration = Duration::from_secs(90);
-
-/// How long a silent machine may still come for the root of the image whose initrd it was given.
-const IMAGE_LIFETIME: Duration = Duration::from_secs(600);
 
 /// One machine.
 #[derive(Debug, Clone)]
@@ -39,7 +36,7 @@ pub(super) struct Machine {
     pub(super) uuid: Option<(ClientKind, [u8; 16])>,
     /// When it was last said that it is ignored.
     pub(super) ignored_at: Option<Duration>,
-    /// The image whose initrd it was given last: its root goes with that.
+    /// The image that its last script named, for a display.
     pub(super) image: Option<BootImage>,
 }
 
@@ -87,7 +84,7 @@ pub struct MachineView {
     pub booting: bool,
     /// The form of offer that its firmware accepted.
     pub form: Option<OfferForm>,
-    /// The image whose initrd it was given last.
+    /// The image that its last script named.
     pub image: Option<BootImage>,
 }
 
@@ -128,16 +125,6 @@ impl Memory {
             .filter(|(_, machine)| machine.address == Some(address))
             .max_by_key(|(_, machine)| machine.last_seen)
             .map(|(mac, _)| *mac)
-    }
-
-    /// Digests of the adopted images of machines that were heard lately.
-    pub(super) fn images(&self, now: Duration) -> BTreeSet<String> {
-        let lately = self.machines.values().filter(|machine| now.saturating_sub(machine.last_seen) < IMAGE_LIFETIME);
-        let digest = |machine: &Machine| match &machine.image {
-            Some(BootImage::Adopted(digest)) => Some(digest.clone()),
-            _ => None,
-        };
-        lately.filter_map(digest).collect()
     }
 
     pub(super) fn views(&self, now: Duration) -> Vec<MachineView> {

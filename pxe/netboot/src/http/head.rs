@@ -5,9 +5,6 @@ use super::range::RangeRequest;
 /// Longest request head that is accepted, in bytes.
 pub const MAX_HEAD: usize = 8192;
 
-/// How the `User-Agent` of our initrd begins.
-const INITRD_AGENT: &str = "meadow-init/";
-
 /// Request methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -38,8 +35,6 @@ pub struct RequestHead {
     pub if_match: Option<String>,
     /// Header `If-None-Match`.
     pub if_none_match: Option<String>,
-    /// Whether our initrd asks, by its `User-Agent`.
-    pub is_initrd: bool,
     /// Length of the body that follows, 0 if there is none.
     pub content_length: u64,
     /// Whether the client waits for `100 Continue` before it sends its body.
@@ -125,7 +120,6 @@ impl RequestHead {
             "range" => self.range = RangeRequest::parse(value),
             "if-range" => self.if_range = Some(value.to_owned()),
             "if-match" => self.if_match = Some(value.to_owned()),
-            "user-agent" => self.is_initrd = value.starts_with(INITRD_AGENT),
             "if-none-match" => self.if_none_match = Some(value.to_owned()),
             "expect" => self.expects_continue = value.eq_ignore_ascii_case("100-continue"),
             "transfer-encoding" => return Err(HeadError::LengthRequired),
@@ -172,7 +166,6 @@ fn parse_request_line(line: &str) -> Result<RequestHead, HeadError> {
         if_range: None,
         if_match: None,
         if_none_match: None,
-        is_initrd: false,
         content_length: 0,
         expects_continue: false,
     })

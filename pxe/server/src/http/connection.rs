@@ -14,9 +14,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::body::{STALL, send_file, send_head};
-use super::crowd::Crowd;
 use super::response::{Body, MAX_PROGRESS, Responder, Response};
-use crate::shared::Shared;
+use crate::segment::Segment;
 
 /// How long a connection may wait for its next request, and how long when others need its place.
 const IDLE: Duration = Duration::from_secs(60);
@@ -29,24 +28,17 @@ const REQUEST: Duration = Duration::from_secs(15);
 const REPORT_ABOVE: u64 = 4 << 20;
 
 pub(super) struct Connection {
-    shared: Arc<Shared>,
+    segment: Arc<Segment>,
     stream: TcpStream,
     local: SocketAddr,
     client: IpAddr,
-    crowd: Arc<Crowd>,
     mac: Option<MacAddress>,
     received: Vec<u8>,
 }
 
 impl Connection {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        stream: TcpStream,
-        local: SocketAddr,
-        client: IpAddr,
-        crowd: Arc<Crowd>,
-    ) -> Self {
-        Self { shared, stream, local, client, crowd, mac: None, received: Vec::new() }
+    pub(super) fn new(segment: Arc<Segment>, stream: TcpStream, local: SocketAddr, client: IpAddr) -> Self {
+        Self { segment, stream, local, client, mac: None, received: Vec::new() }
     }
 
     /// Answers requests until the client closes, is silent or sends what is no request.
@@ -67,11 +59,11 @@ impl Connection {
             }
             let body = self.read_body(&head).await?;
             // Looked up once: that costs as much as sending a small file.
-            self.mac = self.mac.or_else(|| self.shared.mac_of(self.client));
+            self.mac = self.mac.or_else(|| self.segment.mac_of(self.client));
             let mac = self.mac;
-            let responder = Responder { shared: &self.shared, local: self.local, client: self.client, mac };
+            let responder = Responder { shared: &self.segment.shared, local: self.local, client: self.client, mac };
             let response = responder.respond(&head, &body);
-            self.shared.counting.http_requests.add(1);
+            self.segment.shared.counting.http_requests.add(1);
             self.write(response, &head, mac).await?;
             if !head.keep_alive {
                 return self.stream.shutdown().await;
@@ -81,7 +73,7 @@ impl Connection {
 
     /// Reads until a head is complete. `None` when the client closed or was silent between requests.
     async fn read_head(&mut self) -> io::Result<Option<Result<RequestHead, HeadError>>> {
-        let idle = if self.crowd.is_crowded() { IDLE_CROWDED } else { IDLE };
+        let idle = if self.segment.shared.crowd.is_crowded() { IDLE_CROWDED } else { IDLE };
         let mut deadline = Instant::now() + idle;
         if !self.received.is_empty() {
             deadline = Instant::now() + REQUEST;
@@ -103,7 +95,7 @@ impl Connection {
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
                     if !was_empty {
-                        self.shared.counting.http_slow.add(1);
+                        self.segment.shared.counting.http_slow.add(1);
                     }
                     return Ok(None);
                 }
@@ -160,7 +152,7 @@ impl Connection {
                 send_head(&self.stream, &bytes).await?;
                 let name = artifact.name.clone();
                 let mut reported = percent(range.start, artifact.size);
-                let (shared, mut counted) = (self.shared.clone(), 0);
+                let (shared, mut counted) = (self.segment.shared.clone(), 0);
                 let mut report = |sent: u64| {
                     shared.counting.http_bytes.add(sent - counted);
                     counted = sent;
@@ -169,19 +161,23 @@ impl Connection {
                     if percent == 100 || is_step {
                         reported = percent;
                         let event = EventKind::Sent { file: name.clone(), percent, via: Transport::Http };
-                        self.shared.record_for(mac, self.client, event);
+                        self.segment.shared.record_for(mac, self.client, event);
                     }
                 };
                 let result = send_file(&self.stream, &artifact.file, range, &mut report).await;
                 if let Err(error) = &result {
-                    self.shared.counting.http_failed.add(1);
+                    self.segment.shared.counting.http_failed.add(1);
                     if error.kind() == io::ErrorKind::TimedOut {
-                        self.shared.counting.http_slow.add(1);
+                        self.segment.shared.counting.http_slow.add(1);
                     }
                     let why = format!("the machine stopped receiving at {reported} %: {error}");
-                    self.shared.record_for(mac, self.client, EventKind::Failed { file: artifact.name.clone(), why });
+                    self.segment.shared.record_for(
+                        mac,
+                        self.client,
+                        EventKind::Failed { file: artifact.name.clone(), why },
+                    );
                 } else {
-                    self.shared.counting.http_files.add(1);
+                    self.segment.shared.counting.http_files.add(1);
                 }
                 result
             }

@@ -2,60 +2,72 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Connections at once, of all clients and of one.
-const MAX_CONNECTIONS: usize = 512;
+pub(super) const MAX_CONNECTIONS: usize = 512;
 const MAX_PER_CLIENT: usize = 32;
 
-/// Open connections by client.
-#[derive(Debug, Default)]
-pub(super) struct Clients {
-    by_address: HashMap<IpAddr, usize>,
-    crowd: Arc<Crowd>,
+/// The places for connections of the whole server: all its interfaces and addresses share them.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    places: Arc<Semaphore>,
+    by_client: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// How many connections are open.
-#[derive(Debug, Default)]
-pub(super) struct Crowd(AtomicUsize);
+/// A place that nobody has taken yet.
+pub(super) type FreePlace = OwnedSemaphorePermit;
+
+/// The place of a connection, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    crowd: Arc<Crowd>,
+    client: IpAddr,
+    _free: FreePlace,
+}
+
+impl Default for Crowd {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(MAX_CONNECTIONS)), by_client: Mutex::default() }
+    }
+}
 
 impl Crowd {
+    /// Waits for a place; who asked first gets the next one. `None` never comes: the places are not closed.
+    pub(super) async fn free_place(&self) -> Option<FreePlace> {
+        self.places.clone().acquire_owned().await.ok()
+    }
+
+    /// Gives a place to a connection of `client`; `None` if it has too many, and the place is free again.
+    pub(super) fn take(self: &Arc<Self>, free: FreePlace, client: IpAddr) -> Option<Place> {
+        let mut by_client = self.by_client();
+        let count = by_client.entry(client).or_default();
+        if *count >= MAX_PER_CLIENT {
+            return None;
+        }
+        *count += 1;
+        Some(Place { crowd: self.clone(), client, _free: free })
+    }
+
     /// Whether more than half of the places are taken: who keeps one for later is then asked to leave it sooner.
     pub(super) fn is_crowded(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > MAX_CONNECTIONS / 2
+        self.places.available_permits() < MAX_CONNECTIONS / 2
+    }
+
+    fn by_client(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.by_client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Clients {
-    /// The number of open connections, for those who are in them.
-    pub(super) fn crowd(&self) -> Arc<Crowd> {
-        self.crowd.clone()
-    }
-
-    /// Whether all places are taken.
-    pub(super) fn is_full(&self) -> bool {
-        self.crowd.0.load(Ordering::Relaxed) >= MAX_CONNECTIONS
-    }
-
-    /// Takes a place for a connection of `client`; whether it may have one more.
-    pub(super) fn add(&mut self, client: IpAddr) -> bool {
-        let count = self.by_address.entry(client).or_default();
-        if *count >= MAX_PER_CLIENT {
-            return false;
-        }
-        *count += 1;
-        self.crowd.0.fetch_add(1, Ordering::Relaxed);
-        true
-    }
-
-    /// Gives the place of a connection of `client` back.
-    pub(super) fn remove(&mut self, client: IpAddr) {
-        if let Some(count) = self.by_address.get_mut(&client) {
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_client = self.crowd.by_client();
+        if let Some(count) = by_client.get_mut(&self.client) {
             *count -= 1;
-            self.crowd.0.fetch_sub(1, Ordering::Relaxed);
             if *count == 0 {
-                self.by_address.remove(&client);
+                by_client.remove(&self.client);
             }
         }
     }
@@ -65,30 +77,32 @@ impl Clients {
 mod tests {
     use super::*;
 
+    fn take(crowd: &Arc<Crowd>, client: impl Into<IpAddr>) -> Option<Place> {
+        crowd.take(crowd.places.clone().try_acquire_owned().ok()?, client.into())
+    }
+
     #[test]
     fn one_client_cannot_take_all_connections() {
-        let mut clients = Clients::default();
-        let greedy = IpAddr::from([192, 0, 2, 1]);
-        for _ in 0..MAX_PER_CLIENT {
-            assert!(clients.add(greedy));
-        }
-        assert!(!clients.add(greedy));
-        assert!(clients.add([192, 0, 2, 2].into()));
-        clients.remove(greedy);
-        assert!(clients.add(greedy));
+        let crowd = Arc::new(Crowd::default());
+        let greedy = [192, 0, 2, 1];
+        let mut places: Vec<_> = (0..MAX_PER_CLIENT).map(|_| take(&crowd, greedy).expect("a place")).collect();
+        assert!(take(&crowd, greedy).is_none());
+        assert!(take(&crowd, [192, 0, 2, 2]).is_some());
+        places.pop();
+        places.extend(take(&crowd, greedy));
+        assert_eq!(places.len(), MAX_PER_CLIENT);
+        drop(places);
+        assert!(crowd.by_client().is_empty() && crowd.places.available_permits() == MAX_CONNECTIONS);
     }
 
     #[test]
     fn places_are_bounded_and_half_of_them_make_a_crowd() {
-        let mut clients = Clients::default();
-        let client = |number: usize| IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0000 + number as u32));
-        let taken =
-            (0..2 * MAX_CONNECTIONS).take_while(|&number| !clients.is_full() && clients.add(client(number))).count();
-        assert_eq!(taken, MAX_CONNECTIONS);
-        assert!(clients.crowd().is_crowded());
-        for number in 0..MAX_CONNECTIONS / 2 {
-            clients.remove(client(number));
-        }
-        assert!(!clients.crowd().is_crowded());
+        let crowd = Arc::new(Crowd::default());
+        let client = |number: usize| std::net::Ipv4Addr::from(0x0a00_0000 + number as u32);
+        let mut taken: Vec<_> = (0..2 * MAX_CONNECTIONS).map_while(|number| take(&crowd, client(number))).collect();
+        assert_eq!(taken.len(), MAX_CONNECTIONS);
+        assert!(crowd.is_crowded());
+        taken.truncate(MAX_CONNECTIONS / 2);
+        assert!(!crowd.is_crowded());
     }
 }

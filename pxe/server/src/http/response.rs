@@ -7,8 +7,8 @@ use meadow_model::MacAddress;
 use meadow_model::boot::BootPolicy;
 use meadow_netboot::event::{Transport, printable};
 use meadow_netboot::http::{ByteRange, Method, RequestHead, ResponseHead, content_type};
-use meadow_netboot::route::{INITRD, ROOT, Route};
-use meadow_netboot::{BootImage, ClientKind, EventKind, script};
+use meadow_netboot::route::{ROOT, Route};
+use meadow_netboot::{ClientKind, EventKind, script};
 use serde::Deserialize;
 
 use super::own_file;
@@ -66,7 +66,7 @@ impl Responder<'_> {
             (Some(Route::Progress(mac)), Method::Post) => self.progress(mac, body),
             (Some(Route::Artifact(ROOT)), Method::Get | Method::Head) => self.root(request),
             (Some(Route::Artifact(name)), Method::Get | Method::Head) => {
-                self.artifact(&BootImage::Installed, &self.shared.artifacts, name, request)
+                self.artifact(&self.shared.artifacts, name, request)
             }
             (Some(Route::Image { digest, name }), Method::Get | Method::Head) => self.of_image(digest, name, request),
             (Some(Route::File(name)), Method::Get | Method::Head) => self.own_file(name, request),
@@ -78,35 +78,24 @@ impl Responder<'_> {
         response
     }
 
-    /// The root of the image whose initrd asks: of the one that it names by `If-Match`, else of the one that this
-    /// machine was given last, else of the one that it is to boot. Whoever else asks, such as a node that installs itself,
-    /// gets that of the installed image, whose manifest it has read.
+    /// The root that is named by `If-Match`, of whichever open image it is: so an initrd gets the one that belongs to it.
+    /// Whoever names none, such as a node that installs itself, gets that of the installed image.
     fn root(&self, request: &RequestHead) -> Response {
-        let shared = self.shared;
-        if let Some(tag) = request.if_match.as_deref().and_then(strong_tag) {
-            let installed = &shared.artifacts;
-            let is_installed = installed.digest_of(ROOT).as_deref() == Some(tag);
-            let other = (!is_installed).then(|| shared.images.with_file(ROOT, tag)).flatten();
-            return self.artifact(&BootImage::Installed, &other.unwrap_or_else(|| installed.clone()), ROOT, request);
-        }
-        let image = self.mac.filter(|_| request.is_initrd).map(|mac| {
-            let given = shared.engine().image_of(mac);
-            given.unwrap_or_else(|| shared.director.image(mac))
-        });
-        match image {
-            Some(BootImage::Adopted(digest)) => self.of_image(&digest, ROOT, request),
-            _ => self.artifact(&BootImage::Installed, &shared.artifacts, ROOT, request),
-        }
+        let (shared, installed) = (self.shared, &self.shared.artifacts);
+        let tag = request.if_match.as_deref().and_then(strong_tag);
+        let tag = tag.filter(|tag| installed.digest_of(ROOT).as_deref() != Some(tag));
+        let other = tag.and_then(|tag| shared.images.with_file(ROOT, tag));
+        self.artifact(other.as_ref().unwrap_or(installed), ROOT, request)
     }
 
     fn of_image(&self, digest: &str, name: &str, request: &RequestHead) -> Response {
         match self.shared.images.get(digest) {
-            Some(store) => self.artifact(&BootImage::Adopted(digest.to_owned()), &store, name, request),
+            Some(store) => self.artifact(&store, name, request),
             None => Response::text(404, "no machine boots this image; `meadow machine boot` gives it to one"),
         }
     }
 
-    fn artifact(&self, image: &BootImage, store: &ArtifactStore, name: &str, request: &RequestHead) -> Response {
+    fn artifact(&self, store: &ArtifactStore, name: &str, request: &RequestHead) -> Response {
         let artifact = match store.lookup(name) {
             Lookup::Ready(artifact) => artifact,
             Lookup::Unknown => return Response::text(404, "the image has no such file"),
@@ -130,9 +119,6 @@ impl Responder<'_> {
         let response = file_response(artifact, request);
         if response.head.status != 416 {
             self.note_request(name, request.method);
-            if let (INITRD, Some(mac)) = (name, self.mac) {
-                self.shared.engine().image_given(mac, image.clone());
-            }
         }
         response
     }
@@ -167,6 +153,7 @@ impl Responder<'_> {
     fn script(&self, mac: MacAddress) -> Response {
         let sighting = self.shared.engine().sighting(mac, ClientKind::Ipxe);
         let config = &self.shared.config;
+        let mut given = None;
         let text = match self.shared.director.decide(&sighting).policy {
             BootPolicy::Ignore => {
                 let why = "nobody named this machine; `meadow pxe open` or `meadow machine arm` lets it boot";
@@ -183,11 +170,11 @@ impl Responder<'_> {
                 let command_line = format!("{} {own}", config.command_line);
                 let image = self.shared.director.image(mac);
                 let text = script::boot_image(self.local, mac, &image, command_line.trim_end());
-                self.shared.engine().image_given(mac, image);
+                given = Some(image);
                 text
             }
         };
-        self.shared.engine().script_requested(self.shared.now(), mac);
+        self.shared.engine().script_requested(self.shared.now(), mac, given);
         let event = EventKind::Asked { file: "boot.ipxe".into(), via: Transport::Http };
         self.shared.record_for(Some(mac), self.client, event);
         Response::bytes(200, content_type("boot.ipxe"), text)

@@ -11,7 +11,7 @@ use meadow_netboot::tftp::{Ending, Output, ReadRequest, Transfer};
 use tokio::sync::mpsc::Receiver;
 
 use crate::artifacts::Artifact;
-use crate::shared::Shared;
+use crate::segment::Segment;
 
 use super::endpoint::Endpoint;
 use super::offload::Offload;
@@ -23,7 +23,7 @@ const MAX_DATAGRAM: usize = 600;
 
 /// One transfer.
 pub(super) struct Job {
-    pub(super) shared: Arc<Shared>,
+    pub(super) segment: Arc<Segment>,
     pub(super) request: ReadRequest,
     pub(super) artifact: Arc<Artifact>,
     pub(super) client: SocketAddrV4,
@@ -35,10 +35,10 @@ pub(super) struct Job {
 impl Job {
     /// Runs it to its end and says how it ended.
     pub(super) async fn run(mut self, mut messages: Receiver<Message>) {
-        let (mut transfer, output) = Transfer::start(self.shared.now(), &self.request, self.artifact.size);
+        let (mut transfer, output) = Transfer::start(self.segment.shared.now(), &self.request, self.artifact.size);
         let mut mac = None;
         let ending = self.transfer(&mut transfer, output, &mut messages, &mut mac).await;
-        let counting = &self.shared.counting;
+        let counting = &self.segment.shared.counting;
         counting.tftp_resent_windows.add(transfer.resent_windows());
         let event = match ending {
             Ok(Ending::Complete) => {
@@ -54,9 +54,9 @@ impl Job {
             Err(error) => self.failed(error.to_string()),
         };
         if transfer.is_answered() {
-            self.shared.record_for(mac, (*self.client.ip()).into(), event);
+            self.segment.shared.record_for(mac, (*self.client.ip()).into(), event);
         } else {
-            self.shared.record_unproved((*self.client.ip()).into(), event);
+            self.segment.record_unproved((*self.client.ip()).into(), event);
         }
     }
 
@@ -65,7 +65,7 @@ impl Job {
     }
 
     fn failed(&self, why: String) -> EventKind {
-        self.shared.counting.tftp_failed.add(1);
+        self.segment.shared.counting.tftp_failed.add(1);
         EventKind::Failed { file: self.file(), why }
     }
 
@@ -103,14 +103,14 @@ impl Job {
         pause: &mut Pause,
     ) -> io::Result<Output> {
         let mut buffer = [0; MAX_DATAGRAM];
-        let left = transfer.deadline().saturating_sub(self.shared.now());
+        let left = transfer.deadline().saturating_sub(self.segment.shared.now());
         let was_answered = transfer.is_answered();
         let message = tokio::select! {
             biased;
             message = self.endpoint.receive(messages, was_answered, &mut buffer) => Some(message),
             () = pause.wait(left) => None,
         };
-        let now = self.shared.now();
+        let now = self.segment.shared.now();
         Ok(match message {
             Some(Ok(Message::RequestAgain)) => transfer.on_request_again(now),
             Some(Ok(Message::Datagram(bytes))) => {
@@ -139,13 +139,13 @@ impl Job {
     /// The client is where it says it is. Only now is it worth looking up, and a mere question for the size is not
     /// taken for the file.
     fn on_answered(&self) -> Option<MacAddress> {
-        self.shared.counting.tftp_transfers.add(1);
-        let mac = self.shared.mac_of((*self.client.ip()).into());
+        self.segment.shared.counting.tftp_transfers.add(1);
+        let mac = self.segment.mac_of((*self.client.ip()).into());
         if let Some(mac) = mac {
-            self.shared.engine().file_requested(self.shared.now(), mac, &self.artifact.name);
+            self.segment.shared.engine().file_requested(self.segment.shared.now(), mac, &self.artifact.name);
         }
         let event = EventKind::Asked { file: self.file(), via: Transport::Tftp };
-        self.shared.record_for(mac, (*self.client.ip()).into(), event);
+        self.segment.shared.record_for(mac, (*self.client.ip()).into(), event);
         mac
     }
 }

@@ -55,13 +55,16 @@ impl TransferStatus {
     }
 }
 
-/// What to do with a datagram on port 69.
-pub(super) enum Verdict<'a> {
-    /// It belongs to a transfer.
-    Pass(&'a mpsc::Sender<Message>, Message),
-    /// It may begin one.
-    New,
+/// A client on an interface: two LANs may use the same addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Client {
+    pub(super) port: Port,
+    pub(super) address: SocketAddrV4,
 }
+
+/// A port 69 of this server, for as long as it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) struct Port(u64);
 
 #[derive(Debug)]
 struct Entry {
@@ -70,41 +73,56 @@ struct Entry {
     task: Option<AbortHandle>,
 }
 
-/// All transfers by the client's address and port.
+/// All transfers of the server: its interfaces share the bounds.
 #[derive(Debug, Default)]
-pub(super) struct Table {
-    entries: HashMap<SocketAddrV4, Entry>,
-    clients: HashMap<Id, SocketAddrV4>,
+pub(crate) struct Table {
+    ports: u64,
+    entries: HashMap<Client, Entry>,
+    clients: HashMap<Id, Client>,
     per_address: HashMap<Ipv4Addr, usize>,
     /// In the order of their requests; those that were answered or ended since are weeded out when it is full.
-    unanswered: VecDeque<(SocketAddrV4, Arc<TransferStatus>)>,
+    unanswered: VecDeque<(Client, Arc<TransferStatus>)>,
 }
 
 impl Table {
-    /// Whom a datagram is for. A request from the port of a transfer that got stuck begins a new one: the machine was
-    /// reset, and boot ROMs use the same port again.
-    pub(super) fn verdict(&mut self, client: SocketAddrV4, datagram: &[u8]) -> Verdict<'_> {
+    /// A port is opened.
+    pub(super) fn open(&mut self) -> Port {
+        self.ports += 1;
+        Port(self.ports)
+    }
+
+    /// A port is closed; its transfers end.
+    pub(super) fn close(&mut self, port: Port) {
+        let clients: Vec<_> = self.entries.keys().filter(|client| client.port == port).copied().collect();
+        for client in clients {
+            self.drop_entry(client);
+        }
+        self.clients.retain(|_, client| client.port != port);
+        self.unanswered.retain(|(client, _)| client.port != port);
+    }
+
+    /// Passes a datagram on to the transfer that it belongs to; whether there is one. A request from the port of a
+    /// transfer that got stuck begins a new one: the machine was reset, and boot ROMs use the same port again.
+    pub(super) fn pass(&mut self, client: Client, datagram: &[u8]) -> bool {
         let is_request = datagram.starts_with(READ_REQUEST);
         if is_request && self.entries.get(&client).is_some_and(|entry| entry.status.is(SILENT)) {
             self.drop_entry(client);
         }
-        match self.entries.get(&client) {
-            Some(entry) if is_request => Verdict::Pass(&entry.mailbox, Message::RequestAgain),
-            Some(entry) => {
-                let bytes = datagram[..datagram.len().min(MAX_DATAGRAM)].to_vec();
-                Verdict::Pass(&entry.mailbox, Message::Datagram(bytes))
-            }
-            None => Verdict::New,
-        }
+        let Some(entry) = self.entries.get(&client) else { return false };
+        let message = if is_request {
+            Message::RequestAgain
+        } else {
+            Message::Datagram(datagram[..datagram.len().min(MAX_DATAGRAM)].to_vec())
+        };
+        // A full mailbox loses it, as a full socket would.
+        let _ = entry.mailbox.try_send(message);
+        true
     }
 
     /// Makes room for a transfer to `client`, which has none. Gives its status, its mailbox and how many others had to
     /// go; `None` if there is no room.
-    pub(super) fn make_room(
-        &mut self,
-        client: SocketAddrV4,
-    ) -> Option<(Arc<TransferStatus>, mpsc::Receiver<Message>, u64)> {
-        if self.per_address.get(client.ip()).is_some_and(|&count| count >= MAX_PER_ADDRESS) {
+    pub(super) fn make_room(&mut self, client: Client) -> Option<(Arc<TransferStatus>, mpsc::Receiver<Message>, u64)> {
+        if self.per_address.get(client.address.ip()).is_some_and(|&count| count >= MAX_PER_ADDRESS) {
             return None;
         }
         let mut evicted = 0;
@@ -124,13 +142,13 @@ impl Table {
         let (mailbox, messages) = mpsc::channel(MAILBOX);
         let status = Arc::new(TransferStatus::default());
         self.unanswered.push_back((client, status.clone()));
-        *self.per_address.entry(*client.ip()).or_default() += 1;
+        *self.per_address.entry(*client.address.ip()).or_default() += 1;
         self.entries.insert(client, Entry { mailbox, status: status.clone(), task: None });
         Some((status, messages, evicted))
     }
 
     /// The task of the transfer that room was made for.
-    pub(super) fn insert(&mut self, client: SocketAddrV4, task: AbortHandle) {
+    pub(super) fn insert(&mut self, client: Client, task: AbortHandle) {
         self.clients.insert(task.id(), client);
         if let Some(entry) = self.entries.get_mut(&client) {
             entry.task = Some(task);
@@ -138,7 +156,7 @@ impl Table {
     }
 
     /// Takes back the room of a transfer that could not begin.
-    pub(super) fn forget(&mut self, client: SocketAddrV4) {
+    pub(super) fn forget(&mut self, client: Client) {
         self.drop_entry(client);
     }
 
@@ -152,16 +170,16 @@ impl Table {
         }
     }
 
-    fn drop_entry(&mut self, client: SocketAddrV4) {
+    fn drop_entry(&mut self, client: Client) {
         let Some(entry) = self.entries.remove(&client) else { return };
         entry.status.0.store(ENDED, Ordering::Relaxed);
         if let Some(task) = entry.task {
             task.abort();
         }
-        if let Some(count) = self.per_address.get_mut(client.ip()) {
+        if let Some(count) = self.per_address.get_mut(client.address.ip()) {
             *count -= 1;
             if *count == 0 {
-                self.per_address.remove(client.ip());
+                self.per_address.remove(client.address.ip());
             }
         }
     }
@@ -171,8 +189,12 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn client(number: u32) -> SocketAddrV4 {
-        SocketAddrV4::new(Ipv4Addr::from(0x0a00_0000 + number), 2070)
+    fn client(number: u32) -> Client {
+        at(Port::default(), SocketAddrV4::new(Ipv4Addr::from(0x0a00_0000 + number), 2070))
+    }
+
+    fn at(port: Port, address: SocketAddrV4) -> Client {
+        Client { port, address }
     }
 
     #[test]
@@ -187,8 +209,8 @@ mod tests {
         assert_eq!(evicted, 10_000 - MAX_UNANSWERED as u64);
         assert_eq!((table.entries.len(), table.per_address.len()), (MAX_UNANSWERED + 1, MAX_UNANSWERED + 1));
         assert!(table.unanswered.len() <= MAX_UNANSWERED);
-        assert!(matches!(table.verdict(client(0), &[0, 4, 0, 1]), Verdict::Pass(..)), "who answered stays");
-        assert!(matches!(table.verdict(client(1), &[0, 4, 0, 1]), Verdict::New), "the oldest went");
+        assert!(table.pass(client(0), &[0, 4, 0, 1]), "who answered stays");
+        assert!(!table.pass(client(1), &[0, 4, 0, 1]), "the oldest went");
     }
 
     #[test]
@@ -203,7 +225,7 @@ mod tests {
         assert!(more.count() < 2 * MAX_UNANSWERED);
         assert!(table.entries.len() <= MAX_ANSWERED + MAX_UNANSWERED);
         let mut table = Table::default();
-        let port = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        let port = |port| at(Port::default(), SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
         let admitted = (1..1000).filter(|&number| {
             let room = table.make_room(port(number));
             room.inspect(|(status, ..)| status.answered()).is_some()
@@ -214,12 +236,26 @@ mod tests {
     #[test]
     fn a_machine_that_was_reset_may_ask_again_from_the_same_port() {
         let mut table = Table::default();
-        let (status, ..) = table.make_room(client(1)).expect("room");
-        assert!(matches!(table.verdict(client(1), b"\0\x01a"), Verdict::Pass(_, Message::RequestAgain)));
+        let (status, mut messages, _) = table.make_room(client(1)).expect("room");
+        assert!(table.pass(client(1), b"\0\x01a"));
         status.answered();
-        assert!(matches!(table.verdict(client(1), b"\0\x01a"), Verdict::Pass(_, Message::RequestAgain)));
+        assert!(table.pass(client(1), b"\0\x01a"));
+        assert!((0..2).all(|_| matches!(messages.try_recv(), Ok(Message::RequestAgain))));
         status.silent();
-        assert!(matches!(table.verdict(client(1), b"\0\x01a"), Verdict::New));
+        assert!(!table.pass(client(1), b"\0\x01a"));
         table.forget(client(1));
+    }
+
+    #[test]
+    fn a_port_that_is_closed_takes_its_own_transfers_along_and_no_others() {
+        let mut table = Table::default();
+        let (one, other) = (table.open(), table.open());
+        let address = client(1).address;
+        for port in [one, other] {
+            table.make_room(at(port, address)).expect("room");
+        }
+        table.close(one);
+        assert!(!table.pass(at(one, address), b"\0\x01a") && table.pass(at(other, address), b"\0\x01a"));
+        assert_eq!((table.unanswered.len(), table.per_address[address.ip()]), (1, 1));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::net::UdpSocket;
 
+use meadow_pxe::netboot::BootImage;
+
 use crate::rig::*;
 
 impl Rig {
@@ -20,11 +22,16 @@ impl Rig {
         socket.send_to(&boot_server_request(mac), ("127.0.0.1", self.ports.boot_server)).unwrap();
     }
 
-    /// What our initrd gets.
+    /// What is served under a path.
     async fn body(&self, path: &str) -> Vec<u8> {
-        let (head, body) = self.get(path, "User-Agent: meadow-init/0.1.0\r\n").await;
+        let (head, body) = self.get(path, "").await;
         assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
         body
+    }
+
+    /// The image that a machine was given, as displays show it.
+    fn image_of(&self, mac: meadow_model::MacAddress) -> Option<BootImage> {
+        self.server.machines().into_iter().find(|machine| machine.mac == mac).expect("seen").image
     }
 }
 
@@ -38,6 +45,7 @@ async fn a_machine_boots_kernel_initrd_and_root_of_the_image_it_was_given() {
     rig.wait_for_event("pxe.server", "image 2: 4 of 4 files checked and served").await;
     rig.power_on(KNOWN);
     rig.wait_for_event("pxe.asked", "ipxe/snponly.efi").await;
+    assert_eq!(rig.image_of(KNOWN), None, "no script yet");
 
     let script = rig.script(KNOWN).await;
     for file in ["vmlinuz", "initrd"] {
@@ -45,19 +53,21 @@ async fn a_machine_boots_kernel_initrd_and_root_of_the_image_it_was_given() {
     }
     assert_eq!(rig.body(&format!("{files}/vmlinuz")).await, b"other kernel");
     assert_eq!(rig.body(&format!("{files}/initrd")).await, b"other initrd");
-    // From here on the server knows by its address who asks, as it does by ARP on a real LAN.
+    assert_eq!(rig.image_of(KNOWN), Some(BootImage::Adopted(digest.clone())));
     assert_eq!(rig.action(KNOWN).await, "boot");
-    assert_eq!(rig.body("/artifacts/root.img").await, b"other root");
-    // A node that installs itself fetches by the installed image's manifest.
-    assert_eq!(rig.get("/artifacts/root.img", "").await.1, b"installed root");
+    // Whoever names no root gets the installed image's, as a node that installs itself by its manifest.
+    assert_eq!(rig.body("/artifacts/root.img").await, b"installed root");
 
     // It is to boot the installed image from the next time on; what runs now still gets its own root.
     rig.director.give_image(KNOWN, None);
-    assert_eq!(rig.body("/artifacts/root.img").await, b"other root");
+    let named = format!("If-Match: \"{}\"\r\n", hex_digest(b"other root"));
+    // The server looks at what is wanted every few seconds; this very image is wanted no more, and stays.
+    let other = rig.adopt("3", b"third root");
+    rig.director.give_image(HELD, Some(&other));
+    rig.wait_for_event("pxe.server", "image 3: 4 of 4 files checked and served").await;
+    assert_eq!(rig.get("/artifacts/root.img", &named).await.1, b"other root");
     assert!(rig.script(KNOWN).await.contains("/artifacts/vmlinuz"));
-    assert_eq!(rig.body("/artifacts/root.img").await, b"installed root");
-    let machine = rig.server.machines().into_iter().find(|machine| machine.mac == KNOWN).expect("seen");
-    assert_eq!(machine.image, Some(meadow_pxe::netboot::BootImage::Installed));
+    assert_eq!(rig.image_of(KNOWN), Some(BootImage::Installed));
     rig.server.stop().await;
 }
 

@@ -1,9 +1,6 @@
 //! Interfaces and ports that come and go.
 
-use std::net::{TcpStream, UdpSocket};
-use std::sync::Arc;
-
-use meadow_pxe::{Ports, PxeConfig, PxeServer};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 
 use crate::rig::*;
 
@@ -12,26 +9,24 @@ async fn taken_port_is_named_with_its_holder_and_the_rest_is_served() {
     let holder = UdpSocket::bind("0.0.0.0:0").unwrap();
     let port = holder.local_addr().unwrap().port();
     let rig = Rig::start(|ports| ports.dhcp = port).await;
-    let problems = rig.server.problems();
+    let problems = rig.problems();
     let text = &problems.iter().find(|problem| problem.code == "pxe.port-taken").expect("the conflict").text;
     assert!(text.contains(&format!("UDP port {port}")) && text.contains(&std::process::id().to_string()), "{text}");
     rig.wait_for_event("pxe.conflict", &format!("UDP port {port}")).await;
     assert!(rig.get("/artifacts/initrd", "").await.0.starts_with("HTTP/1.1 200"));
     drop(holder);
-    rig.wait(|server| server.problems().iter().all(|problem| problem.code != "pxe.port-taken")).await;
+    rig.wait(|server| server.interfaces()[0].problems.iter().all(|problem| problem.code != "pxe.port-taken")).await;
     rig.server.stop().await;
 }
 
 #[tokio::test]
-async fn interface_that_is_not_there_is_waited_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = PxeConfig::new("meadow-none", folder.path());
-    let director = Arc::new(Named::default());
-    let server = PxeServer::start(config, director.clone()).unwrap();
-    let rig = Rig { server, director, ports: Ports::default(), folder };
+async fn interface_that_is_not_there_is_waited_for_and_keeps_no_other_from_being_served() {
+    let rig = Rig::start_on(&["meadow-none", "lo"], |_| {}, false).await;
     rig.wait_for_event("pxe.server", "there is no interface meadow-none").await;
-    assert_eq!(rig.server.problems()[0].code, "pxe.interface");
-    assert_eq!(rig.server.address(), None);
+    let [none, lo] = &rig.server.interfaces()[..] else { panic!("two interfaces") };
+    assert_eq!((none.name.as_str(), none.address, none.problems[0].code), ("meadow-none", None, "pxe.interface"));
+    assert_eq!((lo.name.as_str(), lo.address), ("lo", Some(Ipv4Addr::LOCALHOST)));
+    assert!(rig.get("/artifacts/initrd", "").await.0.starts_with("HTTP/1.1 200"));
     rig.server.stop().await;
 }
 

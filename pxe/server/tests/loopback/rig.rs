@@ -10,7 +10,7 @@ use std::time::Duration;
 use meadow_model::MacAddress;
 use meadow_model::boot::{BootOptions, BootPolicy};
 use meadow_netboot::{BootDecision, BootImage, Sighting};
-use meadow_pxe::{ArtifactState, BootEvent, Director, Ports, PxeConfig, PxeHandle, PxeServer};
+use meadow_pxe::{ArtifactState, BootEvent, Director, Ports, Problem, PxeConfig, PxeHandle, PxeServer};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -137,6 +137,11 @@ impl Rig {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Ports), tftp_single_port: bool) -> Self {
+        Self::start_on(&["lo"], change, tftp_single_port).await
+    }
+
+    /// Serves these interfaces, of which the loopback one is there.
+    pub(crate) async fn start_on(interfaces: &[&str], change: impl FnOnce(&mut Ports), tftp_single_port: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_installed(folder.path());
         std::fs::create_dir_all(folder.path().join("files/debian")).unwrap();
@@ -146,13 +151,13 @@ impl Rig {
         change(&mut ports);
         let files = Some(folder.path().join("files"));
         let images = Some(folder.path().join("images"));
-        let config = PxeConfig { ports, files, images, tftp_single_port, ..PxeConfig::new("lo", folder.path()) };
+        let config = PxeConfig { ports, files, images, tftp_single_port, ..PxeConfig::new(interfaces, folder.path()) };
         let director = Arc::new(Named::default());
         let server = PxeServer::start(config, director.clone()).unwrap();
         let rig = Self { server, director, ports, folder };
         rig.wait(|server| {
             let artifacts = server.artifacts();
-            server.address().is_some()
+            server.interfaces().iter().any(|interface| interface.address.is_some())
                 && !artifacts.is_empty()
                 && artifacts.iter().all(|artifact| artifact.state == ArtifactState::Ready)
         })
@@ -168,6 +173,11 @@ impl Rig {
         };
         let events = || self.server.events(None, 0);
         tokio::time::timeout(Duration::from_secs(30), poll).await.unwrap_or_else(|_| panic!("{:#?}", events()));
+    }
+
+    /// All problems of its interfaces.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.server.interfaces().into_iter().flat_map(|interface| interface.problems).collect()
     }
 
     pub(crate) async fn wait_for_event(&self, code: &str, part: &str) {
