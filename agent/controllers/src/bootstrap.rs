@@ -8,6 +8,7 @@ use meadow_client::{Context, ContextError};
 use meadow_host::files::{self, Access, FileError};
 use meadow_host::{Clock, SystemClock};
 use meadow_model::mesh::WIREGUARD_PORT;
+use meadow_model::one_or_many::one_or_many;
 use meadow_model::{Fingerprint, Name};
 use meadow_netboot::dhcp::{LeaseConfig, LeaseConfigError, LeaseServer};
 use meadow_pki::{Ca, Identity, PkiError, Role};
@@ -29,9 +30,9 @@ pub struct InitConfig {
     pub node: Name,
     /// The first admin's name.
     pub admin: Name,
-    /// The interface on which PXE is served; none where absent.
-    #[serde(default)]
-    pub pxe_interface: Option<String>,
+    /// The interfaces on which PXE is served; none where absent. `pxe_interface` with one name is read too.
+    #[serde(default, alias = "pxe_interface", deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub pxe_interfaces: Vec<String>,
     /// Folder of files for other systems, which the PXE server serves as they are; none where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pxe_files: Option<PathBuf>,
@@ -84,7 +85,7 @@ pub enum InitError {
     #[error("pxe_dhcp: {0}")]
     Dhcp(#[from] LeaseConfigError),
     /// Something is to be served, and nobody says where.
-    #[error("{0} needs pxe_interface, the interface on which it is served")]
+    #[error("{0} needs pxe_interfaces, the interfaces on which it is served")]
     NoInterface(&'static str),
     /// The state folder holds another cluster.
     #[error(
@@ -215,7 +216,7 @@ fn save_settings(config: &InitConfig, paths: &Paths) -> Result<(), InitError> {
     let settings = Settings {
         api_listen: config.api_listen,
         api_addresses: config.api_addresses.clone(),
-        pxe_interface: config.pxe_interface.clone(),
+        pxe_interfaces: config.pxe_interfaces.clone(),
         pxe_files: config.pxe_files.clone(),
         pxe_dhcp: config.pxe_dhcp.clone(),
         image_dir: config.image_dir.clone(),
@@ -227,7 +228,7 @@ fn save_settings(config: &InitConfig, paths: &Paths) -> Result<(), InitError> {
 
 /// Refuses what the PXE server could never do.
 fn check_pxe(config: &InitConfig) -> Result<(), InitError> {
-    if config.pxe_interface.is_none() {
+    if config.pxe_interfaces.is_empty() {
         let needs = [("pxe_dhcp", !config.pxe_dhcp.is_empty()), ("pxe_files", config.pxe_files.is_some())];
         if let Some((name, _)) = needs.into_iter().find(|(_, is_set)| *is_set) {
             return Err(InitError::NoInterface(name));
@@ -270,7 +271,7 @@ mod tests {
             cluster: name("home"),
             node: name("seed"),
             admin: name("ann"),
-            pxe_interface: None,
+            pxe_interfaces: Vec::new(),
             pxe_files: None,
             api_listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
             api_addresses: vec![SocketAddr::from(([127, 0, 0, 1], 7443))],
@@ -288,7 +289,7 @@ mod tests {
         let root = tempfile::tempdir().expect("folder");
         let first = init(&config(root.path())).expect("made");
         fs::remove_file(&first.context).expect("lost");
-        let edited = Settings { pxe_interface: Some("lan0".to_owned()), ..Settings::default() };
+        let edited = Settings { pxe_interfaces: vec!["lan0".to_owned()], ..Settings::default() };
         edited.save(&first.settings).expect("edited");
         let again = init(&config(root.path())).expect("renewed");
         assert!(!first.existed && again.existed);
@@ -302,7 +303,7 @@ mod tests {
         let root = tempfile::tempdir().expect("folder");
         let leases = |pool: &str| LeaseConfig { pool: pool.to_owned(), ..LeaseConfig::of("192.0.2.0/24") };
         let with = |interface: Option<&str>, pool| InitConfig {
-            pxe_interface: interface.map(str::to_owned),
+            pxe_interfaces: interface.into_iter().map(str::to_owned).collect(),
             pxe_files: Some(PathBuf::from("/srv/boot")),
             pxe_dhcp: vec![leases(pool)],
             ..config(root.path())

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use meadow_client::API_PORT;
 use meadow_host::files::{self, FileError};
+use meadow_model::one_or_many::one_or_many;
 use meadow_netboot::dhcp::LeaseConfig;
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +17,9 @@ pub struct Settings {
     pub api_listen: SocketAddr,
     /// Where others reach the API, which machines are told.
     pub api_addresses: Vec<SocketAddr>,
-    /// The interface on which PXE is served; none where absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pxe_interface: Option<String>,
+    /// The interfaces on which PXE is served; none where absent. `pxe_interface` with one name is read too.
+    #[serde(alias = "pxe_interface", deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub pxe_interfaces: Vec<String>,
     /// Folder of files for other systems, which the PXE server serves as they are; none where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pxe_files: Option<PathBuf>,
@@ -37,7 +38,7 @@ impl Default for Settings {
         Self {
             api_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, API_PORT)),
             api_addresses: Vec::new(),
-            pxe_interface: None,
+            pxe_interfaces: Vec::new(),
             pxe_files: None,
             image_dir: PathBuf::from("/usr/share/meadow/image"),
             hosts_file: PathBuf::from("/etc/hosts"),
@@ -106,9 +107,26 @@ mod tests {
         let dir = tempfile::tempdir().expect("folder");
         let path = dir.path().join("meadowd.toml");
         assert_eq!(Settings::load(&path).expect("default"), Settings::default());
-        let settings = Settings { pxe_interface: Some("eth0".to_owned()), ..Settings::default() };
+        let settings = Settings { pxe_interfaces: vec!["eth0".to_owned()], ..Settings::default() };
         settings.save(&path).expect("saved");
         assert_eq!(Settings::load(&path).expect("loaded"), settings);
+    }
+
+    #[test]
+    fn one_interface_is_named_as_before_or_several_are() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("meadowd.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            Settings::load(&path).map(|settings| settings.pxe_interfaces).map_err(|error| error.to_string())
+        };
+        assert_eq!(load("pxe_interface = \"eth0\"\n").expect("as before"), ["eth0"]);
+        assert_eq!(load("pxe_interfaces = \"eth0\"\n").expect("one"), ["eth0"]);
+        assert_eq!(load("pxe_interfaces = [\"eth0\", \"lan0.20\"]\n").expect("several"), ["eth0", "lan0.20"]);
+        for bad in ["pxe_interfaces = 7\n", "pxe_interface = \"eth0\"\npxe_interfaces = [\"eth1\"]\n"] {
+            let error = load(bad).expect_err("refused");
+            assert!(error.contains("pxe_interfaces") && error.contains("meadowd.toml"), "{error}");
+        }
     }
 
     #[test]

@@ -126,14 +126,7 @@ impl Backend for Onlooker {
     }
 
     fn pxe_status(&self) -> PxeStatus {
-        PxeStatus {
-            serving: false,
-            interface: None,
-            base_url: None,
-            open_until: None,
-            problems: Vec::new(),
-            counters: None,
-        }
+        PxeStatus { serving: false, interfaces: Vec::new(), open_until: None, problems: Vec::new(), counters: None }
     }
 
     fn pxe_events(&self, _mac: Option<MacAddress>, _since: u64) -> Vec<BootEvent> {

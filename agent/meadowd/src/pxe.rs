@@ -9,11 +9,11 @@ use meadow_api::wire::CapturePart;
 use meadow_controllers::image_store::ImageStore;
 use meadow_controllers::paths::Paths;
 use meadow_controllers::settings::Settings;
-use meadow_model::boot::{BootEvent, BootPolicy, MachineBoot, PxeCheck, PxeLease, PxeStatus};
+use meadow_model::boot::{BootEvent, BootPolicy, MachineBoot, PxeCheck, PxeInterface, PxeLease, PxeStatus};
 use meadow_model::{MacAddress, Problem, ProblemCode, Timestamp};
 use meadow_pxe::netboot::BootImage;
 use meadow_pxe::netboot::progress::{BootProgress, BootStage};
-use meadow_pxe::{ArtifactState, MachineStatus, PxeConfig, PxeHandle, PxeServer, ReleaseError};
+use meadow_pxe::{ArtifactState, InterfaceStatus, MachineStatus, PxeConfig, PxeHandle, PxeServer, ReleaseError};
 use meadow_raft::ReplicaHandle;
 use meadow_state::State;
 use tokio::runtime::{Builder, Runtime};
@@ -34,7 +34,7 @@ pub(crate) enum Pxe {
     /// The settings can never work.
     Misconfigured(String),
     /// It runs; what it cannot serve yet it says itself.
-    On { interface: String, handle: PxeHandle, threads: Threads },
+    On { handle: PxeHandle, threads: Threads },
 }
 
 /// Threads of the PXE server alone: fifty machines that download at once keep two processors busy, and must not keep
@@ -74,14 +74,14 @@ impl Pxe {
         replica: ReplicaHandle,
         tickets: Arc<Tickets>,
     ) -> std::io::Result<Self> {
-        let Some(interface) = settings.pxe_interface.clone() else {
+        if settings.pxe_interfaces.is_empty() {
             return Ok(match settings.pxe_dhcp.as_slice() {
                 [] => Self::Off,
                 _ => Self::Misconfigured(
-                    "pxe_dhcp needs pxe_interface, which is not set; set it, or remove pxe_dhcp".into(),
+                    "pxe_dhcp needs pxe_interfaces, which is not set; set it, or remove pxe_dhcp".into(),
                 ),
             });
-        };
+        }
         let threads = Threads::start()?;
         let director = StateDirector {
             replica,
@@ -94,10 +94,10 @@ impl Pxe {
         let dhcp = settings.pxe_dhcp.clone();
         let lease_file = paths.state_dir().join("dhcp-leases");
         let images = Some(ImageStore::new(paths.images()).whole_images());
-        let config =
-            PxeConfig { files, dhcp, lease_file, images, ..PxeConfig::new(interface.clone(), &settings.image_dir) };
+        let config = PxeConfig::new(&settings.pxe_interfaces, &settings.image_dir);
+        let config = PxeConfig { files, dhcp, lease_file, images, ..config };
         Ok(match threads.within(|| PxeServer::start(config, Arc::new(director))) {
-            Ok(handle) => Self::On { interface, handle, threads },
+            Ok(handle) => Self::On { handle, threads },
             Err(e) => {
                 warn!("PXE is not served: {e}");
                 Self::Misconfigured(e.to_string())
@@ -107,23 +107,15 @@ impl Pxe {
 
     /// Its state, with the window as the replicated state has it.
     pub(crate) fn status(&self, open_until: Option<Timestamp>) -> PxeStatus {
-        let off = |problems| PxeStatus {
-            serving: false,
-            interface: None,
-            base_url: None,
-            open_until,
-            problems,
-            counters: None,
-        };
+        let off = |problems| PxeStatus { serving: false, interfaces: Vec::new(), open_until, problems, counters: None };
         match self {
             Self::Off => off(Vec::new()),
             Self::Misconfigured(why) => off(vec![why.clone()]),
-            Self::On { interface, handle, .. } => {
-                let address = handle.address();
+            Self::On { handle, .. } => {
+                let interfaces: Vec<_> = handle.interfaces().into_iter().map(interface).collect();
                 PxeStatus {
-                    serving: address.is_some(),
-                    interface: Some(interface.clone()),
-                    base_url: address.map(|address| format!("http://{address}:{}/", meadow_pxe::Ports::default().http)),
+                    serving: interfaces.iter().any(|interface| interface.serving),
+                    interfaces,
                     open_until,
                     problems: problems(handle),
                     counters: Some(handle.counters()),
@@ -168,7 +160,7 @@ impl Pxe {
     /// What keeps machines from booting.
     pub(crate) fn checks(&self) -> Vec<PxeCheck> {
         match self {
-            Self::On { interface, handle, .. } => pxe_doctor::checks(interface, handle),
+            Self::On { handle, .. } => pxe_doctor::checks(handle),
             Self::Off => vec![off("no interface is served for PXE")],
             Self::Misconfigured(why) => vec![off(why)],
         }
@@ -206,6 +198,17 @@ impl Pxe {
     }
 }
 
+fn interface(status: InterfaceStatus) -> PxeInterface {
+    let url = |address| format!("http://{address}:{}/", meadow_pxe::Ports::default().http);
+    PxeInterface {
+        name: status.name,
+        serving: status.address.is_some(),
+        base_url: status.address.map(url),
+        leases: status.leases,
+        problems: status.problems.into_iter().map(|problem| problem.text).collect(),
+    }
+}
+
 fn problems(handle: &PxeHandle) -> Vec<String> {
     let missing = handle.artifacts().into_iter().filter_map(|artifact| match artifact.state {
         ArtifactState::Damaged { why } => Some(format!("{}: {why}", artifact.name)),
@@ -215,12 +218,12 @@ fn problems(handle: &PxeHandle) -> Vec<String> {
 }
 
 fn off(why: &str) -> PxeCheck {
-    let next_step = Some("set pxe_interface in /etc/meadow/meadowd.toml, and restart meadowd".to_owned());
+    let next_step = Some("set pxe_interfaces in /etc/meadow/meadowd.toml, and restart meadowd".to_owned());
     PxeCheck { name: "settings".to_owned(), ok: false, text: why.to_owned(), next_step }
 }
 
 fn no_interface() -> Problem {
-    let detail = "this computer serves no interface for PXE; set pxe_interface in its settings";
+    let detail = "this computer serves no interface for PXE; set pxe_interfaces in its settings";
     Problem::new(ProblemCode::Conflict, detail)
 }
 

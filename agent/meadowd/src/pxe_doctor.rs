@@ -4,35 +4,45 @@ use std::path::Path;
 
 use meadow_host::files;
 use meadow_model::boot::PxeCheck;
-use meadow_pxe::{ArtifactState, PxeHandle};
+use meadow_pxe::{ArtifactState, InterfaceStatus, Problem, PxeHandle};
 
 /// Full blocks of TFTP and full segments of HTTP need it; firmware puts no fragments together.
 const LEAST_MTU: u32 = 1500;
 /// Bytes of what the kernel says of an interface.
 const LONGEST_FACT: u64 = 64;
 
-/// Looks at everything, in the order in which a boot needs it.
-pub(crate) fn checks(interface: &str, handle: &PxeHandle) -> Vec<PxeCheck> {
-    let facts = Facts::of(Path::new("/sys/class/net"), interface);
-    let mut checks = vec![
-        facts.there(interface),
-        facts.cable(interface),
-        address(interface, handle),
-        facts.mtu(interface),
-        of_problems("ports", "all ports are served", handle, |code| matches!(code, "pxe.port-taken" | "pxe.socket")),
-        of_problems("other servers", "no other PXE server was heard on this LAN", handle, |code| {
-            code.starts_with("pxe.other-")
-        }),
-        of_problems("addresses", "nothing is wrong with giving out addresses", handle, |code| {
+/// Looks at everything, in the order in which a boot needs it: each interface, then what they share.
+pub(crate) fn checks(handle: &PxeHandle) -> Vec<PxeCheck> {
+    let mut checks: Vec<_> = handle.interfaces().iter().flat_map(of_interface).collect();
+    let problems = handle.problems();
+    checks.extend([
+        of_problems("addresses", "nothing is wrong with giving out addresses", &problems, |code| {
             matches!(code, "pxe.dhcp-subnet" | "pxe.lease-file")
         }),
         image(handle),
-        of_problems("other images", "every image that a machine is to boot is whole", handle, |code| {
+        of_problems("other images", "every image that a machine is to boot is whole", &problems, |code| {
             code == "pxe.image"
         }),
-    ];
-    checks.push(heard(handle));
+        heard(handle),
+    ]);
     checks
+}
+
+/// The checks of one interface, named after it.
+fn of_interface(status: &InterfaceStatus) -> Vec<PxeCheck> {
+    let InterfaceStatus { name, problems, .. } = status;
+    let facts = Facts::of(Path::new("/sys/class/net"), name);
+    let checks = [
+        facts.there(name),
+        facts.cable(name),
+        address(status),
+        facts.mtu(name),
+        of_problems("ports", "all ports are served", problems, |code| matches!(code, "pxe.port-taken" | "pxe.socket")),
+        of_problems("other servers", "no other server was heard that is in the way", problems, |code| {
+            code.starts_with("pxe.other-")
+        }),
+    ];
+    checks.into_iter().map(|check| PxeCheck { name: format!("{name}: {}", check.name), ..check }).collect()
 }
 
 /// What the kernel says of the interface.
@@ -59,7 +69,7 @@ impl Facts {
         check("interface", self.there, format!("{interface} is there"), || {
             (
                 format!("there is no interface {interface}"),
-                "see `ip link`, and correct pxe_interface in the settings".to_owned(),
+                "see `ip link`, and correct pxe_interfaces in the settings".to_owned(),
             )
         })
     }
@@ -79,8 +89,8 @@ impl Facts {
     }
 }
 
-fn address(interface: &str, handle: &PxeHandle) -> PxeCheck {
-    let address = handle.address();
+fn address(status: &InterfaceStatus) -> PxeCheck {
+    let InterfaceStatus { name: interface, address, .. } = status;
     let fine = address.map(|address| format!("machines are told {address}")).unwrap_or_default();
     check("address", address.is_some(), fine, || {
         let why = format!("{interface} has no IPv4 address that machines could be told");
@@ -89,9 +99,9 @@ fn address(interface: &str, handle: &PxeHandle) -> PxeCheck {
 }
 
 /// A check that fails with the problems that the server has of these codes; their texts say what to do.
-fn of_problems(name: &str, fine: &str, handle: &PxeHandle, concerns: fn(&str) -> bool) -> PxeCheck {
-    let found: Vec<String> =
-        handle.problems().into_iter().filter(|problem| concerns(problem.code)).map(|problem| problem.text).collect();
+fn of_problems(name: &str, fine: &str, problems: &[Problem], concerns: fn(&str) -> bool) -> PxeCheck {
+    let found = problems.iter().filter(|problem| concerns(problem.code));
+    let found: Vec<&str> = found.map(|problem| problem.text.as_str()).collect();
     check(name, found.is_empty(), fine.to_owned(), || (found.join("; "), String::new()))
 }
 

@@ -24,7 +24,7 @@ pub async fn update(page: &mut Page, client: &Client, clock: &dyn Clock) {
 /// What the boot server says, where an interface is served.
 async fn boots(client: &Client) -> Option<Boots> {
     let status = client.pxe().await.ok()?;
-    if status.interface.is_none() && status.problems.is_empty() {
+    if status.interfaces.is_empty() && status.problems.is_empty() {
         return None;
     }
     let machines = client.pxe_boots(&ListAll::default()).await.ok()?.items;

@@ -73,11 +73,12 @@ fn booting() -> Page {
         serde_json::from_value::<MachineBoot>(json).expect("a valid boot")
     };
     let status = serde_json::json!({
-        "serving": true, "interface": "eth0", "base_url": "http://192.0.2.2:7480/", "open_until": null,
+        "serving": true, "open_until": null, "problems": [], "interfaces": [{
+        "name": "eth0", "serving": true, "base_url": "http://192.0.2.2:7480/", "leases": false,
         "problems": ["another PXE server, 192.0.2.9, boots machines on eth0, and chance decides which of the two a \
                       machine takes: switch off PXE there (dnsmasq: its lines dhcp-boot and pxe-service), or serve \
                       another interface here"],
-    });
+    }]});
     let machines = vec![
         machine(3, "runs its own system", serde_json::json!({"under_way": false})),
         machine(2, "was offered a boot file", serde_json::json!({"next_step": "look at the cable to its switch"})),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use leases::{Client, LEASE, RELAY, Server, bound, configs, from, kind, mac, pool, relayed, yiaddr};
 use meadow_model::boot::{BootPolicy, LeaseState};
 use meadow_netboot::dhcp::{
-    LeaseAnswer, LeaseConfig, LeaseConfigError, LeaseServer, OtherServer, Reservation, Silence, probe,
+    LeaseAnswer, LeaseConfig, LeaseConfigError, LeaseServer, OtherServer, Receive, Reservation, Silence, probe,
 };
 use packets::{SERVER, captured, on_67, option, options};
 use proptest::prelude::*;
@@ -214,6 +214,28 @@ fn a_relay_gets_addresses_of_its_own_subnet_at_its_own_port() {
     assert_eq!(refusal.payload[10], 0x80, "the relay must broadcast a refusal");
     let stranger = relayed(client.discover(), Ipv4Addr::new(203, 0, 113, 9));
     assert!(server.handle(&rx, &stranger).reply.is_none(), "we send nothing to relays that nobody named");
+}
+
+#[test]
+fn a_subnet_of_another_interface_is_served_there_and_nowhere_else() {
+    let mut server = server();
+    let (here, there) = (SERVER, Ipv4Addr::new(10, 78, 0, 2));
+    server.leases.set_home("eth0", Some(here));
+    server.leases.set_home("eth1", Some(there));
+    assert!(server.leases.serves_on("eth0", here) && server.leases.serves_on("eth1", there));
+    assert!(!server.leases.serves_on("eth0", there), "the address of eth1 says nothing of eth0's wire");
+    // By relay and by renewal, which would be served if we were not on that wire ourselves.
+    let (client, address) = (Client::new(1), Ipv4Addr::new(10, 78, 0, 10));
+    let by_relay = relayed(client.discover(), RELAY);
+    for bytes in [&by_relay, &client.renew(address)] {
+        let outcome = server.handle(&from(address, 68), bytes);
+        assert_eq!((outcome.silence, outcome.reply), (Some(Silence::NotForUs), None));
+    }
+    let on_eth1 = Receive { address: there, ..on_67() };
+    assert_eq!(server.say(&on_eth1, &client.discover()).map(|(_, address)| address), Some(address));
+    assert_eq!(server.lease(&Client::new(2)), Some(pool(10)), "eth0 has its own");
+    server.leases.set_home("eth1", None);
+    assert!(server.handle(&from(RELAY, 67), &by_relay).reply.is_some(), "a relay again, as that card is gone");
 }
 
 #[test]

@@ -226,6 +226,11 @@ fn answers_that_are_typed_are_the_file_that_is_dumped() -> Result<()> {
     fs::write(&file, &typed.stdout)?;
     let dumped = meadow_alone(home.path(), ["init", "--dump", "--file", &file.to_string_lossy()])?.ok()?;
     assert_eq!(dumped.stdout, typed.stdout);
+    let both = ["--pxe-interface", "eth0", "--pxe-interface", "lan0.20"];
+    let named =
+        meadow_alone(home.path(), [&["init", "--dump", "--file", &file.to_string_lossy()][..], &both].concat())?;
+    let named = named.ok()?.stdout;
+    assert!(named.contains("pxe_interfaces = [\"eth0\", \"lan0.20\"]"), "{named}");
     assert!(!home.file("root").exists(), "a dump makes nothing");
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! A LAN with computers on which people run `meadow` and `meadowd`.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use meadow_rack::lan::Lan;
+use meadow_rack::namespace::Namespace;
 use meadow_rack::run_dir::RunDir;
 
 use crate::{Artifacts, Computer};
@@ -39,12 +41,33 @@ impl Site {
     /// When a link cannot be made.
     pub fn computer(&mut self, name: &str, number: u8) -> Result<Computer> {
         let namespace = self.lan.computer_at(&mut self.run, name, number)?;
+        self.set_up(name, namespace, self.lan.subnet().host(number))
+    }
+
+    /// A second LAN, which the first one's computers do not reach.
+    ///
+    /// # Errors
+    /// When a link cannot be made.
+    pub fn second_lan(&mut self) -> Result<Lan> {
+        self.lan.second(&mut self.run)
+    }
+
+    /// As [`Site::computer`], on another LAN.
+    ///
+    /// # Errors
+    /// When a link cannot be made.
+    pub fn computer_on(&mut self, lan: &Lan, name: &str, number: u8) -> Result<Computer> {
+        let namespace = lan.computer_at(&mut self.run, name, number)?;
+        self.set_up(name, namespace, lan.subnet().host(number))
+    }
+
+    fn set_up(&mut self, name: &str, namespace: Namespace, address: Ipv4Addr) -> Result<Computer> {
         let folder = self.run.file(name);
         fs::create_dir_all(folder.join("root/var/lib")).context("cannot make the computer's folder")?;
         let hosts = folder.join("hosts");
         fs::write(&hosts, "127.0.0.1 localhost\n::1 localhost\n").context("cannot make the hosts file")?;
         namespace.set_hosts_file(&mut self.run, &hosts)?;
-        Ok(Computer::new(name, namespace, folder, self.lan.subnet().host(number)))
+        Ok(Computer::new(name, namespace, folder, address))
     }
 
     /// A computer on which `meadow init` has run from a file.

@@ -19,8 +19,19 @@ impl Lan {
     /// # Errors
     /// When a link cannot be made.
     pub fn create(run: &mut RunDir) -> Result<Self> {
-        let subnet = Subnet::choose()?;
-        let namespace = Namespace::create(run, "lan")?;
+        Self::create_as(run, "lan", Subnet::choose()?)
+    }
+
+    /// Makes a second LAN that has nothing to do with this one.
+    ///
+    /// # Errors
+    /// When a link cannot be made.
+    pub fn second(&self, run: &mut RunDir) -> Result<Self> {
+        Self::create_as(run, "lan2", Subnet::choose_other(&[self.subnet])?)
+    }
+
+    fn create_as(run: &mut RunDir, role: &str, subnet: Subnet) -> Result<Self> {
+        let namespace = Namespace::create(run, role)?;
         // A port forwards at once: without spanning tree and with no delay.
         namespace.ip(&[
             "link",
@@ -57,12 +68,24 @@ impl Lan {
     /// When a link cannot be made.
     pub fn computer(&self, run: &mut RunDir, role: &str) -> Result<Namespace> {
         let computer = Namespace::create(run, role)?;
-        let port = format!("v-{role}");
-        let lan = self.namespace.name();
-        ip(&["-n", lan, "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", computer.name()])?;
-        self.namespace.ip(&["link", "set", &port, "master", "br0", "up"])?;
-        computer.ip(&["link", "set", "eth0", "up"])?;
+        self.cable(&computer, "eth0", &format!("v-{role}"))?;
         Ok(computer)
+    }
+
+    /// Gives a computer, of this LAN or another, one more wired interface with a fixed address in this one.
+    ///
+    /// # Errors
+    /// When a link cannot be made.
+    pub fn plug_in(&self, computer: &Namespace, interface: &str, number: u8) -> Result<()> {
+        self.cable(computer, interface, &format!("v-{interface}"))?;
+        computer.ip(&["addr", "add", &format!("{}/24", self.subnet.host(number)), "dev", interface])
+    }
+
+    fn cable(&self, computer: &Namespace, interface: &str, port: &str) -> Result<()> {
+        let lan = self.namespace.name();
+        ip(&["-n", lan, "link", "add", port, "type", "veth", "peer", "name", interface, "netns", computer.name()])?;
+        self.namespace.ip(&["link", "set", port, "master", "br0", "up"])?;
+        computer.ip(&["link", "set", interface, "up"])
     }
 
     /// As [`Lan::computer`], with a fixed address in the rack's network.

@@ -212,7 +212,7 @@ fn preseed(files: &Files, address: Ipv4Addr, config: &SeedConfig) -> Result<Stri
         .with_context(|| format!("there is no image at {}; `make image` builds it", config.image.display()))?;
     let text = |value: &Path| Value::String(value.to_string_lossy().into_owned());
     let keys = config.authorized_keys.iter().cloned().map(Value::String).collect();
-    let pxe = config.pxe.then(|| ("pxe_interface", Value::String("eth0".to_owned())));
+    let pxe = config.pxe.then(|| ("pxe_interfaces", Value::Array(vec![Value::String("eth0".to_owned())])));
     let table: Table = [
         ("cluster", Value::String("rack".to_owned())),
         ("node", Value::String(NAME.to_owned())),

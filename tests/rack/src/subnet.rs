@@ -23,12 +23,21 @@ impl Subnet {
     /// # Errors
     /// When the host's routes cannot be read or all are taken.
     pub fn choose() -> Result<Self> {
+        Self::choose_other(&[])
+    }
+
+    /// As [`Subnet::choose`], and none of these.
+    ///
+    /// # Errors
+    /// When the host's routes cannot be read or all are taken.
+    pub fn choose_other(others: &[Self]) -> Result<Self> {
         let output = Command::new("ip")
             .args(["-4", "-j", "route", "show", "table", "all"])
             .output()
             .context("cannot run ip(8)")?;
         let routes: Vec<Route> = serde_json::from_slice(&output.stdout).context("ip(8) gave no JSON")?;
-        let taken: Vec<(u32, u32)> = routes.iter().filter_map(|route| range(&route.dst)).collect();
+        let others = others.iter().map(|subnet| (u32::from(subnet.host(0)), u32::from(subnet.host(255))));
+        let taken: Vec<(u32, u32)> = routes.iter().filter_map(|route| range(&route.dst)).chain(others).collect();
         Self::choose_beside(&taken).context("the host has routes to all of 10.77.0.0/16")
     }
 

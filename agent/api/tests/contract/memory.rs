@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use axum::body::Bytes;
 use meadow_api::wire::{CapturePart, Health};
 use meadow_api::{Answer, Arm, Author, Backend};
-use meadow_model::boot::{BootEvent, LeaseState, MachineBoot, PxeCheck, PxeCounters, PxeLease, PxeStatus};
+use meadow_model::boot::{
+    BootEvent, LeaseState, MachineBoot, PxeCheck, PxeCounters, PxeInterface, PxeLease, PxeStatus,
+};
 use meadow_model::code::VerificationCode;
 use meadow_model::console::{PowerOff, SelfState, SelfView};
 use meadow_model::enrolment::{Claim, ClaimReply, Hello, HelloReply};
@@ -250,8 +252,13 @@ impl Backend for Memory {
         let cluster = self.state().ok().and_then(|state| state.cluster().cloned());
         PxeStatus {
             serving: true,
-            interface: Some("lan0".to_owned()),
-            base_url: None,
+            interfaces: vec![PxeInterface {
+                name: "lan0".to_owned(),
+                serving: true,
+                base_url: Some("http://192.0.2.2:7480/".to_owned()),
+                leases: false,
+                problems: Vec::new(),
+            }],
             open_until: cluster.and_then(|cluster| cluster.spec.pxe_open_until),
             problems: Vec::new(),
             counters: Some(PxeCounters { dhcp_packets: 7, ..PxeCounters::default() }),

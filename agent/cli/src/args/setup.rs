@@ -11,6 +11,9 @@ pub(crate) struct InitArgs {
     /// Take the answers from this file in place of asking; `--dump` shows its form.
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// Boot machines over the network on this interface; may be given several times. In place of what the file says.
+    #[arg(long = "pxe-interface", value_name = "NAME")]
+    pub(crate) pxe_interfaces: Vec<String>,
     /// Print the answers as a file for `--file`, and make nothing.
     #[arg(long)]
     pub(crate) dump: bool,

@@ -25,8 +25,14 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> anyhow::Result<()
     if let Some(root) = &args.root {
         config.root.clone_from(root);
     }
+    if let Some(file) = &args.file {
+        config = with_answers(&config, file)?;
+    }
+    if !args.pxe_interfaces.is_empty() {
+        config.pxe_interfaces.clone_from(&args.pxe_interfaces);
+    }
     match &args.file {
-        Some(file) => config = with_answers(&config, file)?,
+        Some(_) => {}
         None if context.prompt.is_allowed() => questions::ask(context.prompt, &mut config).await?,
         None if args.dump => {}
         None => {
@@ -44,7 +50,7 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> anyhow::Result<()
 
 /// The defaults with what the file says in their place. What opens something up must stand in the file.
 fn with_answers(defaults: &InitConfig, file: &Path) -> anyhow::Result<InitConfig> {
-    let defaults = InitConfig { pxe_interface: None, authorized_keys: Vec::new(), ..defaults.clone() };
+    let defaults = InitConfig { pxe_interfaces: Vec::new(), authorized_keys: Vec::new(), ..defaults.clone() };
     let text = String::from_utf8(files::read(file, MAX_FILE)?).map_err(|_| not_answers(file, "it is not text"))?;
     let answers: Table = text.parse().map_err(|error: toml::de::Error| not_answers(file, &error.to_string()))?;
     let mut all = Table::try_from(&defaults).context("the defaults cannot be written as TOML")?;
@@ -69,7 +75,7 @@ fn tell(config: &InitConfig, report: &InitReport) {
     say("Next:");
     say("  systemctl enable --now meadowd   # start the agent");
     say("  meadow status                    # see how it is");
-    if config.pxe_interface.is_some() {
+    if !config.pxe_interfaces.is_empty() {
         if config.pxe_open_s.is_none() {
             say(
                 "  meadow pxe open --for 1h         # boot every machine that asks, or name one: meadow machine arm MAC",
@@ -98,13 +104,20 @@ mod tests {
     async fn a_file_needs_to_say_only_what_differs() {
         let config = read("cluster = \"lab\"\npxe_open_s = 60\n").await.expect("read");
         assert_eq!((config.cluster.as_str(), config.pxe_open_s), ("lab", Some(60)));
-        assert_eq!(config.pxe_interface, None, "an interface that nobody named serves no machines");
+        assert!(config.pxe_interfaces.is_empty(), "an interface that nobody named serves no machines");
         assert_eq!(config.image_dir, Path::new("/usr/share/meadow/image"));
     }
 
     #[tokio::test]
     async fn what_is_dumped_is_read_as_the_same() {
         let config = defaults::config().await;
+        assert_eq!(read(&toml::to_string(&config).expect("TOML")).await.expect("read"), config);
+    }
+
+    #[tokio::test]
+    async fn several_interfaces_may_serve() {
+        let config = read("pxe_interfaces = [\"eth0\", \"lan0.20\"]\n").await.expect("read");
+        assert_eq!(config.pxe_interfaces, ["eth0", "lan0.20"]);
         assert_eq!(read(&toml::to_string(&config).expect("TOML")).await.expect("read"), config);
     }
 
@@ -116,12 +129,19 @@ mod tests {
         let config = read(text).await.expect("read");
         assert_eq!((config.pxe_dhcp.len(), config.pxe_dhcp[0].reservations.len()), (1, 1));
         assert_eq!(config.pxe_files.as_deref(), Some(Path::new("/srv/boot")));
+        assert_eq!(config.pxe_interfaces, ["eth0"]);
         assert_eq!(read(&toml::to_string(&config).expect("TOML")).await.expect("read"), config);
     }
 
     #[tokio::test]
     async fn slips_are_told_with_the_file() {
-        for bad in ["cluser = \"lab\"\n", "cluster = \"NOT A NAME\"\n", "cluster = \n", "pxe_open_s = -1\n"] {
+        for bad in [
+            "cluser = \"lab\"\n",
+            "cluster = \"NOT A NAME\"\n",
+            "cluster = \n",
+            "pxe_open_s = -1\n",
+            "pxe_interfaces = 7\n",
+        ] {
             let error = read(bad).await.expect_err("refused").to_string();
             assert!(error.contains("meadow-init-") && error.contains("--dump"), "{error}");
         }

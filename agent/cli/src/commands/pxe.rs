@@ -13,7 +13,7 @@ use crate::output::{clean, print_changed, print_list, print_one, put, say};
 
 /// How often the boots are looked at.
 const LOOK: Duration = Duration::from_millis(500);
-const NOBODY: &str = "No machine asked to boot. Is network boot on in its firmware, and is it on the interface that `meadow pxe status` names?";
+const NOBODY: &str = "No machine asked to boot. Is network boot on in its firmware, and is it on an interface that `meadow pxe status` names?";
 
 pub(super) async fn run(context: &Context, args: PxeArgs) -> anyhow::Result<()> {
     match args.command.unwrap_or(PxeCommand::Watch(WatchArgs::default())) {
@@ -112,7 +112,7 @@ fn line(boot: &MachineBoot) -> String {
 }
 
 fn changed(status: &PxeStatus, output: &OutputArgs) -> anyhow::Result<()> {
-    for problem in &status.problems {
+    for problem in status.all_problems() {
         say(&format!("warning: {problem}"));
     }
     print_changed(&output.output, status)

@@ -1,6 +1,6 @@
 //! The PXE server.
 
-use meadow_model::boot::{PxeCounters, PxeStatus};
+use meadow_model::boot::{PxeCounters, PxeInterface, PxeStatus};
 
 use super::now;
 use crate::duration;
@@ -14,24 +14,27 @@ impl View for PxeStatus {
     fn columns() -> &'static [Column<Self>] {
         &[
             Column { title: "SERVING", wide: false, cell: serving },
-            Column { title: "INTERFACE", wide: false, cell: |p| p.interface.clone().unwrap_or_default().into() },
-            Column { title: "URL", wide: false, cell: |p| p.base_url.clone().unwrap_or_default().into() },
+            Column { title: "INTERFACES", wide: false, cell: |p| served(p).join("; ").into() },
             Column { title: "WINDOW", wide: false, cell: |p| window(p).into() },
-            Column { title: "PROBLEMS", wide: false, cell: |p| p.problems.join("; ").into() },
+            Column {
+                title: "PROBLEMS",
+                wide: false,
+                cell: |p| p.all_problems().cloned().collect::<Vec<_>>().join("; ").into(),
+            },
         ]
     }
 
     fn describe(&self) -> Vec<(&'static str, String)> {
-        let mut lines = vec![
-            ("Serving", serving(self).text),
-            ("Interface", self.interface.clone().unwrap_or_else(|| "none".to_owned())),
-            ("URL", self.base_url.clone().unwrap_or_default()),
-            ("Window", window(self)),
-        ];
+        let mut lines = vec![("Serving", serving(self).text)];
+        lines.extend(served(self).into_iter().map(|line| ("Interface", line)));
+        if self.interfaces.is_empty() {
+            lines.push(("Interface", "none".to_owned()));
+        }
+        lines.push(("Window", window(self)));
         if let Some(counters) = &self.counters {
             lines.extend(counted(counters));
         }
-        lines.extend(self.problems.iter().map(|problem| ("Problem", problem.clone())));
+        lines.extend(self.all_problems().map(|problem| ("Problem", problem.clone())));
         lines
     }
 }
@@ -42,6 +45,16 @@ fn serving(status: &PxeStatus) -> Cell {
     } else {
         Cell { text: "no".to_owned(), tone: Tone::Bad }
     }
+}
+
+/// A line for each interface.
+fn served(status: &PxeStatus) -> Vec<String> {
+    let line = |interface: &PxeInterface| match &interface.base_url {
+        Some(url) if interface.leases => format!("{} at {url}, gives out addresses", interface.name),
+        Some(url) => format!("{} at {url}", interface.name),
+        None => format!("{} is waited for", interface.name),
+    };
+    status.interfaces.iter().map(line).collect()
 }
 
 fn window(status: &PxeStatus) -> String {

@@ -23,7 +23,7 @@ pub struct Boots {
 /// Draws it; nothing where the boot server is off or has nothing to tell.
 pub(super) fn render(boots: &Boots, rows: &mut Rows<'_>) {
     let caution = Style::new().fg(Color::Yellow);
-    let problems = boots.status.problems.iter().take(PROBLEMS);
+    let problems = boots.status.all_problems().take(PROBLEMS);
     for (label, problem) in std::iter::once("Boot server").chain(std::iter::repeat("")).zip(problems) {
         rows.long_fact(label, problem, LINES, caution);
     }

@@ -17,13 +17,15 @@ const MAX_KEY_FILES: usize = 100;
 /// The answers where nobody says otherwise.
 pub(super) async fn config() -> InitConfig {
     let links = links().await;
-    let pxe_interface = links.iter().find(|link| serves_pxe(link)).map(|link| link.name.clone());
+    // One only: whether machines are to boot behind another one too, a person knows.
+    let first = links.iter().find(|link| serves_pxe(link));
+    let pxe_interfaces: Vec<_> = first.map(|link| link.name.clone()).into_iter().collect();
     InitConfig {
         cluster: name("home"),
         node: host_name(),
         admin: admin_name(),
-        api_addresses: api_addresses(&links, pxe_interface.as_deref()),
-        pxe_interface,
+        api_addresses: api_addresses(&links, &pxe_interfaces),
+        pxe_interfaces,
         pxe_files: None,
         api_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, API_PORT)),
         authorized_keys: read_keys(&key_files()),
@@ -56,12 +58,11 @@ pub(super) fn is_wired(link: &Link) -> bool {
     wired && !link.name.starts_with("docker") && !link.name.starts_with("virbr")
 }
 
-/// Where others reach the API: the addresses of the interface that serves PXE, else all of them.
-pub(super) fn api_addresses(links: &[Link], pxe_interface: Option<&str>) -> Vec<SocketAddr> {
-    let of_interest = links.iter().filter(|link| match pxe_interface {
-        Some(name) => link.name == name,
-        None => link.up,
-    });
+/// Where others reach the API: the addresses of the interfaces that serve PXE, else all of them.
+pub(super) fn api_addresses(links: &[Link], pxe_interfaces: &[String]) -> Vec<SocketAddr> {
+    let of_interest = links
+        .iter()
+        .filter(|link| if pxe_interfaces.is_empty() { link.up } else { pxe_interfaces.contains(&link.name) });
     let addresses =
         of_interest.flat_map(|link| link.routable_addresses().map(|cidr| cidr.address()).collect::<Vec<_>>());
     let mut addresses: Vec<SocketAddr> = addresses.map(|address| SocketAddr::new(address, API_PORT)).collect();

@@ -22,9 +22,9 @@ pub(super) async fn ask(prompt: Prompt, config: &mut InitConfig) -> anyhow::Resu
     config.admin = valid(prompt, "Name of the first admin", &config.admin.to_string(), parsed)?;
     let found = wire::look().await;
     wire::tell(&found);
-    config.pxe_interface = interface(prompt, &found, config.pxe_interface.as_deref())?;
+    config.pxe_interfaces = interfaces(prompt, &found, &config.pxe_interfaces)?;
     let links: Vec<Link> = found.iter().map(|found| found.link.clone()).collect();
-    let own = defaults::api_addresses(&links, config.pxe_interface.as_deref());
+    let own = defaults::api_addresses(&links, &config.pxe_interfaces);
     let shown = join(own.iter().map(ToString::to_string));
     config.api_addresses = valid(prompt, "Addresses at which others reach the API", &shown, api_addresses)?;
     let listen = config.api_listen.to_string();
@@ -32,9 +32,10 @@ pub(super) async fn ask(prompt: Prompt, config: &mut InitConfig) -> anyhow::Resu
     let files = join(defaults::key_files().iter().map(|path| path.display().to_string()));
     let question = "Files with admins' public SSH keys, for machines in the initramfs";
     config.authorized_keys = valid(prompt, question, &files, keys)?;
-    if let Some(name) = config.pxe_interface.clone() {
-        if let Some(found) = found.iter().find(|found| found.link.name == name) {
-            config.pxe_dhcp = addresses::ask(prompt, found)?;
+    if !config.pxe_interfaces.is_empty() {
+        config.pxe_dhcp.clear();
+        for found in found.iter().filter(|found| config.pxe_interfaces.contains(&found.link.name)) {
+            config.pxe_dhcp.extend(addresses::ask(prompt, found)?);
         }
         let question = "Boot every machine that asks, from now on for how long (such as 1h), or no";
         config.pxe_open_s = valid(prompt, question, "no", window)?;
@@ -47,14 +48,28 @@ pub(super) async fn ask(prompt: Prompt, config: &mut InitConfig) -> anyhow::Resu
     Ok(())
 }
 
-fn interface(prompt: Prompt, found: &[Found], proposal: Option<&str>) -> anyhow::Result<Option<String>> {
+fn interfaces(prompt: Prompt, found: &[Found], proposal: &[String]) -> anyhow::Result<Vec<String>> {
     let names: Vec<String> = found.iter().map(|found| found.link.name.clone()).collect();
-    let known = |text: &str| match text {
-        "none" => Ok(None),
-        name if names.iter().any(|known| known == name) => Ok(Some(name.to_owned())),
-        name => Err(format!("there is no interface {name}; there are {}, and none", names.join(", "))),
-    };
-    valid(prompt, "Interface on which machines boot over the network, or none", proposal.unwrap_or("none"), known)
+    let proposal = if proposal.is_empty() { "none".to_owned() } else { proposal.join(", ") };
+    let question = "Interfaces on which machines boot over the network, one or several, or none";
+    valid(prompt, question, &proposal, |text| known(text, &names))
+}
+
+/// Names of interfaces that are there, separated by commas or blanks, each once.
+fn known(text: &str, names: &[String]) -> Result<Vec<String>, String> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    let mut chosen: Vec<String> = Vec::new();
+    for word in words(text) {
+        if !names.iter().any(|name| name == word) {
+            return Err(format!("there is no interface {word}; there are {}, and none", names.join(", ")));
+        }
+        if !chosen.iter().any(|name| name == word) {
+            chosen.push(word.to_owned());
+        }
+    }
+    Ok(chosen)
 }
 
 /// Asks until the answer is valid.
@@ -135,6 +150,17 @@ mod tests {
         for bad in ["", "seed", "192.0.2.2:x"] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn one_or_several_interfaces_are_chosen_of_those_that_are_there() {
+        let names = ["eth0", "lan0.20"].map(str::to_owned);
+        assert_eq!(known("none", &names), Ok(Vec::new()));
+        assert_eq!(known("lan0.20", &names).expect("one"), ["lan0.20"]);
+        for text in ["eth0, lan0.20", "eth0 lan0.20", "eth0,lan0.20 eth0"] {
+            assert_eq!(known(text, &names).expect("both"), names, "{text}");
+        }
+        assert!(known("eth0, eth1", &names).is_err_and(|why| why.contains("eth1; there are eth0, lan0.20")));
     }
 
     #[test]
