@@ -17,6 +17,7 @@ use meadow_model::boot::BootReport;
 use meadow_model::hardware::{Disk, DiskPartition, Hardware};
 use meadow_model::install::{BootSlot, InstallMode, Partition};
 use meadow_plan::install;
+use meadow_power::{Recorder, WriteLog};
 use meadow_tpm::{Tpm, TpmError};
 
 use crate::chip::Chip;
@@ -154,6 +155,20 @@ impl MadeUp {
 
     pub(crate) fn disk(&self) -> PathBuf {
         self.disk_node("sda")
+    }
+
+    /// The disk `sda` as it was when its writes began to be recorded.
+    pub(crate) fn base(&self) -> PathBuf {
+        self.folder.path().join("base")
+    }
+
+    /// What `work` writes to the disk `sda`.
+    pub(crate) fn record<T>(&self, work: impl FnOnce() -> T) -> (T, WriteLog) {
+        self.restart_hard();
+        let recorder = Recorder::start(&self.disk(), &self.base(), &self.folder.path().join("log")).unwrap();
+        let made = work();
+        self.restart_hard();
+        (made, recorder.stop().unwrap())
     }
 
     /// What a power cut or a restart takes: everything but the disks.

@@ -3,6 +3,7 @@
 mod chip;
 mod image;
 mod install;
+mod install_cuts;
 mod keys;
 mod machine;
 mod network;
