@@ -14,6 +14,7 @@ mod save;
 mod stick;
 mod tpm_slot;
 mod update;
+mod update_cuts;
 
 use std::process::Command;
 
