@@ -1,24 +1,32 @@
 //! Updates that are cut off at every write that the disk saw: the slot that runs stays whole, the other one is whole where
 //! it counts as that, and the next update finds the room that the first one found.
 
-use std::fs;
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::{env, fs};
 
-use meadow_disks::{GrubEnv, Machine};
+use meadow_disks::{GrubEnv, Machine, serve};
 use meadow_model::install::{BootSlot, DiskReply, DiskRequest, InstallMode};
 use meadow_power::WriteLog;
+use rustix::process::{Signal, getpid, kill_process};
 
 use crate::image;
 use crate::install::run;
 use crate::keys::ask;
 use crate::machine::MadeUp;
+use crate::network::Folder;
 use crate::stock;
 
 /// Cuts one after the other on the same disk.
 const ROUNDS: u64 = 20;
 /// Cuts in which a part of the unflushed writes is lost, as the seed has it.
 const SEEDS: u64 = 40;
+/// What the process that is killed is told.
+const FOLDER: &str = "MEADOW_TEST_FOLDER";
+const WORD: &str = "MEADOW_TEST_WORD";
 const FILES: [&str; 4] = ["vmlinuz", "initrd", "uki.efi", "uki.efi.sig"];
 
 fn installed() -> MadeUp {
@@ -141,6 +149,65 @@ fn updates_that_are_cut_off_again_and_again_leave_no_room_behind() {
         judge(&machine, &[2, 3]).unwrap_or_else(|why| panic!("round {round}, {said}: {why}"));
     }
     complete(&machine, 3, room);
+}
+
+/// Where the helper dies: as it says what it does next.
+struct Dies(usize);
+
+impl std::io::Write for Dies {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 -= 1;
+        if self.0 == 0 {
+            // Nothing of this process runs any more: no destructor, no last write.
+            kill_process(getpid(), Signal::KILL).unwrap();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+#[ignore = "the process that `a_helper_that_is_killed_leaves_no_room_behind` kills"]
+fn killed_helper() {
+    let (Ok(folder), Ok(word)) = (env::var(FOLDER), env::var(WORD)) else { return };
+    let machine = MadeUp::of(Path::new(&folder));
+    machine.boots("S1", BootSlot::A);
+    let folder = image::make(&machine, 3).display().to_string();
+    let line = serde_json::to_vec(&DiskRequest::WriteImage { folder, only_newer: false }).unwrap();
+    let mut dies = Dies(word.parse().unwrap());
+    serve(&machine, &Folder::nowhere(), &mut line.as_slice(), &mut dies, || Ok(Some(())));
+    machine.restart_hard();
+}
+
+#[test]
+fn a_helper_that_is_killed_leaves_no_room_behind() {
+    let (machine, room, _) = recorded();
+    let mut killed = 0;
+    for word in 1.. {
+        machine.restart_hard();
+        let helper = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "update_cuts::killed_helper", "--ignored", "--quiet"])
+            .env(FOLDER, machine.folder())
+            .env(WORD, word.to_string())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        machine.detach_left_behind();
+        judge(&machine, &[2, 3]).unwrap_or_else(|why| panic!("killed at word {word}: {why}"));
+        if helper.signal().is_none() {
+            assert!(helper.success());
+            break;
+        }
+        killed += 1;
+    }
+    println!("killed {killed} times on the same disk");
+    assert!(killed > 8, "{killed}");
+    machine.restart_hard();
+    assert_eq!(free(&machine), room);
+    complete(&machine, 2, room);
 }
 
 #[test]
