@@ -19,7 +19,7 @@ use meadow_plan::layout;
 use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
-use crate::area::Area;
+use crate::area::{Area, sector_size};
 use crate::machine::Machine;
 use crate::progress::Progress;
 use crate::{DiskError, bios, host_key, own_disk, preboot_area, table};
@@ -62,7 +62,7 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
     // udev leaves a locked disk alone, and would else look at half-written partitions and keep them busy.
     let device = Area::open(&node)?;
     flock(device.file(), FlockOperation::LockExclusive).map_err(DiskError::io("lock", &node))?;
-    let sector = u64::from(sector_size(&device));
+    let sector = sector_size(&device);
     if image.is_some() && sector != bios::SECTOR {
         return Err(DiskError::refused(format!(
             "this disk has sectors of {sector} bytes, from which no BIOS boots; take a disk with sectors of 512 bytes, or \
@@ -120,11 +120,6 @@ fn clear_edges(disk: &Area, partitions: &[Partition]) -> Result<(), DiskError> {
         disk.zero(partition.start + partition.size - edge, edge)?;
     }
     Ok(())
-}
-
-/// Bytes of the disk's sectors; a file has none and counts as a disk with small ones.
-fn sector_size(device: &Area) -> u32 {
-    rustix::fs::ioctl_blksszget(device.file()).unwrap_or(512)
 }
 
 const _: () = assert!(record::AREA_BYTES as u64 >= EDGE, "the mark would be cleared");

@@ -15,10 +15,9 @@ use crate::image;
 use crate::install::{assert_complete, run};
 use crate::keys::ask;
 use crate::machine::MadeUp;
+use crate::seeds;
 
 const OLD: &str = "the passphrase of before";
-/// Cuts in which a part of the unflushed writes is lost, as the seed has it.
-const SEEDS: u64 = 40;
 /// Of the cuts, every which one is followed by the whole installation.
 const COMPLETED: usize = 16;
 
@@ -118,7 +117,7 @@ fn a_new_installation_over_an_old_one_survives_a_cut_at_every_write() {
 fn a_new_installation_over_an_old_one_survives_the_loss_of_what_was_not_flushed() {
     let recorded = recorded();
     let disk = recorded.machine.disk();
-    for seed in 1..=SEEDS {
+    for seed in seeds() {
         recorded.machine.restart_hard();
         let said = recorded.log.cut_power(&recorded.machine.base(), &disk, seed).unwrap();
         recorded.judge().unwrap_or_else(|why| panic!("{said}: {why}"));

@@ -35,7 +35,12 @@ impl Loop {
         let file = file.to_str().unwrap();
         let arguments: Vec<&str> =
             ["--find", "--show", &offset].into_iter().chain(size.as_deref()).chain([file]).collect();
-        Self(PathBuf::from(stock("losetup", &arguments).trim()))
+        Self::found(stock("losetup", &arguments).trim())
+    }
+
+    /// One that is attached.
+    pub(crate) fn found(device: &str) -> Self {
+        Self(PathBuf::from(device))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -189,7 +194,7 @@ impl MadeUp {
     pub(crate) fn detach_left_behind(&self) {
         let disk = self.disk();
         let left = stock("losetup", &["--noheadings", "--output", "NAME", "--associated", disk.to_str().unwrap()]);
-        left.split_whitespace().for_each(|device| drop(Loop(PathBuf::from(device))));
+        left.split_whitespace().for_each(|device| drop(Loop::found(device)));
     }
 
     /// What a power cut or a restart takes: everything but the disks.

@@ -18,12 +18,10 @@ use crate::install::run;
 use crate::keys::ask;
 use crate::machine::MadeUp;
 use crate::network::Folder;
-use crate::stock;
+use crate::{seeds, stock};
 
 /// Cuts one after the other on the same disk.
 const ROUNDS: u64 = 20;
-/// Cuts in which a part of the unflushed writes is lost, as the seed has it.
-const SEEDS: u64 = 40;
 /// What the process that is killed is told.
 const FOLDER: &str = "MEADOW_TEST_FOLDER";
 const WORD: &str = "MEADOW_TEST_WORD";
@@ -130,7 +128,7 @@ fn an_update_survives_a_cut_at_every_write() {
 #[test]
 fn an_update_survives_the_loss_of_what_was_not_flushed() {
     let (machine, room, log) = recorded();
-    for seed in 1..=SEEDS {
+    for seed in seeds() {
         machine.restart_hard();
         let said = log.cut_power(&machine.base(), &machine.disk(), seed).unwrap();
         judge(&machine, &[2, 3]).unwrap_or_else(|why| panic!("{said}: {why}"));
