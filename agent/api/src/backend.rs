@@ -15,7 +15,7 @@ use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::network::{NetworkChange, NetworkView};
 use meadow_model::node::{Node, NodeReport, NodeStatus};
-use meadow_model::reset::{ResetPlan, ResetRequest};
+use meadow_model::reset::{ResetDone, ResetPlan, ResetRequest};
 use meadow_model::token::NewToken;
 use meadow_model::work::{NodeWork, ReportReply, StickUpdate, SupportTask};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
@@ -183,7 +183,7 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Carries out a factory reset of this computer, with consent for a plan, and restarts it.
-    fn reset_self(&self, _request: ResetRequest) -> Answer<'_, ResetPlan> {
+    fn reset_self(&self, _request: ResetRequest) -> Answer<'_, ResetDone> {
         somebodys_own()
     }
 

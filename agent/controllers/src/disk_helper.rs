@@ -7,6 +7,7 @@ use std::time::Duration;
 use meadow_model::Secret;
 use meadow_model::install::{DiskReply, DiskRequest, InstalledDisk};
 use meadow_model::network::KnownNetwork;
+use meadow_model::reset::ErasedDisk;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
@@ -32,6 +33,8 @@ pub struct DiskWork {
     pub network: Option<Box<KnownNetwork>>,
     /// A packed backup of the header, where that was asked.
     pub header: Option<Secret<String>>,
+    /// Further disks that were wiped.
+    pub erased: Vec<ErasedDisk>,
 }
 
 /// The helper did not do it.
@@ -82,8 +85,8 @@ impl DiskHelper {
         loop {
             match reply(&mut read).await? {
                 DiskReply::Progress { step, percent } => progress(&step, percent),
-                DiskReply::Done { disk, recovery_key, network, header } => {
-                    return Ok(DiskWork { disk, recovery_key, network, header });
+                DiskReply::Done { disk, recovery_key, network, header, erased } => {
+                    return Ok(DiskWork { disk, recovery_key, network, header, erased });
                 }
                 DiskReply::Failed { why } => return Err(DiskError::Refused(why)),
             }

@@ -126,3 +126,121 @@ async fn small(source: &str, folder: &str, name: &str) -> Result<Vec<u8>, Artifa
 pub(crate) fn percent(done: u64, whole: u64) -> u8 {
     u8::try_from(done.saturating_mul(100) / whole.max(1)).unwrap_or(100).min(100)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use aws_lc_rs::encoding::AsDer;
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::rsa::{KeyPair, KeySize};
+    use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+    use meadow_pki::{Identity, ReleaseKey};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A cluster's release key, a builder's key, and a node that knows both.
+    struct Node {
+        folder: tempfile::TempDir,
+        release: Identity,
+        build: KeyPair,
+        fetcher: ImageFetcher,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            let (folder, release) = (tempfile::tempdir().expect("a folder"), Identity::generate().expect("a key"));
+            let build = KeyPair::generate(KeySize::Rsa2048).expect("a key");
+            let der: aws_lc_rs::encoding::PublicKeyX509Der<'_> = build.public_key().as_der().expect("encoded");
+            let pem =
+                format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64.encode(der.as_ref()));
+            let build_key = folder.path().join("build-key.pem");
+            fs::write(&build_key, pem).expect("written");
+            let fetcher = ImageFetcher {
+                store: ImageStore::new(folder.path().join("images")),
+                build_key,
+                release_key: BASE64.encode(release.public_key().as_der()),
+            };
+            Self { folder, release, build, fetcher }
+        }
+
+        /// Serves an image for these processors, and fetches it; the files that were asked for besides.
+        async fn fetch(
+            &self,
+            architecture: &str,
+            task: impl FnOnce(&mut ImageTask),
+        ) -> (Result<PathBuf, FetchError>, Vec<String>) {
+            let initrd = b"an initrd".to_vec();
+            let manifest = serde_json::json!({
+                "version": 1, "image": "0.2.0-a", "kernel": "6", "architecture": architecture, "date": 7,
+                "artifacts": {"initrd": {"size": initrd.len(), "sha256": HEXLOWER.encode(&Sha256::digest(&initrd))}},
+            });
+            let manifest = manifest.to_string().into_bytes();
+            let mut signature = vec![0; self.build.public_modulus_len()];
+            self.build.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &manifest, &mut signature).expect("signed");
+            let release = ReleaseKey::from_pem(self.release.key_pem().expose().as_bytes()).expect("a key");
+            let mut wanted = ImageTask {
+                digest: HEXLOWER.encode(&Sha256::digest(&manifest)),
+                release_signature: BASE64.encode(&release.sign(&manifest).expect("signed")),
+                sources: Vec::new(),
+            };
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+            wanted.sources.push(listener.local_addr().expect("bound").to_string());
+            task(&mut wanted);
+            let files = BTreeMap::from([(MANIFEST, manifest), (SIGNATURE, signature), ("initrd", initrd)]);
+            let mut asked = Vec::new();
+            let fetched = tokio::select! {
+                fetched = self.fetcher.fetch(&wanted, |_, _| {}) => fetched,
+                () = serve(&listener, &files, &mut asked) => unreachable!("it serves for ever"),
+            };
+            asked.retain(|name| name != MANIFEST && name != SIGNATURE);
+            (fetched, asked)
+        }
+    }
+
+    async fn serve(listener: &TcpListener, files: &BTreeMap<&str, Vec<u8>>, asked: &mut Vec<String>) {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.expect("a request"));
+            }
+            let path = String::from_utf8(request).expect("text").split(' ').nth(1).expect("a path").to_owned();
+            let name = path.rsplit('/').next().expect("a name").to_owned();
+            let body = &files[name.as_str()];
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            stream.write_all(&[head.as_bytes(), body].concat()).await.expect("answered");
+            asked.push(name);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_adopted_image_for_these_processors_is_fetched() {
+        let node = Node::new();
+        let (fetched, asked) = node.fetch(std::env::consts::ARCH, |_| {}).await;
+        let folder = fetched.expect("fetched");
+        assert_eq!(fs::read(folder.join("initrd")).expect("there"), b"an initrd");
+        assert_eq!((asked, folder.starts_with(node.folder.path())), (vec!["initrd".to_owned()], true));
+    }
+
+    #[tokio::test]
+    async fn an_image_for_other_processors_is_not_fetched() {
+        let (fetched, asked) = Node::new().fetch("z80", |_| {}).await;
+        let why = fetched.expect_err("refused");
+        assert!(matches!(&why, FetchError::Architecture { image, .. } if image == "z80"), "{why}");
+        assert!(asked.is_empty(), "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn what_the_cluster_did_not_release_or_ask_for_is_not_fetched() {
+        let (fetched, asked) = Node::new().fetch("x86_64", |task| task.release_signature.clear()).await;
+        assert!(matches!(fetched, Err(FetchError::Release(_))) && asked.is_empty());
+        let (fetched, asked) = Node::new().fetch("x86_64", |task| task.digest = "0".repeat(64)).await;
+        assert!(matches!(fetched, Err(FetchError::Other(_))) && asked.is_empty());
+        let (fetched, _) = Node::new().fetch("x86_64", |task| task.sources.clear()).await;
+        assert!(matches!(fetched, Err(FetchError::NoSource)));
+    }
+}

@@ -147,7 +147,11 @@ impl NodeTasks {
 
     /// Whether or not the cluster hears of it, a node without a state does not go on for long.
     async fn reset(self: &Arc<Self>, plan: Box<ResetPlan>, note: &Note) -> Done {
-        self.ask(&DiskRequest::Reset(plan), note).await?;
+        let done = self.ask(&DiskRequest::Reset(plan), note).await?;
+        if !done.erased.is_empty() {
+            let disks: Vec<String> = done.erased.iter().map(ToString::to_string).collect();
+            note.outcome(disks.join("; "));
+        }
         let this = Arc::clone(self);
         tokio::spawn(async move {
             tokio::time::sleep(UNHEARD).await;

@@ -34,6 +34,8 @@ struct Entry {
     report: WorkReport,
     /// Whether the computer restarts once the cluster has heard that it is done.
     restart: bool,
+    /// What the last step is once it is done, in place of `done`.
+    outcome: Option<String>,
 }
 
 /// Where a worker tells how far it is.
@@ -45,10 +47,15 @@ pub struct Note {
 impl Note {
     /// The work is at this step.
     pub fn step(&self, step: &str, percent: Option<u8>) {
-        self.change(|report| {
+        self.change(|Entry { report, .. }| {
             step.clone_into(&mut report.step);
             report.percent = percent;
         });
+    }
+
+    /// What there is to tell once the work is done.
+    pub fn outcome(&self, outcome: String) {
+        self.change(|entry| entry.outcome = Some(outcome));
     }
 
     /// The operation that the work belongs to.
@@ -58,9 +65,9 @@ impl Note {
     }
 
     fn end(&self, end: WorkEnd) {
-        self.change(|report| {
+        self.change(|Entry { report, outcome, .. }| {
             report.step = match &end {
-                WorkEnd::Done { .. } => "done".to_owned(),
+                WorkEnd::Done { .. } => outcome.take().unwrap_or_else(|| "done".to_owned()),
                 WorkEnd::Failed { .. } => "failed".to_owned(),
             };
             report.percent = None;
@@ -68,10 +75,10 @@ impl Note {
         });
     }
 
-    fn change(&self, change: impl FnOnce(&mut WorkReport)) {
+    fn change(&self, change: impl FnOnce(&mut Entry)) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.get_mut(&self.operation) {
-            change(&mut entry.report);
+            change(entry);
         }
     }
 }
@@ -158,7 +165,7 @@ impl Entry {
             percent: None,
             end: None,
         };
-        Self { report, restart }
+        Self { report, restart, outcome: None }
     }
 }
 
@@ -184,6 +191,7 @@ mod tests {
             Box::pin(async move {
                 note.step("half way", Some(50));
                 self.go.notified().await;
+                note.outcome("half of it is erased".to_owned());
                 WorkEnd::Done { answer: None }
             })
         }
@@ -214,7 +222,7 @@ mod tests {
         assert_eq!(patient.begun.load(Ordering::Relaxed), 1, "it was begun already");
 
         patient.go.notify_one();
-        let ended = until(&work, "done").await;
+        let ended = until(&work, "half of it is erased").await;
         // The answer to a report of before the end: nobody has heard of the end yet.
         work.take(&early, Vec::new());
         assert_eq!(work.reports(), ended);

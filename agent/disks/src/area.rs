@@ -161,6 +161,11 @@ impl Area {
     }
 }
 
+/// Bytes of a disk's sectors; a file has none and counts as a disk with small ones.
+pub(crate) fn sector_size(disk: &Area) -> u64 {
+    rustix::fs::ioctl_blksszget(disk.file()).unwrap_or(512).into()
+}
+
 /// Reads at most `limit` bytes of a small file.
 pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, DiskError> {
     let read = || {

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use meadow_luks::LuksError;
 use meadow_plan::Refusal;
 use meadow_tpm::TpmError;
+use rustix::process::geteuid;
+
+const WRITE_PROTECTED: &str = "; it cannot be written: look for a write-protect switch";
 
 /// Why a request was not carried out, with the next step.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +51,10 @@ fn hint(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull => "; there is no room for it: take a larger disk or remove something",
         io::ErrorKind::NotFound => "; is the disk still there? Plug it in and try again",
         io::ErrorKind::ResourceBusy => "; something uses it: stop that, or start the node from the network or a stick",
+        // Root is refused by nothing but the device.
+        io::ErrorKind::PermissionDenied if geteuid().is_root() => WRITE_PROTECTED,
         io::ErrorKind::PermissionDenied => "; run as root",
-        io::ErrorKind::ReadOnlyFilesystem => "; it cannot be written: look for a write-protect switch",
+        io::ErrorKind::ReadOnlyFilesystem => WRITE_PROTECTED,
         _ => "; check the disk's cable and health, then ask again: it goes on where it was",
     }
 }

@@ -5,6 +5,8 @@
 //! written as they were.
 
 mod folders;
+mod geometry;
+mod sweep;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -64,6 +66,20 @@ impl Esp {
     /// [`DiskError::Io`]
     pub(crate) fn open_to_read(path: &Path) -> Result<Self, DiskError> {
         Self::over(path, File::open(path).map_err(DiskError::io("open", path))?)
+    }
+
+    /// Empties a folder of a file system that nobody has open, the file whose short name begins with `first` before
+    /// everything else, and frees all clusters that nothing names: a writer that was cut off leaves such. To be called
+    /// before a slot is written, so that its files find the room that they found the first time.
+    ///
+    /// # Errors
+    /// [`DiskError::Io`]
+    pub(crate) fn sweep(path: &Path, folder: &[&str], first: &str) -> Result<(), DiskError> {
+        let device = OpenOptions::new().read(true).write(true).open(path).map_err(DiskError::io("open", path))?;
+        let freed = sweep::sweep(&device, folder, first);
+        let freed = freed.map_err(DiskError::io("make room in the FAT file system on", path))?;
+        tracing::info!(freed, ?folder, "emptied a folder of the ESP and freed all clusters that nothing names");
+        Ok(())
     }
 
     fn over(path: &Path, device: File) -> Result<Self, DiskError> {
@@ -137,19 +153,6 @@ impl Esp {
         };
         read.map_err(DiskError::io("read a file on", &self.path))?;
         Ok(Some(bytes))
-    }
-
-    /// Removes a file; no error where there is none.
-    ///
-    /// # Errors
-    /// [`DiskError::Io`]
-    pub(crate) fn remove(&self, name: &str) -> Result<(), DiskError> {
-        match self.system.root_dir().remove(name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(DiskError::io("remove a file on", &self.path)(error))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Waits until the device has everything; the file system stays open.

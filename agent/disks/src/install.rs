@@ -1,7 +1,8 @@
 //! Carries out an install plan.
 //!
 //! The order makes a power cut harmless: until the mark is written nothing changed; from then on the disk is known as one
-//! that this very plan is being carried out on, and a rerun starts over. Boot code, which makes a BIOS take the disk, comes
+//! that this very plan is being carried out on, and a rerun starts over. The mark names the volume that this very run
+//! makes, so that nothing that an earlier installation left on the disk is ever taken for the end of this one. Boot code, which makes a BIOS take the disk, comes
 //! after everything it starts; the record of `meadow-preboot`, which makes the disk count as installed, comes last.
 
 pub(crate) use checks::fits;
@@ -12,12 +13,13 @@ pub(crate) mod system;
 
 use meadow_luks::Key;
 use meadow_model::install::{InstallMode, InstallWork, InstalledDisk, Partition};
-use meadow_model::preboot::{Preboot, VERSION};
+use meadow_model::preboot::{Mark, Preboot, VERSION};
 use meadow_model::{Secret, record};
 use meadow_plan::layout;
 use rustix::fs::{FlockOperation, flock};
+use uuid::Uuid;
 
-use crate::area::Area;
+use crate::area::{Area, sector_size};
 use crate::machine::Machine;
 use crate::progress::Progress;
 use crate::{DiskError, bios, host_key, own_disk, preboot_area, table};
@@ -43,7 +45,7 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
     let plan = &work.plan;
     progress("looks at the disk", None);
     machine.close_state()?;
-    let (disk, found) = checks::disk(machine, plan)?;
+    let (disk, found) = checks::disk(machine, work)?;
     let node = machine.disk_node(&disk.name);
     let part = |name| checks::partition(plan, name);
     let preboot = part(layout::PREBOOT)?;
@@ -55,11 +57,12 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
     let source = checks::state_source(work)?;
     let image = checks::image(work, progress)?;
     let host_key = host_key::generate()?;
+    let volume = Uuid::new_v4();
 
     // udev leaves a locked disk alone, and would else look at half-written partitions and keep them busy.
     let device = Area::open(&node)?;
     flock(device.file(), FlockOperation::LockExclusive).map_err(DiskError::io("lock", &node))?;
-    let sector = u64::from(sector_size(&device));
+    let sector = sector_size(&device);
     if image.is_some() && sector != bios::SECTOR {
         return Err(DiskError::refused(format!(
             "this disk has sectors of {sector} bytes, from which no BIOS boots; take a disk with sectors of 512 bytes, or \
@@ -72,7 +75,8 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
             return Err(DiskError::refused("the disk changed its size since the plan was made; make a new plan"));
         }
         progress("writes the partition table", None);
-        preboot_area::mark(&alone, preboot.start, &plan.hash)?;
+        let mark = Mark::Installs { plan: plan.hash.clone(), volume: volume.to_string() };
+        preboot_area::set_mark(&alone, preboot.start, &mark)?;
         preboot_area::clear_record(&alone, preboot.start)?;
         table::write(&alone, plan.size_bytes, sector, &plan.partitions)?;
         clear_edges(&alone, &plan.partitions)?;
@@ -82,7 +86,7 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
     if let Some(image) = &image {
         system::write(image, &plan.hash, &place, progress)?;
     }
-    let new = state::make(machine, &place(layout::STATE)?, &passphrase, &source, progress)?;
+    let recovery_key = state::make(machine, &place(layout::STATE)?, volume, &passphrase, &source, progress)?;
 
     progress("makes the disk bootable", None);
     if let Some(image) = &image {
@@ -93,7 +97,7 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
         node: plan.node.clone(),
         cluster: work.cluster.clone(),
         ca_fingerprint: work.ca_fingerprint,
-        luks_uuid: new.uuid,
+        luks_uuid: volume.to_string(),
         installed: plan.mode == InstallMode::System,
         authorized_keys: work.authorized_keys.clone(),
         network: work.network.clone(),
@@ -105,7 +109,7 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
     preboot_area::unmark(&area)?;
     drop(device);
     let installed = own_disk::look_at(machine, &disk)?;
-    Ok(Installed { disk: installed, recovery_key: Some(new.recovery_key) })
+    Ok(Installed { disk: installed, recovery_key: Some(recovery_key) })
 }
 
 /// Clears where file systems and volumes have their signatures; the mark in `meadow-preboot` lies behind the first MiB.
@@ -116,11 +120,6 @@ fn clear_edges(disk: &Area, partitions: &[Partition]) -> Result<(), DiskError> {
         disk.zero(partition.start + partition.size - edge, edge)?;
     }
     Ok(())
-}
-
-/// Bytes of the disk's sectors; a file has none and counts as a disk with small ones.
-fn sector_size(device: &Area) -> u32 {
-    rustix::fs::ioctl_blksszget(device.file()).unwrap_or(512)
 }
 
 const _: () = assert!(record::AREA_BYTES as u64 >= EDGE, "the mark would be cleared");

@@ -16,6 +16,7 @@ mod image;
 mod install;
 mod keys;
 mod machine;
+mod mbr;
 mod network;
 mod network_here;
 mod own_disk;

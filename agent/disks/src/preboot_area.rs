@@ -16,21 +16,16 @@ use crate::area::Area;
 
 const MARK_OFFSET: u64 = AREA_BYTES as u64;
 
-/// Says on the disk that the plan with that hash is being carried out. `start` is the first byte of `meadow-preboot`.
-pub(crate) fn mark(disk: &Area, start: u64, hash: &str) -> Result<(), DiskError> {
-    set_mark(disk, start, &Mark::Installs(hash.to_owned()))
-}
-
-/// Says on the disk what is under way.
+/// Says on the disk what is under way. `start` is the first byte of `meadow-preboot`.
 pub(crate) fn set_mark(disk: &Area, start: u64, mark: &Mark) -> Result<(), DiskError> {
     disk.write(start + MARK_OFFSET, &mark.bytes())
 }
 
-/// The hash of the plan that is being carried out on a disk.
-pub(crate) fn marked(disk: &Path, start: u64) -> Option<String> {
+/// The UUID of the volume that an installation by the plan with that hash began to make; `None` where none did.
+pub(crate) fn begun(disk: &Path, start: u64, hash: &str) -> Option<String> {
     match mark_of(disk, start)? {
-        Mark::Installs(hash) => Some(hash),
-        Mark::Resets(_) => None,
+        Mark::Installs { plan, volume } if plan == hash => Some(volume),
+        Mark::Installs { .. } | Mark::Resets(_) => None,
     }
 }
 

@@ -9,16 +9,13 @@ use std::path::Path;
 use fatfs::{FileSystem, FsOptions, ReadWriteSeek};
 use meadow_plan::layout;
 
-use crate::area::{Area, read_file};
+use crate::area::{Area, read_file, sector_size};
 use crate::machine::Machine;
 use crate::progress::Progress;
-use crate::{DiskError, stick, table};
+use crate::{DiskError, mbr, stick, table};
 
 /// Larger than any support bundle.
 const LARGEST: u64 = 64 << 20;
-/// A boot sector with a table of four entries of 16 bytes.
-const SECTOR: u64 = 512;
-const MBR_TABLE: usize = 446;
 
 /// Copies `from` as `name` onto the stick with that serial number, and reads it back.
 pub(crate) fn run(
@@ -65,22 +62,12 @@ pub(crate) fn run(
 fn first_fat(area: &Area, partitions: &[(u64, u64)]) -> Result<Option<(u64, u64)>, DiskError> {
     let size = area.size()?;
     let mut places = partitions.to_vec();
-    if places.is_empty() && size >= SECTOR {
-        places = mbr_partitions(&area.read(0, 512)?);
+    if places.is_empty() {
+        places = mbr::partitions(area, sector_size(area))?;
     }
     places.push((0, size));
     let fits = |(start, length): &(u64, u64)| start.checked_add(*length).is_some_and(|end| *length > 0 && end <= size);
     Ok(places.into_iter().filter(fits).find(|(start, length)| open(area, *start, *length).is_ok()))
-}
-
-/// First byte and size of the four partitions of an MBR; none where there is no such table.
-fn mbr_partitions(sector: &[u8]) -> Vec<(u64, u64)> {
-    if sector.len() < 512 || sector[510..512] != [0x55, 0xaa] {
-        return Vec::new();
-    }
-    let number =
-        |at: usize| u64::from(u32::from_le_bytes([sector[at], sector[at + 1], sector[at + 2], sector[at + 3]]));
-    (0..4).map(|row| MBR_TABLE + 16 * row).map(|at| (number(at + 8) * SECTOR, number(at + 12) * SECTOR)).collect()
 }
 
 fn open<'a>(area: &'a Area, start: u64, length: u64) -> io::Result<FileSystem<Window<'a>>> {

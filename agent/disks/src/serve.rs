@@ -6,6 +6,7 @@ use std::path::Path;
 use meadow_model::Secret;
 use meadow_model::install::{DiskReply, DiskRequest, InstalledDisk};
 use meadow_model::network::KnownNetwork;
+use meadow_model::reset::ErasedDisk;
 use zeroize::Zeroizing;
 
 use crate::machine::Machine;
@@ -41,8 +42,8 @@ pub fn serve<L>(
         result
     });
     match result {
-        Ok(Done { disk, recovery_key, network, header }) => {
-            send(output, &DiskReply::Done { disk, recovery_key, network: network.map(Box::new), header });
+        Ok(Done { disk, recovery_key, network, header, erased }) => {
+            send(output, &DiskReply::Done { disk, recovery_key, network: network.map(Box::new), header, erased });
             true
         }
         Err(error) => {
@@ -94,10 +95,11 @@ struct Done {
     recovery_key: Option<Secret<String>>,
     network: Option<KnownNetwork>,
     header: Option<Secret<String>>,
+    erased: Vec<ErasedDisk>,
 }
 
 fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progress<'_>) -> Result<Done, DiskError> {
-    let (mut recovery_key, mut header) = (None, None);
+    let (mut recovery_key, mut header, mut erased) = (None, None, Vec::new());
     match request {
         DiskRequest::Install(work) => {
             let installed = install::install(machine, work, progress);
@@ -129,7 +131,7 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
             save::run(machine, serial, Path::new(from), name, progress)?;
         }
         DiskRequest::Reinstall { folder } => reinstall::run(machine, Path::new(folder), progress)?,
-        DiskRequest::Reset(plan) => reset::run(machine, plan, progress)?,
+        DiskRequest::Reset(plan) => erased = reset::run(machine, plan, progress)?,
         DiskRequest::FinishReset => _ = reset::finish(machine, progress)?,
         DiskRequest::Reboot => {
             machine.restart()?;
@@ -145,7 +147,7 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
         Some(own) => Some(own.describe(machine)?),
         None => None,
     };
-    Ok(Done { disk, recovery_key, header, network: None })
+    Ok(Done { disk, recovery_key, header, erased, network: None })
 }
 
 /// Sends a line; an asker that is gone misses it.

@@ -28,14 +28,13 @@ fn place(slot: BootSlot, name: &str) -> String {
     format!("meadow/{}/{name}", slot.letter())
 }
 
-/// Writes the files of a slot; `root.json`, which makes the slot count as complete, comes last and is removed first.
+/// Writes the files of a slot into its empty folder; `root.json`, which makes the slot count as complete, comes last.
 pub(crate) fn write_files(
     esp: &Esp,
     image: &Image,
     slot: BootSlot,
     progress: &mut Progress<'_>,
 ) -> Result<(), DiskError> {
-    clear(esp, slot)?;
     let mut counter = Counter::new("writes what boots the system", image.size(&SLOT_FILES)?);
     for name in SLOT_FILES {
         let path = image.path(name);
@@ -55,10 +54,10 @@ pub(crate) fn write_files(
     esp.sync()
 }
 
-/// Makes a slot count as incomplete.
-pub(crate) fn clear(esp: &Esp, slot: BootSlot) -> Result<(), DiskError> {
-    esp.remove(&place(slot, "root.json"))?;
-    esp.sync()
+/// Makes a slot count as incomplete, and then empties it. Nobody may have the file system open.
+pub(crate) fn clear(partition: &Path, slot: BootSlot) -> Result<(), DiskError> {
+    // `root.json` goes first: its short name begins with that, and no other one of a slot does.
+    Esp::sweep(partition, &["meadow", slot.letter()], "ROOT")
 }
 
 /// Reads the files of a slot back and compares them with the image.

@@ -47,16 +47,22 @@ pub(crate) fn write_image(
     tpm_slot::expect_signed(machine, &own, &image)?;
 
     let _lock = lock(machine, &own)?;
-    let esp = Esp::open(&esp_node)?;
     // A power cut from here on must not boot a slot that is half the old and half the new image.
-    if never_started {
-        slot::set_grubenv(&esp, &environment.with_blessed(running))?;
-    } else if environment.tried.take().is_some() | environment.attempted.take().is_some() {
-        slot::set_grubenv(&esp, &environment)?;
+    let told = if never_started {
+        Some(environment.with_blessed(running))
+    } else {
+        let is_told = environment.tried.take().is_some() | environment.attempted.take().is_some();
+        is_told.then_some(environment)
+    };
+    if let Some(told) = told {
+        let esp = Esp::open(&esp_node)?;
+        slot::set_grubenv(&esp, &told)?;
+        esp.close()?;
     }
-    slot::clear(&esp, target)?;
+    slot::clear(&esp_node, target)?;
     let artifact = image.artifact(ROOT)?;
     root.copy_checked(&image.path(ROOT), artifact.size, &artifact.sha256, "writes the system", progress)?;
+    let esp = Esp::open(&esp_node)?;
     slot::write_files(&esp, &image, target, progress)?;
     esp.close()?;
     slot::compare_files(&esp_node, &image, target)

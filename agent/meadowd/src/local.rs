@@ -18,7 +18,7 @@ use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::network::{NetworkChange, NetworkView};
 use meadow_model::node::{Node, NodeReport, NodeStatus};
-use meadow_model::reset::{ResetPlan, ResetRequest};
+use meadow_model::reset::{ResetDone, ResetPlan, ResetRequest};
 use meadow_model::token::NewToken;
 use meadow_model::work::{NodeWork, ReportReply, StickUpdate, SupportTask};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
@@ -185,7 +185,7 @@ impl Backend for Onlooker {
         Box::pin(async move { self.this.plan_reset(&request).await })
     }
 
-    fn reset_self(&self, request: ResetRequest) -> Answer<'_, ResetPlan> {
+    fn reset_self(&self, request: ResetRequest) -> Answer<'_, ResetDone> {
         Box::pin(async move { self.this.reset(&request).await })
     }
 

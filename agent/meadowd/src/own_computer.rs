@@ -17,7 +17,7 @@ use meadow_model::boot::BootReport;
 use meadow_model::console::SelfState;
 use meadow_model::hardware::{Disk, Hardware};
 use meadow_model::install::DiskRequest;
-use meadow_model::reset::{ResetPlan, ResetRequest};
+use meadow_model::reset::{ResetDone, ResetPlan, ResetRequest};
 use meadow_model::work::{StickUpdate, SupportTask};
 use meadow_model::{Name, Problem, ProblemCode};
 use meadow_pki::{CaPin, Identity};
@@ -74,12 +74,12 @@ impl OwnComputer {
 
     /// Erases the state, says farewell to the cluster where that can be reached, and restarts. Goes on where nobody waits
     /// for the answer any more.
-    pub(crate) async fn reset(&self, request: &ResetRequest) -> Result<ResetPlan, Problem> {
+    pub(crate) async fn reset(&self, request: &ResetRequest) -> Result<ResetDone, Problem> {
         let (own, request) = (self.clone(), request.clone());
         to_its_end(async move { own.reset_now(&request).await }).await
     }
 
-    async fn reset_now(&self, request: &ResetRequest) -> Result<ResetPlan, Problem> {
+    async fn reset_now(&self, request: &ResetRequest) -> Result<ResetDone, Problem> {
         let plan = self.plan_reset(request).await?;
         if request.consent.as_ref() != Some(&plan.hash) {
             let detail = format!("the plan for the reset of {} has the hash {} now", plan.node, plan.hash);
@@ -89,7 +89,8 @@ impl OwnComputer {
         let farewell = self.farewell();
         let erase = DiskRequest::Reset(Box::new(plan.clone()));
         let erased = self.helper().ask(&erase, |step, _| self.status.event(step)).await;
-        erased.map_err(|error| Problem::new(ProblemCode::Conflict, error.to_string()))?;
+        let erased = erased.map_err(|error| Problem::new(ProblemCode::Conflict, error.to_string()))?.erased;
+        erased.iter().for_each(|disk| self.status.event(disk.to_string()));
         if let Some((client, node)) = farewell {
             match tokio::time::timeout(FAREWELL, client.leave(&node)).await {
                 Ok(Ok(())) => info!(%node, "the cluster knows that this node was reset"),
@@ -99,7 +100,7 @@ impl OwnComputer {
             }
         }
         self.restart();
-        Ok(plan)
+        Ok(ResetDone { plan, erased })
     }
 
     /// Writes the image of a stick and restarts into it once, whether or not somebody waits for the answer.

@@ -6,7 +6,7 @@ use crate::image::SlotImage;
 use crate::mesh::WireGuardKey;
 use crate::network::{CardId, CardNetwork, KnownNetwork};
 use crate::preboot::StaticNetwork;
-use crate::reset::ResetPlan;
+use crate::reset::{ErasedDisk, ResetPlan};
 use crate::{Name, Secret, Timestamp};
 
 /// How much of a system a disk is to hold.
@@ -326,6 +326,9 @@ pub enum DiskReply {
         /// A backup of the header, packed ([`crate::header_backup`]).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         header: Option<Secret<String>>,
+        /// Further disks that were wiped.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        erased: Vec<ErasedDisk>,
     },
     /// It failed; nothing that was not planned was touched.
     Failed {

@@ -17,8 +17,13 @@ pub const MARK_BYTES: usize = 4096;
 /// What is under way on a disk: it begins before anything else of the disk changes and is removed last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// An installation by the plan with this hash.
-    Installs(String),
+    /// An installation.
+    Installs {
+        /// Hash of its plan.
+        plan: String,
+        /// UUID of the LUKS volume that this very run makes: what an earlier installation left is not taken for its work.
+        volume: String,
+    },
     /// A factory reset by the plan with this hash.
     Resets(String),
 }
@@ -31,7 +36,7 @@ impl Mark {
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let text = match self {
-            Self::Installs(hash) => format!("{}{hash}\n", Self::INSTALLS),
+            Self::Installs { plan, volume } => format!("{}{plan} {volume}\n", Self::INSTALLS),
             Self::Resets(hash) => format!("{}{hash}\n", Self::RESETS),
         };
         let mut bytes = text.into_bytes();
@@ -46,7 +51,9 @@ impl Mark {
         if rest.bytes().any(|byte| byte != 0) {
             return None;
         }
-        let installs = line.strip_prefix(Self::INSTALLS).map(|hash| Self::Installs(hash.to_owned()));
+        let installs = line.strip_prefix(Self::INSTALLS).and_then(|words| words.split_once(' '));
+        let installs =
+            installs.map(|(plan, volume)| Self::Installs { plan: plan.to_owned(), volume: volume.to_owned() });
         installs.or_else(|| line.strip_prefix(Self::RESETS).map(|hash| Self::Resets(hash.to_owned())))
     }
 }
@@ -134,13 +141,20 @@ mod tests {
 
     #[test]
     fn marks_are_read_as_written_and_nothing_else_is_one() {
-        for mark in [Mark::Installs("12".to_owned()), Mark::Resets("ab".to_owned())] {
+        let installs = Mark::Installs { plan: "12".to_owned(), volume: "34-56".to_owned() };
+        for mark in [installs, Mark::Resets("ab".to_owned())] {
             let bytes = mark.bytes();
             assert_eq!((bytes.len(), Mark::parse(&bytes)), (MARK_BYTES, Some(mark)));
         }
-        for other in
-            [&b""[..], &[0; MARK_BYTES], b"meadow wipes 12\n", b"meadow resets 12", b"meadow resets 12\nx", b"\xff\n"]
-        {
+        for other in [
+            &b""[..],
+            &[0; MARK_BYTES],
+            b"meadow wipes 12\n",
+            b"meadow resets 12",
+            b"meadow resets 12\nx",
+            b"meadow installs 12\n",
+            b"\xff\n",
+        ] {
             assert_eq!(Mark::parse(other), None);
         }
     }

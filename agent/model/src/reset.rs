@@ -1,5 +1,7 @@
 //! A factory reset: what is asked for, and what was planned.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Name;
@@ -40,7 +42,7 @@ pub struct OwnState {
     pub luks_uuid: String,
 }
 
-/// A disk that is wiped.
+/// A disk that is to be wiped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WipedDisk {
     /// Serial number.
@@ -53,4 +55,45 @@ pub struct WipedDisk {
     pub size_bytes: u64,
     /// What lies on it and will be lost, in words; empty where it is blank.
     pub loses: Vec<String>,
+}
+
+/// How far a disk was erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Erasure {
+    /// The disk discarded all that was on it, and gives back zeros wherever it was looked at.
+    Discarded,
+    /// Nothing on it is recognised any more. Its content is still there, and tools find it.
+    SignaturesRemoved,
+}
+
+/// A further disk that was wiped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ErasedDisk {
+    /// Serial number.
+    pub serial: String,
+    /// How far.
+    pub erasure: Erasure,
+}
+
+impl fmt::Display for ErasedDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.erasure {
+            Erasure::Discarded => "erased by discard",
+            Erasure::SignaturesRemoved => {
+                "tables and signatures removed; the content can still be recovered with tools, so overwrite or destroy it \
+                 before others get it"
+            }
+        };
+        write!(f, "disk {}: {how}", self.serial)
+    }
+}
+
+/// What a reset did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ResetDone {
+    /// What was consented to.
+    pub plan: ResetPlan,
+    /// The further disks, and how far each was erased.
+    pub erased: Vec<ErasedDisk>,
 }

@@ -4,6 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use meadow_model::seed::InvalidSeed;
+use rustix::process::geteuid;
+
+const WRITE_PROTECTED: &str = "; it is read-only: look for a write-protect switch, or take another one";
 
 /// Why a stick is not written or read, with the next step.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,11 @@ pub enum StickError {
     /// A file with several names.
     #[error("{0} has other names too (hard links), and all of them would change; make a copy with cp --sparse=always")]
     Shared(PathBuf),
+    /// Something that no run of before left.
+    #[error(
+        "{0} is there, and is a link or somebody else's file; remove it, or write into a folder that nobody else writes to"
+    )]
+    Planted(PathBuf),
     /// The device gave back other bytes.
     #[error(
         "{path} gives back other bytes than were written to it, at {offset}; it is broken, or smaller than it says: take \
@@ -78,10 +86,12 @@ impl StickError {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
+        // Root is refused by nothing but the device.
+        io::ErrorKind::PermissionDenied if geteuid().is_root() => WRITE_PROTECTED,
         io::ErrorKind::PermissionDenied => "; run as root",
         io::ErrorKind::ResourceBusy => "; something uses it: unmount it and try again",
         io::ErrorKind::StorageFull => "; free some space there and try again",
-        io::ErrorKind::ReadOnlyFilesystem => "; it is read-only, take another one",
+        io::ErrorKind::ReadOnlyFilesystem => WRITE_PROTECTED,
         io::ErrorKind::NotFound => "; is the path right?",
         _ => "",
     }

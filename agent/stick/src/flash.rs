@@ -3,7 +3,7 @@
 //! The table and the boot code come last: a stick that was cut off in between boots nowhere and is written again.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom};
+use std::io::{ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use meadow_plan::flash::{Target, TargetKind};
 use meadow_plan::layout;
 use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, flock};
 use rustix::ioctl::{NoArg, ioctl};
+use rustix::process::geteuid;
 
 use crate::{SeedArea, StickError, StickImage, look, table};
 
@@ -58,9 +59,7 @@ impl Flash<'_> {
     fn write_new_file(&self, path: &Path, progress: &mut Progress<'_>) -> Result<(), StickError> {
         let name = path.file_name().ok_or_else(|| StickError::NoTarget(path.to_owned()))?;
         let fresh = path.with_file_name(format!(".{}.new", name.to_string_lossy()));
-        // Private: a seed has a token.
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&fresh);
-        let file = opened.map_err(StickError::io("make", &fresh))?;
+        let file = fresh_file(&fresh)?;
         let written = file
             .set_len(self.image.size())
             .map_err(StickError::io("make", &fresh))
@@ -68,7 +67,7 @@ impl Flash<'_> {
             .and_then(|()| fs::rename(&fresh, path).map_err(StickError::io("make", path)))
             .and_then(|()| sync_folder_of(path));
         if written.is_err() {
-            // A leftover does no harm; the next run begins it anew.
+            // A leftover does no harm; the next run takes it.
             let _ = fs::remove_file(&fresh);
         }
         written
@@ -230,6 +229,35 @@ impl Open<'_> {
     fn sync(&self) -> Result<(), StickError> {
         self.file.sync_all().map_err(StickError::io("sync", self.path))
     }
+}
+
+/// Makes a private file, since a seed has a token, or takes the one that a run of before left. Whatever somebody else put
+/// there is left alone: in a folder of others, such as `/tmp`, its name can be guessed.
+fn fresh_file(path: &Path) -> Result<File, StickError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    let file = match options.create_new(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            let left = options.create_new(false).custom_flags(flags.bits().cast_signed()).open(path);
+            left.map_err(|_| StickError::Planted(path.to_owned()))?
+        }
+        made => made.map_err(StickError::io("make", path))?,
+    };
+    // Another run that is under way holds it, and puts it under another name when it ends.
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|error| StickError::io("lock", path)(error.into()))?;
+    let facts = file.metadata().map_err(StickError::io("look at", path))?;
+    let named = fs::symlink_metadata(path).map_err(StickError::io("look at", path))?;
+    let is_ours = facts.is_file()
+        && facts.uid() == geteuid().as_raw()
+        && facts.nlink() == 1
+        && (facts.dev(), facts.ino()) == (named.dev(), named.ino());
+    if !is_ours {
+        return Err(StickError::Planted(path.to_owned()));
+    }
+    file.set_len(0).map_err(StickError::io("make", path))?;
+    Ok(file)
 }
 
 /// Drops what was synced from memory, so that the next read comes from the device.

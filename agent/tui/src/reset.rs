@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use meadow_model::hardware::Disk;
-use meadow_model::reset::{ResetPlan, ResetRequest};
+use meadow_model::reset::{ErasedDisk, ResetPlan, ResetRequest};
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::app::Wish;
@@ -27,8 +27,8 @@ enum Step {
     Consent { plan: Box<ResetPlan>, agreed: usize, typed: Field },
     /// It was handed over.
     Begun,
-    /// All is done.
-    Done,
+    /// All is done; how far further disks were erased.
+    Done(Vec<ErasedDisk>),
 }
 
 /// The steps.
@@ -54,8 +54,8 @@ impl Reset {
     }
 
     /// It is erased.
-    pub(crate) fn done(&mut self) {
-        self.step = Step::Done;
+    pub(crate) fn done(&mut self, erased: Vec<ErasedDisk>) {
+        self.step = Step::Done(erased);
     }
 
     /// It did not work; back to the start.
@@ -69,7 +69,7 @@ impl Reset {
         match self.step {
             Step::Choose => " Up/Down disk   Space wipe that disk too   Enter show the plan   Esc leave",
             Step::Consent { .. } => " Enter go on   Esc leave, nothing is done",
-            Step::Done => " Esc leave",
+            Step::Done(_) => " Esc leave",
             Step::Asked | Step::Begun => "",
         }
     }
@@ -83,7 +83,7 @@ impl Reset {
                 typed.press(key);
                 None
             }
-            Step::Asked | Step::Begun | Step::Done => None,
+            Step::Asked | Step::Begun | Step::Done(_) => None,
         }
     }
 
@@ -137,7 +137,10 @@ impl Reset {
             Step::Begun => {
                 rows.line(" Erasing; if the power fails, the next start brings it to its end.", Style::new())
             }
-            Step::Done => {
+            Step::Done(erased) => {
+                for disk in erased {
+                    rows.long_fact("", &disk.to_string(), LINES, Style::new());
+                }
                 rows.line(
                     " Erased. This computer restarts as a new machine. If its cluster could not be",
                     Style::new(),

@@ -25,7 +25,7 @@ pub async fn carry_out(wish: Wish, app: &mut App, client: &Client) {
             let request = ResetRequest { disks, consent: None };
             client.plan_own_reset(&request).await.map(|plan| app.reset_planned(plan))
         }
-        Wish::Reset(request) => client.reset_self(&request).await.map(|_| app.reset.done()),
+        Wish::Reset(request) => client.reset_self(&request).await.map(|done| app.reset.done(done.erased)),
         Wish::Update(update) => client.update_self(&update).await.map(|said| app.sticks.done(said.message)),
         Wish::Support(task) => client.support_self(&task).await.map(|said| app.sticks.done(said.message)),
     };

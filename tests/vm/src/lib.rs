@@ -9,7 +9,6 @@ pub mod node_disk;
 pub mod playing_guest;
 pub mod sealer;
 pub mod story;
-pub mod write_log;
 
 use std::fs;
 use std::io::Write;

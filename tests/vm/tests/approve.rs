@@ -6,12 +6,12 @@
 use std::path::PathBuf;
 use std::process::Output;
 
+use meadow_power::WriteLog;
 use meadow_rack::cluster::MachineRow;
 use meadow_rack::seed::SeedConfig;
 use meadow_rack::{Firmware, RackConfig, Site};
 use meadow_tests_vm::impostor::Impostor;
 use meadow_tests_vm::story::{PASSPHRASE, Story};
-use meadow_tests_vm::write_log::WriteLog;
 use meadow_tests_vm::{BOOT, SSH_PORT, address, disk, milestone};
 
 /// The first one goes on booting over the network; the second one is installed.

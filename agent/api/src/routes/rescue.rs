@@ -8,7 +8,7 @@ use meadow_model::hardware::Disk;
 use meadow_model::install::InstallMode;
 use meadow_model::node::Node;
 use meadow_model::operation::{Operation, OperationSpec, OperationState, OperationStatus};
-use meadow_model::reset::{ResetPlan, ResetRequest};
+use meadow_model::reset::{ResetDone, ResetPlan, ResetRequest};
 use meadow_model::work::{NodeTask, StickUpdate, SupportTask};
 use meadow_model::{Name, ProblemCode, Resource, action};
 use meadow_state::command::{Command, OperationEnd};
@@ -87,11 +87,11 @@ pub(super) async fn plan_own_reset(
 
 /// Erases the state of this very computer for good and restarts it, whether or not its cluster can be reached.
 #[utoipa::path(post, path = "/v1/self/reset", tag = "agent", request_body = ResetRequest,
-    responses((status = 200, body = ResetPlan)))]
+    responses((status = 200, body = ResetDone)))]
 pub(super) async fn reset_self(
     State(backend): Context,
     extract::Json(request): extract::Json<ResetRequest>,
-) -> Reply<Json<ResetPlan>> {
+) -> Reply<Json<ResetDone>> {
     Ok(Json(backend.reset_self(request).await?))
 }
 

@@ -94,7 +94,7 @@ pub(crate) struct ApproveConsentArgs {
     /// With --yes or --code: wipe the disk without asking; the code is `wipe-disk`.
     #[arg(long, value_name = "CODE", requires = "ApproveInstallArgs")]
     pub(crate) accept_risk: Option<String>,
-    /// Do not restart the node after it was installed.
+    /// Do not restart the node after it was installed; what it learns until it is restarted is not on its disk.
     #[arg(long, requires = "ApproveInstallArgs")]
     pub(crate) no_reboot: bool,
 }

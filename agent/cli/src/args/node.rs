@@ -109,7 +109,7 @@ pub(crate) struct InstallArgs {
     /// Only show what would be done.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not restart into the new system.
+    /// Do not restart into the new system; what the node learns until it is restarted is not on its disk.
     #[arg(long)]
     pub(crate) no_reboot: bool,
     #[command(flatten)]

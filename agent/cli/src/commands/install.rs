@@ -84,6 +84,12 @@ impl Consented {
             return Ok(());
         };
         show_recovery_key(client, &ended, name, &answer).await?;
+        if !self.reboot {
+            say(&format!(
+                "{name} goes on in memory. Its disk has it as it was a moment ago, and gets nothing of what it learns from now \
+                 on: restart it soon, with: meadow node reboot {name}"
+            ));
+        }
         if self.reboot {
             say(&format!("{name} restarts now. When its console asks, open its state with: meadow unlock {name}"));
             say("If it ran from a stick whose seed does not say `install`, pull the stick now.");

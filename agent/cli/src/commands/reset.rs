@@ -34,6 +34,7 @@ async fn here(context: &Context, args: &ResetArgs, mut request: ResetRequest) ->
     request.consent = Some(plan.hash);
     let done = client.reset_self(&request).await?;
     say("This computer restarts as a new machine. If its cluster was not reached, take the node out there.");
+    done.erased.iter().for_each(|disk| say(&disk.to_string()));
     print_one(&args.order.follow.output.output, &done)
 }
 
@@ -47,7 +48,11 @@ fn agreed(context: &Context, args: &ResetArgs, plan: &ResetPlan) -> anyhow::Resu
     for wiped in &plan.wipes {
         let lost =
             if wiped.loses.is_empty() { "nothing that is recognised".to_owned() } else { wiped.loses.join(", ") };
-        let consequence = format!("The disk {} of {name} is wiped. Lost for ever: {lost}.", wiped.serial);
+        let consequence = format!(
+            "On the disk {} of {name} nothing is recognised any more, for ever. Lost: {lost}. All of it is discarded where \
+             the disk can do that. Where it cannot, tools can still recover the content; how it went is said at the end.",
+            wiped.serial
+        );
         confirm_risk(context, &args.order.risk, RISK, &wiped.serial, &consequence)?;
     }
     let consequence = format!(

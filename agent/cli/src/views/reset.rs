@@ -1,6 +1,6 @@
-//! Plans of factory resets.
+//! Plans of factory resets, and what was done.
 
-use meadow_model::reset::ResetPlan;
+use meadow_model::reset::{ResetDone, ResetPlan};
 
 use crate::output::{Column, View};
 
@@ -28,6 +28,34 @@ impl View for ResetPlan {
             ("Hash", self.hash.clone()),
         ]
     }
+}
+
+impl View for ResetDone {
+    fn reference(&self) -> String {
+        self.plan.reference()
+    }
+
+    fn columns() -> &'static [Column<Self>] {
+        &[
+            Column { title: "NODE", wide: false, cell: |d| d.plan.node.as_str().into() },
+            Column { title: "ERASED", wide: false, cell: |d| erases(&d.plan).into() },
+            Column { title: "WIPED", wide: false, cell: |d| erased(d).into() },
+            Column { title: "KEPT", wide: false, cell: |d| d.plan.keeps.join(", ").into() },
+        ]
+    }
+
+    fn describe(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("Node", self.plan.node.to_string()),
+            ("Erased", erases(&self.plan)),
+            ("Wiped", erased(self)),
+            ("Kept", self.plan.keeps.join(", ")),
+        ]
+    }
+}
+
+fn erased(done: &ResetDone) -> String {
+    done.erased.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn erases(plan: &ResetPlan) -> String {

@@ -5,7 +5,7 @@ use meadow_api::wire::{Health, Said};
 use meadow_model::console::SelfView;
 use meadow_model::hardware::Disk;
 use meadow_model::network::{NetworkChange, NetworkView};
-use meadow_model::reset::{ResetPlan, ResetRequest};
+use meadow_model::reset::{ResetDone, ResetPlan, ResetRequest};
 use meadow_model::work::{StickUpdate, SupportTask};
 
 use crate::transport::Call;
@@ -32,7 +32,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn reset_self(&self, request: &ResetRequest) -> Result<ResetPlan, ClientError> {
+    pub async fn reset_self(&self, request: &ResetRequest) -> Result<ResetDone, ClientError> {
         self.call(Call::new(Method::POST, "/v1/self/reset").json(request)?.patient()).await
     }
 

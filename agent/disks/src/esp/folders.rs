@@ -5,49 +5,23 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-const ENTRY: usize = 32;
-const FOLDER: u8 = 0x10;
+use super::geometry::{ENTRY, FIRST_CLUSTER, FOLDER, Geometry, short_name};
+
 /// Says that the name is meant in small letters (as Windows NT and Linux take it).
 const SMALL_LETTERS: u8 = 0x08;
 /// 1980-01-01, the first day that FAT knows.
 const FIRST_DAY: [u8; 2] = [0x21, 0];
 const END_OF_CHAIN: [u8; 4] = [0xff, 0xff, 0xff, 0x0f];
-/// Where the root folder lies in a file system that was just made; the others follow it.
-const ROOT_CLUSTER: u32 = 2;
-
-/// Where things lie, from the boot sector.
-struct Geometry {
-    fats: Vec<u64>,
-    data: u64,
-    cluster: usize,
-}
-
-impl Geometry {
-    fn read(device: &File) -> io::Result<Self> {
-        let mut boot = [0; 512];
-        device.read_exact_at(&mut boot, 0)?;
-        let short = |at: usize| u64::from(u16::from_le_bytes([boot[at], boot[at + 1]]));
-        let long = |at: usize| u32::from_le_bytes([boot[at], boot[at + 1], boot[at + 2], boot[at + 3]]);
-        let (sector, fat) = (short(11), u64::from(long(36)));
-        if fat == 0 || long(44) != ROOT_CLUSTER {
-            return Err(io::Error::other("it is no FAT32 that was just made"));
-        }
-        let first = short(14) * sector;
-        let fats = (0..u64::from(boot[16])).map(|copy| first + copy * fat * sector).collect();
-        let data = first + u64::from(boot[16]) * fat * sector;
-        Ok(Self { fats, data, cluster: usize::from(boot[13]) * usize::from(u16::from_le_bytes([boot[11], boot[12]])) })
-    }
-
-    fn place(&self, cluster: u32) -> u64 {
-        self.data + u64::from(cluster - ROOT_CLUSTER) * self.cluster as u64
-    }
-}
 
 /// Makes these folders, each named by its path, a parent before its children. Names have at most eight letters, all
 /// capital or all small.
 pub(super) fn make(device: &File, paths: &[&str]) -> io::Result<()> {
     let geometry = Geometry::read(device)?;
-    let clusters: Vec<(&str, u32)> = paths.iter().copied().zip(ROOT_CLUSTER + 1..).collect();
+    if geometry.root != FIRST_CLUSTER {
+        return Err(io::Error::other("it is no FAT32 that was just made"));
+    }
+    // They follow the root folder.
+    let clusters: Vec<(&str, u32)> = paths.iter().copied().zip(FIRST_CLUSTER + 1..).collect();
     let find = |path: &str| clusters.iter().find(|(known, _)| *known == path).map(|(_, cluster)| *cluster);
     for (path, cluster) in &clusters {
         for fat in &geometry.fats {
@@ -63,10 +37,10 @@ pub(super) fn make(device: &File, paths: &[&str]) -> io::Result<()> {
         device.write_all_at(&bytes, geometry.place(*cluster))?;
     }
     let mut root = vec![0; geometry.cluster];
-    device.read_exact_at(&mut root, geometry.place(ROOT_CLUSTER))?;
+    device.read_exact_at(&mut root, geometry.place(FIRST_CLUSTER))?;
     // Its first entry is the label of the file system.
     fill(&mut root[ENTRY..], &clusters, None)?;
-    device.write_all_at(&root, geometry.place(ROOT_CLUSTER))
+    device.write_all_at(&root, geometry.place(FIRST_CLUSTER))
 }
 
 /// Writes the entries of the folders in `above`, or in the root folder.
@@ -89,10 +63,7 @@ fn entry(name: &str, cluster: u32) -> io::Result<[u8; ENTRY]> {
         return Err(io::Error::other("a folder's name does not fit FAT"));
     }
     let mut entry = [0; ENTRY];
-    entry[..11].fill(b' ');
-    for (target, letter) in entry.iter_mut().zip(name.bytes()) {
-        *target = letter.to_ascii_uppercase();
-    }
+    entry[..11].copy_from_slice(&short_name(name));
     (entry[11], entry[12]) = (FOLDER, if small { SMALL_LETTERS } else { 0 });
     for at in [16, 18, 24] {
         entry[at..at + 2].copy_from_slice(&FIRST_DAY);

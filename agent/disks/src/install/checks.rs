@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use meadow_luks::header;
+use meadow_luks::{Key, LuksError, Volume, header};
 use meadow_model::hardware::{Disk, Hardware};
 use meadow_model::install::{InstallMode, InstallPlan, InstallWork, Partition};
 use meadow_plan::{install, layout};
@@ -29,7 +29,8 @@ pub(super) enum Found {
 }
 
 /// The planned disk, looked at now.
-pub(super) fn disk(machine: &dyn Machine, plan: &InstallPlan) -> Result<(Disk, Found), DiskError> {
+pub(super) fn disk(machine: &dyn Machine, work: &InstallWork) -> Result<(Disk, Found), DiskError> {
+    let plan = &work.plan;
     if !install::is_sound(plan) {
         return Err(DiskError::refused("the plan is not the one that somebody consented to; make a new plan"));
     }
@@ -43,12 +44,15 @@ pub(super) fn disk(machine: &dyn Machine, plan: &InstallPlan) -> Result<(Disk, F
     }
     let node = machine.disk_node(&disk.name);
     let preboot = partition(plan, layout::PREBOOT)?;
-    let begun = preboot_area::marked(&node, preboot.start).as_deref() == Some(plan.hash.as_str());
-    if begun && is_complete(plan, &node)? {
+    let begun = preboot_area::begun(&node, preboot.start, &plan.hash);
+    if let Some(volume) = &begun
+        && is_complete(plan, &node, volume)?
+        && opens(&machine.partition_node(&disk.name, partition(plan, layout::STATE)?), work)?
+    {
         return Ok((disk.clone(), Found::Complete));
     }
     install::refuse(&plan.node, disk, &plan.serial, plan.mode)?;
-    if begun {
+    if begun.is_some() {
         return Ok((disk.clone(), Found::Begun));
     }
     let loses = install::loses(disk);
@@ -62,14 +66,27 @@ pub(super) fn disk(machine: &dyn Machine, plan: &InstallPlan) -> Result<(Disk, F
     Ok((disk.clone(), Found::Untouched))
 }
 
-/// Whether the record names this node and the very volume that lies there.
-fn is_complete(plan: &InstallPlan, node: &Path) -> Result<bool, DiskError> {
+/// Whether the record, which is written last, names the very volume that the run with the mark began to make, and that one
+/// lies there. A record and a volume of an earlier installation fit each other too, but have another UUID.
+fn is_complete(plan: &InstallPlan, node: &Path, volume: &str) -> Result<bool, DiskError> {
     let preboot = partition(plan, layout::PREBOOT)?;
     let Some(record) = preboot_area::read(node, preboot.start)? else { return Ok(false) };
     let state = partition(plan, layout::STATE)?;
     let copies = header::inspect_at(node, state.start)?;
-    let same_volume = copies.newest().is_some_and(|copy| copy.uuid == record.luks_uuid);
-    Ok(record.node == plan.node && record.installed == (plan.mode == InstallMode::System) && same_volume)
+    let lies_there = copies.newest().is_some_and(|copy| copy.uuid == volume);
+    Ok(record.node == plan.node
+        && record.installed == (plan.mode == InstallMode::System)
+        && record.luks_uuid == volume
+        && lies_there)
+}
+
+/// Whether the passphrase opens the volume: somebody who asks again with another one wants that one to open it.
+fn opens(state: &Path, work: &InstallWork) -> Result<bool, DiskError> {
+    match Volume::open(state)?.test(&Key::typed(work.passphrase.expose())?) {
+        Ok(_) => Ok(true),
+        Err(LuksError::WrongKey) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A partition of the plan.

@@ -4,30 +4,25 @@ use std::path::Path;
 
 use meadow_luks::{Key, NewSlot, Volume};
 use meadow_model::Secret;
+use uuid::Uuid;
 
 use crate::machine::Machine;
 use crate::progress::Progress;
 use crate::{DiskError, filesystem};
 
-/// A new state.
-pub(super) struct NewState {
-    /// UUID of the volume.
-    pub(super) uuid: String,
-    /// The recovery key.
-    pub(super) recovery_key: Secret<String>,
-}
-
-/// Makes the volume with a passphrase and a recovery key, and the file system with a copy of `source` in it.
+/// Makes the volume with a passphrase and a recovery key, and the file system with a copy of `source` in it; gives the
+/// recovery key.
 pub(super) fn make(
     machine: &dyn Machine,
     partition: &Path,
+    uuid: Uuid,
     passphrase: &Key,
     source: &Path,
     progress: &mut Progress<'_>,
-) -> Result<NewState, DiskError> {
+) -> Result<Secret<String>, DiskError> {
     progress("encrypts the state", None);
     let created = Some(machine.now());
-    let (mut volume, key) = Volume::format(partition, None)?;
+    let (mut volume, key) = Volume::format(partition, Some(uuid))?;
     volume.add(&key, passphrase, NewSlot { label: "passphrase", created, ..NewSlot::default() })?;
     let recovery = volume.renew_recovery(&key, created)?;
     progress("fills the state", None);
@@ -35,5 +30,5 @@ pub(super) fn make(
     let made = filesystem::make(&device, &machine.mount_point(), source);
     let closed = machine.close_state();
     made.and(closed)?;
-    Ok(NewState { uuid: volume.uuid().to_owned(), recovery_key: Secret::new(recovery.text().to_string()) })
+    Ok(Secret::new(recovery.text().to_string()))
 }

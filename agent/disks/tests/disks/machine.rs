@@ -17,6 +17,7 @@ use meadow_model::boot::BootReport;
 use meadow_model::hardware::{Disk, DiskPartition, Hardware};
 use meadow_model::install::{BootSlot, InstallMode, Partition};
 use meadow_plan::install;
+use meadow_power::{Recorder, WriteLog};
 use meadow_tpm::{Tpm, TpmError};
 
 use crate::chip::Chip;
@@ -34,7 +35,12 @@ impl Loop {
         let file = file.to_str().unwrap();
         let arguments: Vec<&str> =
             ["--find", "--show", &offset].into_iter().chain(size.as_deref()).chain([file]).collect();
-        Self(PathBuf::from(stock("losetup", &arguments).trim()))
+        Self::found(stock("losetup", &arguments).trim())
+    }
+
+    /// One that is attached.
+    pub(crate) fn found(device: &str) -> Self {
+        Self(PathBuf::from(device))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -53,7 +59,7 @@ impl Drop for Loop {
 static ALONE: Mutex<()> = Mutex::new(());
 
 pub(crate) struct MadeUp {
-    folder: tempfile::TempDir,
+    folder: PathBuf,
     disks: RefCell<Vec<Disk>>,
     partitions: RefCell<BTreeMap<(String, u64), Loop>>,
     state: RefCell<Option<Loop>>,
@@ -62,6 +68,7 @@ pub(crate) struct MadeUp {
     pub(crate) tpm: RefCell<Option<Chip>>,
     pub(crate) measured: RefCell<Option<Measured>>,
     stick: RefCell<bool>,
+    _made: Option<tempfile::TempDir>,
     // Dropped last.
     _alone: MutexGuard<'static, ()>,
 }
@@ -69,8 +76,22 @@ pub(crate) struct MadeUp {
 impl MadeUp {
     /// A computer with one blank disk `sda`, whose serial number is `S1`.
     pub(crate) fn new(bytes: u64) -> Self {
-        let made = Self {
-            folder: tempfile::tempdir().unwrap(),
+        let folder = tempfile::tempdir().unwrap();
+        let made = Self::without_disks(folder.path().to_owned(), Some(folder));
+        made.plug_in("sda", "S1", bytes);
+        made
+    }
+
+    /// The computer of another process, which has its disk `sda` in that folder.
+    pub(crate) fn of(folder: &Path) -> Self {
+        let found = Self::without_disks(folder.to_owned(), None);
+        found.plug_in_copy("sda", "S1");
+        found
+    }
+
+    fn without_disks(folder: PathBuf, made: Option<tempfile::TempDir>) -> Self {
+        Self {
+            folder,
             disks: RefCell::default(),
             partitions: RefCell::default(),
             state: RefCell::default(),
@@ -79,20 +100,19 @@ impl MadeUp {
             tpm: RefCell::default(),
             measured: RefCell::default(),
             stick: RefCell::default(),
+            _made: made,
             _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
-        };
-        made.plug_in("sda", "S1", bytes);
-        made
+        }
     }
 
     pub(crate) fn plug_in(&self, name: &str, serial: &str, bytes: u64) {
-        File::create(self.folder.path().join(name)).unwrap().set_len(bytes).unwrap();
+        File::create(self.folder.join(name)).unwrap().set_len(bytes).unwrap();
         self.plug_in_copy(name, serial);
     }
 
     /// Plugs in a disk whose file is there already.
     pub(crate) fn plug_in_copy(&self, name: &str, serial: &str) {
-        let bytes = fs::metadata(self.folder.path().join(name)).unwrap().len();
+        let bytes = fs::metadata(self.folder.join(name)).unwrap().len();
         let disk =
             Disk { name: name.to_owned(), serial: Some(serial.to_owned()), size_bytes: bytes, ..Disk::default() };
         self.disks.borrow_mut().push(disk);
@@ -149,11 +169,32 @@ impl MadeUp {
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     pub(crate) fn disk(&self) -> PathBuf {
         self.disk_node("sda")
+    }
+
+    /// The disk `sda` as it was when its writes began to be recorded.
+    pub(crate) fn base(&self) -> PathBuf {
+        self.folder.join("base")
+    }
+
+    /// What `work` writes to the disk `sda`.
+    pub(crate) fn record<T>(&self, work: impl FnOnce() -> T) -> (T, WriteLog) {
+        self.restart_hard();
+        let recorder = Recorder::start(&self.disk(), &self.base(), &self.folder.join("log")).unwrap();
+        let made = work();
+        self.restart_hard();
+        (made, recorder.stop().unwrap())
+    }
+
+    /// Detaches the loop devices that a process left over the disk which was killed; what it wrote to them is on the disk.
+    pub(crate) fn detach_left_behind(&self) {
+        let disk = self.disk();
+        let left = stock("losetup", &["--noheadings", "--output", "NAME", "--associated", disk.to_str().unwrap()]);
+        left.split_whitespace().for_each(|device| drop(Loop::found(device)));
     }
 
     /// What a power cut or a restart takes: everything but the disks.
@@ -186,7 +227,7 @@ impl Machine for MadeUp {
     }
 
     fn disk_node(&self, disk: &str) -> PathBuf {
-        self.folder.path().join(disk)
+        self.folder.join(disk)
     }
 
     fn partition_node(&self, disk: &str, partition: &Partition) -> PathBuf {
@@ -228,15 +269,15 @@ impl Machine for MadeUp {
     }
 
     fn mount_point(&self) -> PathBuf {
-        self.folder.path().join("mounted")
+        self.folder.join("mounted")
     }
 
     fn stick_folder(&self) -> PathBuf {
-        self.folder.path().join("stick-image")
+        self.folder.join("stick-image")
     }
 
     fn header_file(&self) -> PathBuf {
-        self.folder.path().join("header")
+        self.folder.join("header")
     }
 
     fn now(&self) -> Timestamp {

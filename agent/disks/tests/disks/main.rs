@@ -3,6 +3,7 @@
 mod chip;
 mod image;
 mod install;
+mod install_cuts;
 mod keys;
 mod machine;
 mod network;
@@ -13,8 +14,15 @@ mod save;
 mod stick;
 mod tpm_slot;
 mod update;
+mod update_cuts;
 
+use std::env;
 use std::process::Command;
+
+/// Seeds of power cuts in which a part of the unflushed writes is lost; `make soak` wants more.
+fn seeds() -> std::ops::RangeInclusive<u64> {
+    1..=env::var("MEADOW_POWER_CUTS").map_or(16, |text| text.parse::<u64>().expect("a number").max(16))
+}
 
 /// Runs a stock program and gives its standard output.
 fn stock(program: &str, arguments: &[&str]) -> String {

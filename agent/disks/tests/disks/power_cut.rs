@@ -117,7 +117,7 @@ fn a_lost_answer_is_given_again_without_writing_anything_again() {
     machine.restart_hard();
     // As if power had failed between the record and the removal of the mark.
     let preboot = &work.plan.partitions[0];
-    let mut mark = format!("meadow installs {}\n", work.plan.hash).into_bytes();
+    let mut mark = format!("meadow installs {} {}\n", work.plan.hash, installed.disk.luks_uuid).into_bytes();
     mark.resize(4096, 0);
     let disk = OpenOptions::new().write(true).open(machine.disk()).unwrap();
     disk.write_all_at(&mark, preboot.start + (2 << 20)).unwrap();

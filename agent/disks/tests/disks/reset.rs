@@ -11,14 +11,15 @@ use meadow_model::hardware::Hardware;
 use meadow_model::install::{DiskReply, DiskRequest, InstallMode, InstallWork, Partition};
 use meadow_model::preboot::{MARK_BYTES, Mark};
 use meadow_model::record::{self, AREA_BYTES};
-use meadow_model::reset::ResetPlan;
+use meadow_model::reset::{Erasure, ResetPlan};
 use meadow_plan::reset;
 
 use crate::image;
 use crate::install::run;
 use crate::keys::{ask, why};
-use crate::machine::MadeUp;
+use crate::machine::{Loop, MadeUp};
 use crate::network::Folder;
+use crate::stock;
 
 struct Cut;
 
@@ -127,9 +128,79 @@ fn another_disk_is_wiped_with_consent_for_what_lies_on_it_now() {
     assert!(state == image::digest(&machine.disk()) && other == image::digest(&machine.disk_node("sdb")));
 
     machine.change("sdb", |disk| disk.signature = Some("unknown data".to_owned()));
-    assert!(matches!(ask(&machine, &DiskRequest::Reset(Box::new(consented))), DiskReply::Done { .. }));
+    // A file discards nothing.
+    assert_eq!(wiped(&machine, consented), Erasure::SignaturesRemoved);
     assert_erased(&machine, &work);
     assert!(read(&machine, "sdb", 0, 64 << 20).iter().all(|byte| *byte == 0));
+}
+
+/// Carries out a reset that wipes one further disk.
+fn wiped(machine: &MadeUp, consented: ResetPlan) -> Erasure {
+    match ask(machine, &DiskRequest::Reset(Box::new(consented))) {
+        DiskReply::Done { erased, .. } if erased.len() == 1 && erased[0].serial == "S2" => erased[0].erasure,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A disk with that table (as sfdisk has it) and an ext4 in each of the partitions that begin there, with these sizes.
+fn with_file_systems(machine: &MadeUp, script: &str, partitions: &[(u64, u64)]) {
+    let disk = machine.disk_node("sdb");
+    let file = machine.folder().join("script");
+    std::fs::write(&file, script).unwrap();
+    stock("sh", &["-c", &format!("sfdisk --quiet {} < {}", disk.display(), file.display())]);
+    for (start, size) in partitions {
+        let part = Loop::over(&disk, *start, Some(*size));
+        stock("mke2fs", &["-q", "-F", part.path().to_str().unwrap()]);
+        // As RAID, LVM and ZFS mark the end.
+        let raw = OpenOptions::new().write(true).open(&disk).unwrap();
+        raw.write_all_at(&0xa92b_4efc_u32.to_le_bytes(), start + size - (64 << 10)).unwrap();
+        raw.write_all_at(b"content", start + size / 2).unwrap();
+    }
+}
+
+#[test]
+fn no_file_system_of_a_wiped_disk_is_found_again_and_what_is_left_is_said() {
+    const MIB: u64 = 1 << 20;
+    let dos =
+        "label: dos\nstart=2048, size=20480\nstart=22528, type=5\nstart=24576, size=20480\nstart=47104, size=20480\n";
+    let dos_parts = [(MIB, 10 * MIB), (12 * MIB, 10 * MIB), (23 * MIB, 10 * MIB)];
+    let gpt = "label: gpt\nstart=2048, size=20480\nstart=22528, size=40960\n";
+    for (script, parts) in [(dos, &dos_parts[..]), (gpt, &[(MIB, 10 * MIB), (11 * MIB, 20 * MIB)])] {
+        let (machine, work) = node();
+        with_file_systems(&machine, script, parts);
+        let disk = machine.disk_node("sdb");
+        let signatures = |offset: u64, size: Option<u64>| {
+            stock("wipefs", &["--noheadings", Loop::over(&disk, offset, size).path().to_str().unwrap()])
+        };
+        assert!(parts.iter().all(|(start, size)| signatures(*start, Some(*size)).contains("ext4")
+            || signatures(*start, Some(*size)).contains("ext2")));
+        let consented = plan(&machine, &["S2"]);
+        assert_eq!(wiped(&machine, consented), Erasure::SignaturesRemoved);
+        assert_erased(&machine, &work);
+        assert_eq!(signatures(0, None), "");
+        for (start, size) in parts {
+            assert_eq!(signatures(*start, Some(*size)), "", "at {start}");
+            for edge in [*start, start + size - MIB] {
+                assert!(read(&machine, "sdb", edge, 1 << 20).iter().all(|byte| *byte == 0), "at {edge}");
+            }
+            // It is said, since it is so.
+            assert_eq!(read(&machine, "sdb", start + size / 2, 7), b"content");
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_discards_is_erased() {
+    let (machine, work) = node();
+    let backing = machine.folder().join("backing");
+    std::fs::rename(machine.disk_node("sdb"), &backing).unwrap();
+    OpenOptions::new().write(true).open(&backing).unwrap().write_all_at(&[0xa5; 1 << 20], 30 << 20).unwrap();
+    let device = Loop::over(&backing, 0, None);
+    std::os::unix::fs::symlink(device.path(), machine.disk_node("sdb")).unwrap();
+    let consented = plan(&machine, &["S2"]);
+    assert_eq!(wiped(&machine, consented), Erasure::Discarded);
+    assert_erased(&machine, &work);
+    assert!(std::fs::read(&backing).unwrap().iter().all(|byte| *byte == 0));
 }
 
 #[test]

@@ -95,6 +95,22 @@ fn what_is_no_stick_full_read_only_or_of_another_kind_is_said() {
 }
 
 #[test]
+fn a_stick_that_turns_out_to_be_read_only_is_told() {
+    let machine = MadeUp::new(2 << 30);
+    shop_stick(&machine, 64 * MIB);
+    let backing = machine.folder().join("backing");
+    fs::rename(machine.disk_node("sdb"), &backing).unwrap();
+    let device = stock("losetup", &["--find", "--show", "--read-only", backing.to_str().unwrap()]);
+    let device = Loop::found(device.trim());
+    std::os::unix::fs::symlink(device.path(), machine.disk_node("sdb")).unwrap();
+    let before = image::digest(&backing);
+    // The inventory did not see it: the switch was moved meanwhile.
+    let refused = why(ask(&machine, &request(&machine, "S2").0));
+    assert!(refused.contains("look for a write-protect switch"), "{refused}");
+    assert!(before == image::digest(&backing));
+}
+
+#[test]
 fn a_full_stick_keeps_what_it_has() {
     let machine = MadeUp::new(2 << 30);
     machine.plug_in("sdb", "S2", MIB);

@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use meadow_model::Secret;
@@ -144,6 +144,53 @@ fn what_is_no_target_is_refused() {
     fs::hard_link(&disk, folder.path().join("link")).unwrap();
     assert!(matches!(look(&disk), Err(StickError::Shared(_))));
     assert!(matches!(flash(&source, &source, None), Err(StickError::SameFile(_))));
+}
+
+#[test]
+fn a_seed_on_a_stick_that_cannot_be_written_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, stick) = (folder.path().join("stick.img"), folder.path().join("a.img"));
+    image(&source);
+    flash(&source, &stick, Some(&seed())).unwrap();
+    let device = Loop::over(&stick, true);
+    assert_eq!(SeedArea::open_to_read(device.path()).unwrap().read().unwrap(), Some(seed()));
+    let why = SeedArea::open(device.path()).and_then(|area| area.write(None)).unwrap_err().to_string();
+    assert!(why.contains("read-only: look for a write-protect switch"), "{why}");
+}
+
+#[test]
+fn what_somebody_put_where_a_new_file_is_written_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, stick, victim) =
+        (folder.path().join("stick.img"), folder.path().join("a.img"), folder.path().join("victim"));
+    let fresh = folder.path().join(".a.img.new");
+    image(&source);
+    fs::write(&victim, "precious").unwrap();
+    let plants: [&dyn Fn(); 4] = [
+        &|| symlink(&victim, &fresh).unwrap(),
+        &|| symlink(folder.path().join("not there"), &fresh).unwrap(),
+        &|| fs::hard_link(&victim, &fresh).unwrap(),
+        &|| {
+            fs::write(&fresh, "somebody else's").unwrap();
+            chown(&fresh, Some(65534), None).unwrap();
+        },
+    ];
+    for plant in plants {
+        plant();
+        assert!(matches!(flash(&source, &stick, None), Err(StickError::Planted(_))));
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert!(!stick.exists() && !folder.path().join("not there").exists());
+        fs::remove_file(&fresh).unwrap();
+    }
+    // What a run left that was killed is taken, unless another one is at it.
+    fs::write(&fresh, "the beginning of an image").unwrap();
+    let other = File::open(&fresh).unwrap();
+    other.lock().unwrap();
+    assert!(matches!(flash(&source, &stick, None), Err(StickError::Io { .. })));
+    drop(other);
+    flash(&source, &stick, None).unwrap();
+    assert_same_body(&source, &stick);
+    assert!(!fresh.exists());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Boot;
 use super::find_disk::settled;
 use super::offered::{LARGEST_SIGNATURE, SIGNATURE};
-use crate::disks::{Layout, is_there, same_serial, serial};
+use crate::disks::{Layout, how_many, same_serial, serial};
 use crate::dropbear::Purpose;
 use crate::http::{self, BaseUrl, Route};
 use crate::network::Uplink;
@@ -46,11 +46,19 @@ impl Boot {
         let seed = stick.and_then(|partition| Seed::read(&partition.path()).ok().flatten());
         let Some(wanted) = seed.and_then(|seed| seed.installs_onto) else { return (disks, slot) };
         let (begin, end) = (uptime(), uptime() + DISK_PATIENCE);
-        while !is_there(&wanted) && uptime() < end {
+        while how_many(&wanted) == 0 && uptime() < end {
             let known = self.arrivals.count();
             self.wait_for_arrival(known, begin, end, || {
                 format!("for the disk with the serial number {wanted}, which the stick's seed names")
             });
+        }
+        let there = how_many(&wanted);
+        if there > 1 {
+            self.log.say(&format!(
+                "{there} disks say that they have the serial number {wanted}, which the stick's seed names: the stick boots; \
+                 unplug all but the one that is meant"
+            ));
+            return (disks, slot);
         }
         let mut disks: Vec<Layout> = settled(esp).into_iter().filter(Layout::has_root).collect();
         let is_wanted = |layout: &Layout| serial(&layout.disk).is_some_and(|found| same_serial(&found, &wanted));

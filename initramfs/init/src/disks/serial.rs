@@ -21,11 +21,15 @@ pub fn serial(disk: &str) -> Option<String> {
         .or_else(|| unit_serial(&fs::read(place.join("device/vpd_pg80")).ok()?))
 }
 
-/// Whether a disk with this serial number is there.
+/// How many disks with this serial number are there.
 #[must_use]
-pub fn is_there(wanted: &str) -> bool {
-    let Ok(disks) = fs::read_dir("/sys/block") else { return false };
-    disks.flatten().any(|disk| serial(&disk.file_name().to_string_lossy()).is_some_and(|found| same(&found, wanted)))
+pub fn how_many(wanted: &str) -> usize {
+    let Ok(disks) = fs::read_dir("/sys/block") else { return 0 };
+    count(disks.flatten().map(|disk| serial(&disk.file_name().to_string_lossy())), wanted)
+}
+
+fn count(serials: impl Iterator<Item = Option<String>>, wanted: &str) -> usize {
+    serials.flatten().filter(|found| same(found, wanted)).count()
 }
 
 /// Whether these are one serial number: udev writes runs of blanks as one underscore.
@@ -73,6 +77,13 @@ mod tests {
     fn blanks_and_underscores_are_one() {
         assert!(same("WD 12 3", "WD_12_3") && same(" node-1 ", "node-1"));
         assert!(!same("node-1", "node-2") && !same("", ""));
+    }
+
+    #[test]
+    fn disks_with_one_serial_number_are_counted() {
+        let serials =
+            || [None, Some("WD 12"), Some("ACME"), Some("WD_12")].map(|text| text.map(str::to_owned)).into_iter();
+        assert_eq!((count(serials(), "WD 12"), count(serials(), "ACME"), count(serials(), "WD")), (2, 1, 0));
     }
 
     proptest! {

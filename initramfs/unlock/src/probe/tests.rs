@@ -105,7 +105,7 @@ fn a_sealed_host_key_is_asked_of_the_tpm() {
 #[test]
 fn a_disk_whose_reset_began_is_opened_for_nobody() {
     let mut bytes = area(&serde_json::to_vec(&preboot(plain("c2VjcmV0"))).unwrap());
-    bytes.extend(Mark::Installs("12".to_owned()).bytes());
+    bytes.extend(Mark::Installs { plan: "12".to_owned(), volume: "34".to_owned() }.bytes());
     assert_eq!(state(&looked(&bytes)).node, "node-1", "an installation goes on elsewhere");
     bytes.truncate(record::AREA_BYTES);
     bytes.extend(Mark::Resets("12".to_owned()).bytes());

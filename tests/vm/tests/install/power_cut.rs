@@ -1,6 +1,6 @@
 //! Power cuts at seeded moments of a node's updates: whatever of the unflushed writes is lost, it boots and is opened.
 
-use meadow_tests_vm::write_log::WriteLog;
+use meadow_power::WriteLog;
 
 use crate::update::open;
 use meadow_tests_vm::story::Story;

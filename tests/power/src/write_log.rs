@@ -6,9 +6,10 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+
+use crate::recorder::copy;
 
 const SECTOR: u64 = 512;
 /// First bytes of a log (the form is that of the kernel's dm-log-writes).
@@ -60,8 +61,7 @@ impl WriteLog {
     /// # Errors
     /// When a file cannot be read or written.
     pub fn cut_power(&self, from: &Path, to: &Path, seed: u64) -> Result<String> {
-        let copied = Command::new("cp").args(["--sparse=always", "--"]).args([from, to]).status();
-        ensure!(copied.context("cannot run cp")?.success(), "cannot copy {}", from.display());
+        copy(from, to)?;
         let disk = OpenOptions::new().write(true).open(to)?;
         let mut random = Random(seed);
         let end = self.moment(&mut random);
@@ -81,6 +81,54 @@ impl WriteLog {
         disk.sync_all()?;
         let (all, open) = (self.entries.len(), end - flushed);
         Ok(format!("seed {seed}: cut after {end} of {all} writes, {lost} of {open} unflushed ones are lost"))
+    }
+
+    /// How many writes and flushes were recorded.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing was recorded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The places in the record at which the writer waited until the disk had everything.
+    #[must_use]
+    pub fn flushes(&self) -> Vec<usize> {
+        (0..self.len()).filter(|index| self.entries[*index].flags & FLUSH != 0).collect()
+    }
+
+    /// Makes the disk `to` out of `from` with the first `end` writes, but for those that `is_lost` names by their place.
+    /// With none lost it is what a killed writer leaves, whose writes are all in the host's memory.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn replay(&self, from: &Path, to: &Path, end: usize, is_lost: impl Fn(usize) -> bool) -> Result<()> {
+        copy(from, to)?;
+        let disk = OpenOptions::new().write(true).open(to)?;
+        for (index, entry) in self.entries[..end].iter().enumerate().filter(|(index, _)| !is_lost(*index)) {
+            self.apply(&disk, *entry, entry.sectors).with_context(|| format!("write {index} cannot be replayed"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the disk that the worst cut leaves of a build without the flush at `flush`: what it would have made sure of
+    /// is lost, and what came after it, up to the next flush, is there. `None` where nothing came before or after it, so
+    /// that it decides nothing.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn without_flush(&self, from: &Path, to: &Path, flush: usize) -> Result<Option<()>> {
+        let flushes = self.flushes();
+        let before = flushes.iter().rev().find(|other| **other < flush).map_or(0, |at| at + 1);
+        let after = flushes.iter().find(|other| **other > flush).map_or(self.len(), |at| *at);
+        if before == flush || flush + 1 == after {
+            return Ok(None);
+        }
+        self.replay(from, to, after, |index| (before..flush).contains(&index)).map(Some)
     }
 
     /// Any moment, or one just behind a flush, where what depends on the order of writes is decided.

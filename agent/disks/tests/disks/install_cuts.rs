@@ -1,0 +1,145 @@
+//! A node is installed again over what it was before, and cut off at every write that its disk saw. What the earlier
+//! installation left is never taken for the end of this one, and the same request completes it.
+
+use std::cell::Cell;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use meadow_disks::{Installed, Machine, install};
+use meadow_luks::{Key, Volume};
+use meadow_model::Secret;
+use meadow_model::install::{DiskReply, DiskRequest, InstallMode, InstallWork};
+use meadow_power::WriteLog;
+
+use crate::image;
+use crate::install::{assert_complete, run};
+use crate::keys::ask;
+use crate::machine::MadeUp;
+use crate::seeds;
+
+const OLD: &str = "the passphrase of before";
+/// Of the cuts, every which one is followed by the whole installation.
+const COMPLETED: usize = 16;
+
+/// An installation over an older one, recorded.
+struct Recorded {
+    machine: MadeUp,
+    work: InstallWork,
+    log: WriteLog,
+    old: String,
+    new: String,
+}
+
+fn recorded() -> Recorded {
+    let machine = MadeUp::new(4 << 30);
+    let mut work = image::work(&machine, InstallMode::System);
+    let state = machine.folder().join("old-state");
+    fs::create_dir_all(state.join("identity")).unwrap();
+    fs::write(state.join("identity/node.key"), "a key that was revoked").unwrap();
+    (work.passphrase, work.state_from) = (Secret::new(OLD.to_owned()), state.display().to_string());
+    let old = run(&machine, &work).unwrap().disk.luks_uuid;
+    let work = image::work(&machine, InstallMode::System);
+    assert!(!work.plan.loses.is_empty());
+    let (new, log) = machine.record(|| run(&machine, &work).unwrap().disk.luks_uuid);
+    assert_ne!(old, new);
+    Recorded { machine, work, log, old, new }
+}
+
+/// What the same request does with the disk as it is; nothing is written by that, unless it is complete already.
+fn same_again(machine: &MadeUp, work: &InstallWork) -> Option<Installed> {
+    struct Begins;
+    let words = Cell::new(0);
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        install(machine, work, &mut |_, _| {
+            words.set(words.get() + 1);
+            if words.get() == 2 {
+                resume_unwind(Box::new(Begins));
+            }
+        })
+    }));
+    ended.ok().map(Result::unwrap)
+}
+
+impl Recorded {
+    /// Says what is wrong with the disk that a cut left.
+    fn judge(&self) -> Result<(), String> {
+        self.machine.restart_hard();
+        let DiskReply::Done { disk, .. } = ask(&self.machine, &DiskRequest::Look) else {
+            return Err("the disk cannot be looked at".to_owned());
+        };
+        match disk {
+            Some(disk) if disk.luks_uuid == self.new => self.is_new()?,
+            Some(disk) if disk.luks_uuid != self.old => return Err("it is the disk of another node".to_owned()),
+            _ => {}
+        }
+        match same_again(&self.machine, &self.work) {
+            Some(done) if done.disk.luks_uuid != self.new => {
+                Err("the old installation is taken for the new".to_owned())
+            }
+            Some(_) => self.is_new(),
+            None => Ok(()),
+        }
+    }
+
+    fn is_new(&self) -> Result<(), String> {
+        let whole = || assert_complete(&self.machine, &self.work, None);
+        catch_unwind(AssertUnwindSafe(whole)).map_err(|_| "it counts as installed and is not whole".to_owned())?;
+        let state = image::plan_of(&self.machine, "meadow-state");
+        let mut volume = Volume::open(&self.machine.partition_node("sda", &state)).unwrap();
+        volume.test(&Key::typed(OLD).unwrap()).err().map(|_| ()).ok_or("the old passphrase opens it".to_owned())
+    }
+
+    fn complete(&self) {
+        let installed = run(&self.machine, &self.work).unwrap();
+        assert_complete(&self.machine, &self.work, installed.recovery_key.as_ref());
+        self.machine.restart_hard();
+    }
+}
+
+#[test]
+fn a_new_installation_over_an_old_one_survives_a_cut_at_every_write() {
+    let recorded = recorded();
+    let (log, disk) = (&recorded.log, recorded.machine.disk());
+    println!("{} writes, {} flushes", log.len(), log.flushes().len());
+    assert!(log.flushes().len() > 20, "{log:?}");
+    // Killed: all that was written is there.
+    for end in 0..=log.len() {
+        recorded.machine.restart_hard();
+        log.replay(&recorded.machine.base(), &disk, end, |_| false).unwrap();
+        recorded.judge().unwrap_or_else(|why| panic!("after {end} of {} writes: {why}", log.len()));
+        if end % (log.len() / COMPLETED) == 0 {
+            recorded.complete();
+        }
+    }
+}
+
+#[test]
+fn a_new_installation_over_an_old_one_survives_the_loss_of_what_was_not_flushed() {
+    let recorded = recorded();
+    let disk = recorded.machine.disk();
+    for seed in seeds() {
+        recorded.machine.restart_hard();
+        let said = recorded.log.cut_power(&recorded.machine.base(), &disk, seed).unwrap();
+        recorded.judge().unwrap_or_else(|why| panic!("{said}: {why}"));
+        if seed % 8 == 0 {
+            recorded.complete();
+        }
+    }
+}
+
+#[test]
+fn an_installation_without_one_of_its_flushes_would_not_survive() {
+    let recorded = recorded();
+    let (log, disk) = (&recorded.log, recorded.machine.disk());
+    let mut found = Vec::new();
+    for flush in log.flushes() {
+        recorded.machine.restart_hard();
+        if log.without_flush(&recorded.machine.base(), &disk, flush).unwrap().is_some()
+            && let Err(why) = recorded.judge()
+        {
+            found.push((flush, why));
+        }
+    }
+    println!("{} of {} flushes are needed: {found:?}", found.len(), log.flushes().len());
+    assert!(!found.is_empty(), "no cut tells whether this installation flushes");
+}
