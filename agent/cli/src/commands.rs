@@ -16,6 +16,7 @@ mod node;
 mod other;
 mod passphrase;
 mod pxe;
+mod recovery;
 mod reset;
 mod seed;
 mod seed_file;

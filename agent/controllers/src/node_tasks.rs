@@ -231,6 +231,9 @@ impl NodeTasks {
             KeyTask::NewRecoveryKey { existing, reply_to } => {
                 (DiskRequest::NewRecoveryKey { existing: self.unsealed(&existing)? }, Some(reply_to))
             }
+            KeyTask::EndOlderRecoveryKeys { kept } => {
+                (DiskRequest::EndOlderRecoveryKeys { kept: self.unsealed(&kept)? }, None)
+            }
             KeyTask::BackUpHeader { existing, reply_to } => {
                 return self.back_up_header(self.unsealed(&existing)?, &reply_to, note).await;
             }

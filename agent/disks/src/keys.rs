@@ -26,12 +26,18 @@ pub(crate) fn add_passphrase(
     Ok(())
 }
 
-/// Makes a recovery key in place of the old one.
-pub(crate) fn renew_recovery(machine: &dyn Machine, existing: &Secret<String>) -> Result<Secret<String>, DiskError> {
+/// Adds a recovery key; those of before open until somebody has this one.
+pub(crate) fn add_recovery(machine: &dyn Machine, existing: &Secret<String>) -> Result<Secret<String>, DiskError> {
     let mut volume = own_disk::require(machine)?.volume(machine)?;
     let (_, volume_key) = volume.unlock(&Key::typed(existing.expose())?)?;
-    let recovery = volume.renew_recovery(&volume_key, Some(machine.now()))?;
+    let recovery = volume.add_recovery(&volume_key, Some(machine.now()))?;
     Ok(Secret::new(recovery.text().to_string()))
+}
+
+/// Removes every recovery key but this one.
+pub(crate) fn end_older_recovery(machine: &dyn Machine, kept: &Secret<String>) -> Result<(), DiskError> {
+    let kept = Key::typed(kept.expose())?;
+    Ok(own_disk::require(machine)?.volume(machine)?.end_older_recovery(&kept)?)
 }
 
 /// Makes a backup of the header, packed, once the key has opened that very backup.

@@ -110,7 +110,8 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
         DiskRequest::Look => {}
         DiskRequest::AddPassphrase { existing, new, label } => keys::add_passphrase(machine, existing, new, label)?,
         DiskRequest::AddTpm { existing, pin, label } => tpm_slot::add(machine, existing, pin.as_ref(), label)?,
-        DiskRequest::NewRecoveryKey { existing } => recovery_key = Some(keys::renew_recovery(machine, existing)?),
+        DiskRequest::NewRecoveryKey { existing } => recovery_key = Some(keys::add_recovery(machine, existing)?),
+        DiskRequest::EndOlderRecoveryKeys { kept } => keys::end_older_recovery(machine, kept)?,
         DiskRequest::BackUpHeader { existing } => header = Some(keys::back_up_header(machine, existing)?),
         DiskRequest::RemoveKey { slot } => keys::remove(machine, *slot)?,
         DiskRequest::WriteImage { folder, only_newer } => {

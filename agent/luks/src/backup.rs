@@ -9,7 +9,7 @@ use std::path::Path;
 use libcryptsetup_rs::CryptInit;
 use libcryptsetup_rs::consts::vals::EncryptionFormat;
 
-use crate::header;
+use crate::header::{self, Sound};
 use crate::{LuksError, Volume, messages};
 
 impl Volume {
@@ -58,19 +58,22 @@ fn zero(file: &std::fs::File, start: u64, end: u64) -> io::Result<()> {
 /// Puts a backup of the header in place of what lies on `device`, and opens the volume.
 ///
 /// The backup must be whole and of the volume with the UUID `expected`; another one's would make the data unreadable
-/// for good.
+/// for good. Where a copy of the header on `device` is whole, it must say the very same as the backup: then only the key
+/// slots themselves, which no checksum covers, can differ, and are repaired. Any other backup would bring back keys that
+/// were removed since. Cut off in the middle, it can be done again.
 ///
 /// # Errors
-/// [`LuksError::BadBackup`], [`LuksError::Library`] and those of [`Volume::open`].
+/// [`LuksError::BadBackup`], [`LuksError::KeysChanged`], [`LuksError::AnotherVolume`], [`LuksError::Library`] and those of
+/// [`Volume::open`].
 pub fn restore_header(device: &Path, file: &Path, expected: &str) -> Result<Volume, LuksError> {
-    let bad = |why: String| LuksError::BadBackup { file: file.to_owned(), why };
-    let copies = header::inspect(file)?;
-    match copies.newest() {
-        Some(copy) if copies.damaged().is_none() && copy.uuid.eq_ignore_ascii_case(expected) => {}
-        Some(copy) if copies.damaged().is_none() => {
-            return Err(bad(format!("it is of the volume {}, not of {expected}", copy.uuid)));
+    let backup = whole_backup(file, expected)?;
+    match header::inspect(device)?.newest() {
+        Some(now) if !now.uuid.eq_ignore_ascii_case(expected) => {
+            let (found, expected) = (now.uuid.clone(), expected.to_owned());
+            return Err(LuksError::AnotherVolume { device: device.to_owned(), found, expected });
         }
-        _ => return Err(bad("it is damaged itself".to_owned())),
+        Some(now) if !now.has_the_keys_of(&backup) => return Err(LuksError::KeysChanged(device.to_owned())),
+        _ => {}
     }
     messages::catch();
     let action = "restore the LUKS2 header";
@@ -80,4 +83,23 @@ pub fn restore_header(device: &Path, file: &Path, expected: &str) -> Result<Volu
     let volume = Volume::open(device)?;
     volume.expect_uuid(expected)?;
     Ok(volume)
+}
+
+fn whole_backup(file: &Path, expected: &str) -> Result<Sound, LuksError> {
+    let bad = |why: String| LuksError::BadBackup { file: file.to_owned(), why };
+    let copies = header::inspect(file)?;
+    let whole = copies.newest().filter(|_| copies.damaged().is_none());
+    let copy = whole.ok_or_else(|| bad("it is damaged itself".to_owned()))?;
+    if !copy.uuid.eq_ignore_ascii_case(expected) {
+        return Err(bad(format!("it is of the volume {}, not of {expected}", copy.uuid)));
+    }
+    // A connection that broke leaves the start of one.
+    let length = file.metadata().map(|about| about.len());
+    let length =
+        length.map_err(|source| LuksError::Io { action: "read the backup", device: file.to_owned(), source })?;
+    let end = copy.used(file)?.and_then(|used| used.iter().map(|range| range.end).max());
+    if end.is_none_or(|end| end > length) {
+        return Err(bad("its end is missing".to_owned()));
+    }
+    Ok(copy.clone())
 }

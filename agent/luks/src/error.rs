@@ -69,7 +69,7 @@ pub enum LuksError {
     #[error("slot {0} is the last one that a person can open; add a passphrase or a recovery key first")]
     LastKey(u32),
     /// All 32 slots or tokens are taken.
-    #[error("every key slot is taken; remove one with `meadow node keys rm`")]
+    #[error("every key slot is taken; remove one with `meadow node keys remove`")]
     Full,
     /// A passphrase that is not taken.
     #[error("{0}")]
@@ -102,6 +102,12 @@ pub enum LuksError {
         /// What is wrong with it.
         why: String,
     },
+    /// The header on the device is whole, and its keys are not those of the backup.
+    #[error(
+        "the header on {0} is whole, and its keys were changed since this backup was made: put back, it would open with keys \
+         that were removed; nothing was changed. Use another key, or a backup that was made after the last change of keys"
+    )]
+    KeysChanged(PathBuf),
     /// The system refused.
     #[error("cannot {action} {device}: {source}; check that the disk is there and that you are root")]
     Io {

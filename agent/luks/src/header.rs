@@ -50,12 +50,20 @@ pub struct Sound {
     pub label: String,
     /// Grows with every change; the copy with the higher one counts.
     pub sequence: u64,
+    /// SHA-256 over the JSON.
+    json: [u8; SHA256_BYTES],
     size: u64,
     /// First byte.
     place: u64,
 }
 
 impl Sound {
+    /// Whether both are of one volume with the very same key slots. Whatever is changed in a slot gives it another random
+    /// salt, which is in the JSON: where that is the same, all keys are.
+    pub(crate) fn has_the_keys_of(&self, other: &Self) -> bool {
+        self.uuid.eq_ignore_ascii_case(&other.uuid) && (self.size, self.json) == (other.size, other.json)
+    }
+
     /// The bytes of the device that this header and its key slots use, in order; `None` where it does not tell.
     pub(crate) fn used(&self, device: &Path) -> Result<Option<Vec<Range<u64>>>, LuksError> {
         let read = || {
@@ -70,8 +78,7 @@ impl Sound {
             device: device.to_owned(),
             source,
         })?;
-        let text = json.split(|byte| *byte == 0).next().unwrap_or_default();
-        let Ok(parsed) = serde_json::from_slice::<Metadata>(text) else { return Ok(None) };
+        let Ok(parsed) = serde_json::from_slice::<Metadata>(json_in(&json)) else { return Ok(None) };
         let mut used = Vec::new();
         for slot in parsed.keyslots.values() {
             let place = slot.area.offset.parse::<u64>().ok().zip(slot.area.size.parse::<u64>().ok());
@@ -194,7 +201,8 @@ fn sound(file: &Part, offset: u64, which: Which) -> io::Result<Option<Sound>> {
     let expected = bytes[CHECKSUM][..SHA256_BYTES].to_vec();
     bytes[CHECKSUM].fill(0);
     let whole = Sha256::digest(&bytes).as_slice() == expected;
-    Ok(whole.then_some(Sound { uuid, label, sequence, size, place: offset }))
+    let json = Sha256::digest(json_in(&bytes[BINARY_BYTES..])).into();
+    Ok(whole.then_some(Sound { uuid, label, sequence, json, size, place: offset }))
 }
 
 /// Whether the file is long enough; `bytes` is filled then.
@@ -203,6 +211,11 @@ fn read_whole(part: &Part, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
         other => other.map(|()| true),
     }
+}
+
+/// Behind the JSON are zeros.
+fn json_in(area: &[u8]) -> &[u8] {
+    area.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 fn number(bytes: &[u8], at: usize) -> u64 {

@@ -144,16 +144,16 @@ impl Volume {
         Ok(slot)
     }
 
-    /// Makes a recovery key and removes the older ones. The key is shown to a person once; it is kept nowhere.
+    /// Adds a recovery key; the older ones open as before, until a person has the new one
+    /// ([`Volume::end_older_recovery`]). The key is shown once; it is kept nowhere.
     ///
     /// # Errors
     /// As [`Volume::add`].
-    pub fn renew_recovery(
+    pub fn add_recovery(
         &mut self,
         volume_key: &VolumeKey,
         created: Option<Timestamp>,
     ) -> Result<RecoveryKey, LuksError> {
-        let older: Vec<u32> = self.slots_of(KeyKind::Recovery)?;
         let recovery = RecoveryKey::generate().map_err(|source| LuksError::Io {
             action: "make a random key for",
             device: self.path.clone(),
@@ -161,10 +161,22 @@ impl Volume {
         })?;
         let new = NewSlot { label: "recovery key", created, extra: Map::new() };
         self.add(volume_key, &Key::recovery(&recovery), new)?;
-        for slot in older {
-            self.remove(slot)?;
-        }
         Ok(recovery)
+    }
+
+    /// Removes every recovery key but `kept`, which proves that somebody has it. Cut off anywhere, done again it comes to
+    /// its end.
+    ///
+    /// # Errors
+    /// [`LuksError::WrongKey`] and [`LuksError::NoSlotOfKind`] where `kept` is none that opens the volume; nothing is removed
+    /// then.
+    pub fn end_older_recovery(&mut self, kept: &Key) -> Result<(), LuksError> {
+        let opened = self.test(kept)?;
+        let slots = self.slots_of(KeyKind::Recovery)?;
+        if !slots.contains(&opened) {
+            return Err(LuksError::NoSlotOfKind(key::kind_name(KeyKind::Recovery)));
+        }
+        slots.into_iter().filter(|slot| *slot != opened).try_for_each(|slot| self.remove(slot))
     }
 
     /// Exchanges what is needed to open a machine's slot, such as a TPM policy for the next image.

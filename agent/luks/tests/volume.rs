@@ -74,7 +74,7 @@ fn stock_opens(disk: &Path, typed: &str) -> bool {
 #[test]
 fn the_form_on_the_disk_is_what_was_decided() {
     let (disk, mut volume, key) = formatted();
-    let recovery = volume.renew_recovery(&key, Some(Timestamp::from_millis(1_800_000_000_000))).unwrap();
+    let recovery = volume.add_recovery(&key, Some(Timestamp::from_millis(1_800_000_000_000))).unwrap();
     drop(volume);
     let seen = dump(&disk.path());
     let segment = &seen["segments"]["0"];
@@ -112,7 +112,7 @@ fn sectors_are_small_where_the_device_is_not_a_multiple_of_large_ones() {
 #[test]
 fn keys_open_the_slots_of_their_kind_only() {
     let (disk, mut volume, key) = formatted();
-    let recovery = volume.renew_recovery(&key, None).unwrap();
+    let recovery = volume.add_recovery(&key, None).unwrap();
     let sealed = Zeroizing::new(vec![7; 32]);
     let machine = Key::of_machine(KeyKind::Tpm2, sealed.clone());
     assert!(matches!(volume.unlock(&machine), Err(LuksError::NoSlotOfKind("tpm2"))));
@@ -159,13 +159,28 @@ fn the_last_key_of_a_person_stays() {
 }
 
 #[test]
-fn a_new_recovery_key_ends_the_old_one() {
-    let (_disk, mut volume, key) = formatted();
-    let old = volume.renew_recovery(&key, None).unwrap();
-    let new = volume.renew_recovery(&key, None).unwrap();
+fn an_old_recovery_key_ends_only_for_a_new_one_that_somebody_has() {
+    let (disk, mut volume, key) = formatted();
+    // The second one was never seen by anybody.
+    let [old, _unseen, new] = [(); 3].map(|()| volume.add_recovery(&key, None).unwrap());
+    volume.test(&Key::recovery(&old)).unwrap();
+    let slots = |volume: &mut Volume| volume.keys().unwrap().iter().map(|key| key.slot).collect::<Vec<u32>>();
+    assert_eq!(slots(&mut volume), [0, 1, 2, 3]);
+    let stranger = Key::recovery(&RecoveryKey::generate().unwrap());
+    assert!(volume.end_older_recovery(&stranger).unwrap_err().is_wrong_key());
+    let refused = volume.end_older_recovery(&passphrase(PASSPHRASE)).unwrap_err();
+    assert!(matches!(refused, LuksError::NoSlotOfKind("recovery")), "{refused}");
+    assert_eq!(slots(&mut volume), [0, 1, 2, 3]);
+
+    // Twice: whoever was cut off does it again.
+    for _ in 0..2 {
+        volume.end_older_recovery(&Key::recovery(&new)).unwrap();
+        assert_eq!(slots(&mut volume), [0, 3]);
+    }
+    drop(volume);
+    let mut volume = Volume::open(&disk.path()).unwrap();
     assert!(volume.test(&Key::recovery(&old)).unwrap_err().is_wrong_key());
     volume.test(&Key::recovery(&new)).unwrap();
-    assert_eq!(volume.keys().unwrap().len(), 2);
 }
 
 #[test]
@@ -255,6 +270,66 @@ fn two_damaged_copies_are_restored_from_a_backup_only() {
     bytes.write_all_at(b"x", 4200).unwrap();
     let damaged = restore_header(&disk.path(), &backup, &uuid).unwrap_err();
     assert!(matches!(damaged, LuksError::BadBackup { .. }), "{damaged}");
+}
+
+/// The first byte of a slot's own area.
+fn area_of(disk: &Path, slot: &str) -> u64 {
+    dump(disk)["keyslots"][slot]["area"]["offset"].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_flipped_bit_in_a_key_slot_is_repaired_from_a_backup() {
+    let (disk, mut volume, _key) = formatted();
+    let uuid = volume.uuid().to_owned();
+    let backup = disk.folder.path().join("header");
+    volume.back_up_header(&backup).unwrap();
+    strip_backup(&backup).unwrap();
+    drop(volume);
+    disk.flip(area_of(&disk.path(), "0") + 1000);
+    let before = fs::read(disk.path()).unwrap();
+    let mut volume = Volume::open(&disk.path()).unwrap();
+    assert_eq!(volume.repaired(), None, "no checksum covers it");
+    assert!(volume.test(&passphrase(PASSPHRASE)).unwrap_err().is_wrong_key());
+    drop(volume);
+
+    let start = disk.folder.path().join("start of a header");
+    fs::write(&start, &fs::read(&backup).unwrap()[..100_000]).unwrap();
+    let cut = restore_header(&disk.path(), &start, &uuid).unwrap_err();
+    assert!(matches!(&cut, LuksError::BadBackup { why, .. } if why.contains("end is missing")), "{cut}");
+    assert!(fs::read(disk.path()).unwrap() == before, "nothing is written");
+
+    // A power cut while it is put back leaves a whole header over slots that are not: it is put back once more.
+    for _ in 0..2 {
+        let mut volume = restore_header(&disk.path(), &backup, &uuid).unwrap();
+        volume.test(&passphrase(PASSPHRASE)).unwrap();
+        drop(volume);
+        disk.flip(area_of(&disk.path(), "0"));
+    }
+}
+
+#[test]
+fn a_backup_of_other_keys_takes_no_whole_headers_place() {
+    let (disk, mut volume, key) = formatted();
+    let uuid = volume.uuid().to_owned();
+    let backup = disk.folder.path().join("header");
+    volume.back_up_header(&backup).unwrap();
+    let second = volume.add(&key, &passphrase("another passphrase"), named("second")).unwrap();
+    volume.remove(0).unwrap();
+    drop(volume);
+    // One damaged copy changes nothing: the other one tells which keys there are.
+    for damaged in [None, Some(5000)] {
+        damaged.into_iter().for_each(|offset| disk.flip(offset));
+        let refused = restore_header(&disk.path(), &backup, &uuid).unwrap_err();
+        assert!(matches!(refused, LuksError::KeysChanged(_)), "{refused}");
+    }
+    let mut volume = Volume::open(&disk.path()).unwrap();
+    assert_eq!(volume.test(&passphrase("another passphrase")).unwrap(), second);
+    assert!(volume.test(&passphrase(PASSPHRASE)).unwrap_err().is_wrong_key());
+    let other = Disk::new(64 << 20);
+    let made = Volume::format(&other.path(), None).unwrap();
+    drop(made);
+    let exchanged = restore_header(&other.path(), &backup, &uuid).unwrap_err();
+    assert!(matches!(exchanged, LuksError::AnotherVolume { .. }), "{exchanged}");
 }
 
 #[test]

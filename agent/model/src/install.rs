@@ -203,10 +203,15 @@ pub enum DiskRequest {
         /// For people.
         label: String,
     },
-    /// Makes a new recovery key, opened by an existing one; the old recovery key goes.
+    /// Adds a recovery key, opened by an existing key; older recovery keys stay.
     NewRecoveryKey {
         /// A passphrase or recovery key that opens the volume.
         existing: Secret<String>,
+    },
+    /// Removes every recovery key but one, which proves that somebody has it.
+    EndOlderRecoveryKeys {
+        /// The recovery key that stays.
+        kept: Secret<String>,
     },
     /// Makes a backup of the header with all key slots, and tries a key on it.
     BackUpHeader {

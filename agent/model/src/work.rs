@@ -162,12 +162,17 @@ pub enum KeyTask {
         /// For people.
         label: String,
     },
-    /// Makes a new recovery key in place of the old one.
+    /// Adds a recovery key. Those of before open too, until [`KeyTask::EndOlderRecoveryKeys`]: an answer can be lost.
     NewRecoveryKey {
         /// A passphrase or recovery key that opens the volume.
         existing: Sealed,
         /// Whom the recovery key goes to.
         reply_to: WireGuardKey,
+    },
+    /// Removes every recovery key but one.
+    EndOlderRecoveryKeys {
+        /// The recovery key that stays. It has to open the volume: whoever sends it has it.
+        kept: Sealed,
     },
     /// Makes a backup of the header with all key slots, which the answer holds.
     BackUpHeader {

@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use meadow_luks::{Key, LuksError, MAPPING, Volume};
 use meadow_tpm::Pin;
-use nix::sys::signal::{SigSet, Signal};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::news::{Event, News, is_mapped, opened};
 use crate::run_files::{Known, Opened, RunFiles, load, store, uptime};
 use crate::throttle::{Attempts, MANY};
 use crate::tpm::{self, NotOpened};
+use crate::unstopped::Unstopped;
 
 /// Longer pauses are not waited for: come again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// After that many wrong ones a person may be right, and the disk wrong.
+const UNLIKELY: u32 = 3;
 
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,9 +97,7 @@ impl Attempt<'_> {
     /// Counts it as wrong before it is tried, so that whoever hangs up in the middle gains nothing.
     fn spend(&self, key: &Typed, before: Attempts, tell: &mut dyn FnMut(&str)) -> io::Result<Outcome> {
         // From here to the end nobody who hangs up or presses Ctrl-C stops it half way.
-        let stops = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGTSTP];
-        let stops: SigSet = stops.into_iter().collect();
-        stops.thread_block()?;
+        let unstopped = Unstopped::begin()?;
         let wrong = before.failed(uptime());
         store(&self.files.attempts(), &wrong)?;
         tell("trying; this takes some seconds");
@@ -117,7 +117,7 @@ impl Attempt<'_> {
                 Outcome::Impossible(error.to_string())
             }
         };
-        stops.thread_unblock()?;
+        drop(unstopped);
         Ok(outcome)
     }
 
@@ -176,7 +176,13 @@ fn wrong_text(wrong: Attempts, error: &NotOpened) -> String {
     if count >= MANY {
         return format!("{error}; that was wrong {count} times, so there is one attempt every 15 minutes from now on");
     }
-    format!("{error} ({count} wrong so far)")
+    let damage = if count < UNLIKELY {
+        ""
+    } else {
+        "; if it is surely right, the disk may have lost what it opens: type another key, or `ssh … restore-header` takes a \
+         backup of the header"
+    };
+    format!("{error} ({count} wrong so far){damage}")
 }
 
 #[cfg(test)]

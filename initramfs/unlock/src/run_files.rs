@@ -93,6 +93,13 @@ impl RunFiles {
         self.0.join("unlock.lock")
     }
 
+    /// Held by whoever sends a backup of the header, and by PID 1 when it stops to wait for one
+    /// (`meadow_init::state::UploadTurn`).
+    #[must_use]
+    pub fn restore_lock(&self) -> PathBuf {
+        self.0.join("restore-header.lock")
+    }
+
     /// Where a backup of the header is kept while it is checked.
     #[must_use]
     pub fn header_backup(&self) -> PathBuf {

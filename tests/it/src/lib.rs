@@ -22,6 +22,8 @@ pub use snapshot::{compare, normalised};
 
 /// How long a program may take for what usually takes a moment; the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+/// User and group of [`meadow_as_nobody`].
+pub const NOBODY: u32 = 65534;
 /// Where the API of the lab listens, inside its namespace.
 const API: &str = "127.0.0.1:7443";
 
@@ -149,6 +151,24 @@ pub fn meadow_alone_typing<'a>(home: &Path, lines: &str, arguments: impl IntoIte
         };
     }
     terminal::run(&mut cut_off, lines)
+}
+
+/// Like [`meadow_alone`], as the user `nobody` without any rights of root. `home` is that user's, somewhere below folders that
+/// everybody may enter; the program is copied there.
+///
+/// # Errors
+/// When it cannot be run.
+pub fn meadow_as_nobody<'a>(home: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Result<Ran> {
+    let copy = home.join("meadow");
+    if !copy.exists() {
+        fs::copy(program("meadow")?, &copy)?;
+    }
+    let mut command = Command::new("setpriv");
+    let id = NOBODY.to_string();
+    command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--"]);
+    command.arg(copy).args(arguments).env("HOME", home).current_dir(home);
+    command.env_remove("XDG_CONFIG_HOME").env_remove("MEADOW_CONTEXT").env_remove("SUDO_USER");
+    Ran::finish(command.stdin(Stdio::null()))
 }
 
 fn alone(home: &Path) -> Result<Command> {

@@ -19,6 +19,7 @@ fn changing_commands() -> Result<()> {
     the_boot_policy_is_set_and_kept(&lab)?;
     a_token_goes_into_a_private_file(&lab)?;
     the_window_opens_and_closes(&lab)?;
+    nobody_makes_a_recovery_key_that_nobody_sees(&lab)?;
     an_approval_waits_for_an_agent_that_went_away(&mut lab)?;
     let ran = lab.meadow(["node", "ls"])?;
     assert_eq!(ran.code, Some(7), "{}", ran.stderr);
@@ -156,5 +157,18 @@ fn the_window_opens_and_closes(lab: &Lab) -> Result<()> {
     assert!(shown.contains("open, 30m left"), "{shown}");
     let closed = lab.meadow(["pxe", "close", "-o", "json"])?.ok()?.json()?;
     assert!(closed["open_until"].is_null(), "{closed}");
+    Ok(())
+}
+
+fn nobody_makes_a_recovery_key_that_nobody_sees(lab: &Lab) -> Result<()> {
+    let command =
+        |option: &str| lab.meadow(["node", "keys", "recovery", "seed", "--passphrase-file", "/dev/null", option]);
+    for (option, said) in [("--no-wait", "leave --no-wait out"), ("--timeout=1m", "--yes removes the older ones")] {
+        let ran = command(option)?;
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+        assert!(ran.stderr.contains(said) && ran.stderr.contains("nothing was done"), "{}", ran.stderr);
+    }
+    let ran = command("--yes")?;
+    assert!(ran.code == Some(2) && ran.stderr.contains("an empty passphrase"), "{}", ran.stderr);
     Ok(())
 }

@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use meadow_rack::run_dir::RunDir;
-use meadow_tests_it::{Lab, Ran, meadow_alone, meadow_alone_typing};
+use meadow_tests_it::{Lab, NOBODY, Ran, meadow_alone, meadow_alone_typing, meadow_as_nobody};
 
 const MIB: u64 = 1 << 20;
 /// The partitions of a stick, small ones.
@@ -169,6 +169,59 @@ fn a_seed_is_written_shown_changed_and_taken_away() -> Result<()> {
     assert_eq!((shown["network"][0].as_str(), shown["action"]["do"].as_str()), (Some("*=dhcp"), Some("live")));
     seed(&["--clear"])?.ok()?;
     assert_eq!(seed(&[])?.code, Some(3));
+    Ok(())
+}
+
+/// A device that a user may write, until the test ends.
+struct Lent<'a>(&'a Loop);
+
+impl<'a> Lent<'a> {
+    fn to_nobody(device: &'a Loop) -> Result<Self> {
+        chown(&device.0, Some(NOBODY), None)?;
+        Ok(Self(device))
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let _ = chown(&self.0.0, Some(0), None);
+    }
+}
+
+#[test]
+fn a_seed_needs_no_root_but_rights_on_the_stick() -> Result<()> {
+    let (desk, home) = (Desk::new()?, tempfile::tempdir()?);
+    chown(home.path(), Some(NOBODY), Some(NOBODY))?;
+    let place = |name: &str| home.path().join(name).display().to_string();
+    let (image, stick) = (place("image.img"), place("stick.img"));
+    fs::copy(&desk.image, &image)?;
+    let nobody = |arguments: &[&str]| meadow_as_nobody(home.path(), arguments.iter().copied());
+    nobody(&["image", "flash", "--image", &image, "--to", &stick])?.ok()?;
+    let foreign = place("foreign.img");
+    fs::copy(&stick, &foreign)?;
+    fs::set_permissions(&foreign, fs::Permissions::from_mode(0o600))?;
+
+    let below = desk.path("below.img");
+    fs::copy(&stick, &below)?;
+    let over = Loop::over(&below, &[])?;
+    let lent = Lent::to_nobody(&over)?;
+    for stick in [stick.as_str(), over.path()?] {
+        nobody(&["image", "seed", stick, "--name", "node-7", "--network", "*=dhcp"])?.ok()?;
+        let shown = nobody(&["image", "seed", stick, "-o", "json"])?.ok()?.json()?;
+        assert_eq!(shown["name"], "node-7");
+        nobody(&["image", "seed", stick, "--clear"])?.ok()?;
+        assert_refused(&nobody(&["image", "seed", stick])?, 3, &["has no seed"]);
+    }
+    drop(lent);
+    let before = fs::read(&foreign)?;
+    for stick in [foreign.as_str(), over.path()?] {
+        assert_refused(
+            &nobody(&["image", "seed", stick, "--name", "node-8"])?,
+            1,
+            &["Permission denied", "run as root"],
+        );
+    }
+    assert_eq!(fs::read(&foreign)?, before);
     Ok(())
 }
 

@@ -188,7 +188,7 @@ fn volume(folder: &Path, passphrase: &str, tpm: Option<&mut Sealer>) -> Result<(
     File::create(&file)?.set_len(STATE_MIB * MIB)?;
     let (mut volume, key) = Volume::format(&file, Some(UUID.parse()?))?;
     volume.add(&key, &Key::new_passphrase(passphrase)?, NewSlot { label: "first", ..NewSlot::default() })?;
-    let recovery = volume.renew_recovery(&key, None)?.text().to_string();
+    let recovery = volume.add_recovery(&key, None)?.text().to_string();
     if let Some(tpm) = tpm {
         let secret = b"32 bytes, as random as they seem".to_vec();
         let sealed = serde_json::to_value(tpm.seal_key(&secret)?)?;

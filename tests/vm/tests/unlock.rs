@@ -1,7 +1,9 @@
 //! A node boots from its own disk, without any server, and is unlocked over a stock ssh; strangers get nothing.
 
+use std::fs::File;
 use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -31,6 +33,35 @@ fn make_disks(rack: &Rack, admin: &Admin) -> Vec<Made> {
     rack.machines().iter().map(make).collect::<Result<Vec<Made>>>().expect("disks")
 }
 
+/// Behind both copies of the header: what the passphrase opens.
+const FIRST_SLOT: u64 = 32 << 10;
+
+/// Flips a bit in the key slot of the passphrase; the header with all slots from before, as a file.
+fn damage_key_slot(rack: &Rack, machine: &Machine, made: &Made) -> PathBuf {
+    let disk = File::options().read(true).write(true).open(&machine.hardware().disk).expect("a disk");
+    let length = usize::try_from(node_disk::HEADER_BYTES).expect("a length");
+    let mut header = vec![0; length];
+    disk.read_exact_at(&mut header, made.state).expect("read");
+    let file = rack.run().file("header");
+    std::fs::write(&file, &header).expect("written");
+    let damaged = usize::try_from(FIRST_SLOT + 1000).expect("a place");
+    let byte = header[damaged] ^ 4;
+    disk.write_all_at(&[byte], made.state + FIRST_SLOT + 1000).expect("written");
+    file
+}
+
+/// No checksum covers a key slot, so the right passphrase is a wrong one.
+fn a_damaged_key_slot_is_put_back(admin: &Admin, from: &Namespace, address: IpAddr, header: &Path) {
+    admin.fetch_host_key(from, address).expect("a host key");
+    let wrong = admin.unlock(from, address, PASSPHRASE).expect("ssh");
+    assert!(wrong.status.code() == Some(1) && said(&wrong).contains("2 wrong so far"), "{wrong:?}");
+    let header = File::open(header).expect("a header");
+    let restored = admin.ssh_command(from, address, &[]).arg("restore-header").stdin(header).output().expect("ssh");
+    assert!(restored.status.success() && said(&restored).contains("the header is restored"), "{restored:?}");
+    let status = admin.ssh(from, address, &["status"]).expect("ssh");
+    assert!(said(&status).contains("unlocked: no") && !said(&status).contains("wrong so far"), "{status:?}");
+}
+
 fn strangers_get_nothing(rack: &Rack, admin: &Admin, from: &Namespace, address: IpAddr) {
     let folder = rack.run().file(format!("stranger-{address}"));
     std::fs::create_dir(&folder).expect("a folder");
@@ -55,6 +86,7 @@ fn a_node_is_unlocked_over_ssh_and_reaches_its_root_and_strangers_get_nothing() 
     let mut rack = Rack::build(&RackConfig::cycled(2, &[Firmware::BiosPxe, Firmware::UefiPxe])).expect("a rack");
     let admin = Admin::create(rack.run().path()).expect("a key");
     let made = make_disks(&rack, &admin);
+    let header = damage_key_slot(&rack, &rack.machines()[0], &made[0]);
     let person = rack.computer_at("person", 2).expect("a computer");
     for number in 1..=2 {
         rack.machine(number).expect("there").boot_from_disk();
@@ -77,6 +109,7 @@ fn a_node_is_unlocked_over_ssh_and_reaches_its_root_and_strangers_get_nothing() 
     }
     assert!(rack.machines().iter().all(|machine| milestone(machine, "unlocked").expect("read").is_none()));
 
+    a_damaged_key_slot_is_put_back(&admin, &person, addresses[0], &header);
     // One by its passphrase, one by its recovery key.
     for (address, secret) in addresses.iter().zip([PASSPHRASE, &made[1].recovery_key]) {
         // The other's key was fetched meanwhile.
@@ -147,7 +180,7 @@ fn a_flipped_bit_in_the_root_is_said_and_is_no_restart_loop() {
     let mut rack = Rack::build(&RackConfig::cycled(1, &[Firmware::BiosPxe])).expect("a rack");
     let admin = Admin::create(rack.run().path()).expect("a key");
     let made = make_disks(&rack, &admin).remove(0);
-    let disk = std::fs::File::options().read(true).write(true).open(&rack.machines()[0].hardware().disk).expect("open");
+    let disk = File::options().read(true).write(true).open(&rack.machines()[0].hardware().disk).expect("open");
     let mut byte = [0];
     disk.read_exact_at(&mut byte, made.root + (40 << 20)).expect("read");
     disk.write_all_at(&[byte[0] ^ 4], made.root + (40 << 20)).expect("written");

@@ -6,9 +6,10 @@ use meadow_api::{Identity, Role, router};
 use meadow_model::Kind;
 use meadow_model::fingerprint::PublicKey;
 use meadow_model::hardware::{Disk, Hardware};
-use meadow_model::work::NodeTask;
+use meadow_model::install::Sealed;
+use meadow_model::work::{KeyTask, NodeTask};
 use meadow_state::Outcome;
-use meadow_state::command::Command;
+use meadow_state::command::{Command, OperationEnd};
 use serde_json::{Value, json};
 
 use crate::Caller;
@@ -73,6 +74,29 @@ async fn refusals_say_why() {
     let operator = Caller::user(&memory, Role::Operator);
     let wipe = json!({"serial": "S1", "consent": "x"});
     assert_eq!(operator.json(Method::POST, "/v1/nodes/attic/install", &[], wipe).await.code(), "forbidden");
+}
+
+#[tokio::test]
+async fn an_old_recovery_key_ends_by_an_order_of_its_own() {
+    let memory = Memory::with_node(hardware());
+    let installed = Some(Box::new(crate::images::updated()));
+    memory.apply(Command::SetNodeDisk { node: name("attic"), installed, durable: true });
+    let key = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
+    let new = json!({"change": "new-recovery-key", "existing": "AAAA", "reply_to": key});
+    let end = json!({"change": "end-older-recovery-keys", "kept": "BBBB"});
+    let operator = Caller::user(&memory, Role::Operator);
+    assert_eq!(operator.json(Method::POST, "/v1/nodes/attic/keys", &[], end.clone()).await.code(), "forbidden");
+    let admin = Caller::user(&memory, Role::Admin);
+    for order in [new, end] {
+        let begun = admin.json(Method::POST, "/v1/nodes/attic/keys", &[], order).await;
+        assert_eq!(begun.status, StatusCode::ACCEPTED, "{}", begun.body);
+        let (operation, step) = (name(begun.body["metadata"]["name"].as_str().expect("a name")), String::new());
+        memory.apply(Command::NoteOperation { operation, step, end: Some(OperationEnd::Succeeded) });
+    }
+    let work = memory.work.lock().expect("sound");
+    let [NodeTask::Keys(new), NodeTask::Keys(end)] = [&work[0].task, &work[1].task] else { panic!("{work:?}") };
+    assert!(matches!(new, KeyTask::NewRecoveryKey { .. }), "{new:?}");
+    assert_eq!(*end, KeyTask::EndOlderRecoveryKeys { kept: Sealed("BBBB".to_owned()) });
 }
 
 #[tokio::test]

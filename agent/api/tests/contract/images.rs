@@ -13,7 +13,7 @@ use crate::Caller;
 use crate::memory::{Memory, name};
 
 /// A node that runs `new` from slot b and has `old` in slot a.
-fn updated() -> InstalledDisk {
+pub(crate) fn updated() -> InstalledDisk {
     let image = |slot, digest: &str| SlotImage { slot, digest: Some(digest.to_owned()) };
     InstalledDisk {
         serial: "S1".to_owned(),

@@ -151,10 +151,15 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         tpm: TpmArgs,
     },
-    /// Make a new recovery key in place of the old one, and show it once.
+    /// Make a new recovery key, show it once, and remove the older ones when you have it.
+    ///
+    /// Until then the older ones open the state too: whatever breaks off in between, ask again.
     Recovery {
         #[command(flatten)]
         change: KeyChangeArgs,
+        /// Remove the older ones without asking, as soon as the new one is written to standard output.
+        #[arg(long)]
+        yes: bool,
     },
     /// Back up the header of the state, with all key slots, into a new file that only you can read.
     ///

@@ -1,16 +1,14 @@
 //! `meadow node keys`, `reboot`.
 
 use meadow_client::Client;
-use meadow_host::SystemEntropy;
-use meadow_host::wireguard::PrivateKey;
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::Node;
 use meadow_model::operation::Operation;
-use meadow_model::work::{KeyTask, answer_purpose, passphrase_purpose};
+use meadow_model::work::{KeyTask, passphrase_purpose};
 use meadow_model::{Name, Secret};
 use meadow_pki::sealed;
 
-use super::{Context, confirm_risk, header_backup, passphrase, wait};
+use super::{Context, confirm_risk, header_backup, passphrase, recovery, wait};
 use crate::args::{FollowArgs, KeyChangeArgs, KeysCommand, RebootArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{print_changed, print_one, say};
@@ -45,7 +43,7 @@ pub(super) async fn keys(context: &Context, command: KeysCommand) -> anyhow::Res
             changed(&client, &node, &task, &change.order.follow).await
         }
         KeysCommand::Backup { change, to } => header_backup::run(context, &client, &change, &to).await,
-        KeysCommand::Recovery { change } => recovery(context, &client, &change).await,
+        KeysCommand::Recovery { change, yes } => recovery::run(context, &client, &change, yes).await,
         KeysCommand::Remove { name, slot, order } => {
             let node = reference::node(&client, &name).await?;
             let consequence = format!("What opened slot {slot} of {name} opens it no more.");
@@ -72,19 +70,6 @@ pub(super) async fn reboot(context: &Context, args: &RebootArgs) -> anyhow::Resu
         Some(ended) => print_changed(&args.order.follow.output.output, &ended),
         None => Ok(()),
     }
-}
-
-async fn recovery(context: &Context, client: &Client, change: &KeyChangeArgs) -> anyhow::Result<()> {
-    let node = reference::node(client, &change.order.name).await?;
-    let existing = sealed_to(&node, &opened_by(context, change)?)?;
-    let answer = PrivateKey::generate(&SystemEntropy)?;
-    let task = KeyTask::NewRecoveryKey { existing, reply_to: answer.public_key() };
-    let operation = client.change_keys(&node.metadata.name, &task).await?;
-    let Some(ended) = end(client, operation, &change.order.follow).await? else {
-        say("Nobody waited for the key, so nobody will see it: make another one.");
-        return Ok(());
-    };
-    show_recovery_key(client, &ended, &node.metadata.name, &answer).await
 }
 
 async fn changed(client: &Client, node: &Node, task: &KeyTask, follow: &FollowArgs) -> anyhow::Result<()> {
@@ -132,19 +117,6 @@ pub(super) fn opened_by(context: &Context, change: &KeyChangeArgs) -> anyhow::Re
 pub(super) fn sealed_to(node: &Node, text: &Secret<String>) -> anyhow::Result<meadow_model::install::Sealed> {
     let to: &WireGuardKey = &node.spec.wireguard;
     Ok(sealed::seal(to, &passphrase_purpose(&node.metadata.name), text)?)
-}
-
-/// The key goes to stdout: it is the one thing of this command that can be lost.
-pub(super) async fn show_recovery_key(
-    client: &Client,
-    operation: &Operation,
-    node: &Name,
-    answer: &PrivateKey,
-) -> anyhow::Result<()> {
-    let sealed = client.operation_answer(&operation.metadata.name).await?;
-    let key = sealed::open(answer.expose(), &answer_purpose(node), &sealed)?;
-    say("The recovery key opens the state when the passphrase is lost. It is shown this once; keep it on paper:");
-    crate::output::put(&format!("{}\n", key.expose()))
 }
 
 fn stateless(name: &Name) -> Failure {

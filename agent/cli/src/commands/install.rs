@@ -7,8 +7,8 @@ use meadow_model::Secret;
 use meadow_model::install::{InstallMode, InstallPlan, InstallRequest};
 use meadow_model::node::Node;
 
-use super::disks::{end, sealed_to, show_recovery_key};
-use super::{Context, confirm_risk, passphrase};
+use super::disks::{end, sealed_to};
+use super::{Context, confirm_risk, passphrase, recovery};
 use crate::args::{FollowArgs, InstallArgs, InstallTarget, Risk};
 use crate::exit::{Exit, Failure};
 use crate::output::{print_changed, print_one, say};
@@ -83,7 +83,12 @@ impl Consented {
             say("The recovery key is shown to whoever waits; make a new one with `meadow node keys recovery`.");
             return Ok(());
         };
-        show_recovery_key(client, &ended, name, &answer).await?;
+        match recovery::answer(client, &ended, name, &answer).await? {
+            Some(key) => recovery::show(&key)?,
+            None => say(&format!(
+                "{name} is installed, and nobody has its recovery key: an earlier try made it, or its answer was lost. Make one: meadow node keys recovery {name}"
+            )),
+        }
         if !self.reboot {
             say(&format!(
                 "{name} goes on in memory. Its disk has it as it was a moment ago, and gets nothing of what it learns from now \

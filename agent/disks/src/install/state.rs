@@ -24,7 +24,7 @@ pub(super) fn make(
     let created = Some(machine.now());
     let (mut volume, key) = Volume::format(partition, Some(uuid))?;
     volume.add(&key, passphrase, NewSlot { label: "passphrase", created, ..NewSlot::default() })?;
-    let recovery = volume.renew_recovery(&key, created)?;
+    let recovery = volume.add_recovery(&key, created)?;
     progress("fills the state", None);
     let device = machine.open_state(&mut volume, &key)?;
     let made = filesystem::make(&device, &machine.mount_point(), source);

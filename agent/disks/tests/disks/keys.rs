@@ -6,7 +6,7 @@ use meadow_disks::serve;
 use meadow_luks::{Key, Volume};
 use meadow_model::Secret;
 use meadow_model::header_backup::HeaderBackup;
-use meadow_model::install::{DiskReply, DiskRequest, InstallMode, KeyKind};
+use meadow_model::install::{DiskReply, DiskRequest, InstallMode, InstalledDisk, KeyKind};
 
 use crate::image::{self, PASSPHRASE};
 use crate::machine::MadeUp;
@@ -57,7 +57,22 @@ fn keys_are_added_renewed_and_removed() {
     assert_eq!(labels, ["passphrase", "recovery key", "second"]);
 
     let renew = DiskRequest::NewRecoveryKey { existing: secret(PASSPHRASE) };
-    let DiskReply::Done { recovery_key: Some(second), .. } = ask(&machine, &renew) else { panic!("not renewed") };
+    // The answer of the first one is lost; asked again, both and the old one open.
+    assert!(matches!(ask(&machine, &renew), DiskReply::Done { recovery_key: Some(_), .. }));
+    let DiskReply::Done { recovery_key: Some(second), disk: Some(disk), .. } = ask(&machine, &renew) else {
+        panic!("not renewed")
+    };
+    let recovery = |disk: &InstalledDisk| disk.keys.iter().filter(|key| key.kind == KeyKind::Recovery).count();
+    assert_eq!(recovery(&disk), 3);
+    let end = |kept: &str| DiskRequest::EndOlderRecoveryKeys { kept: secret(kept) };
+    assert!(why(ask(&machine, &end(PASSPHRASE))).contains("no key slot is of the kind recovery"));
+    assert!(why(ask(&machine, &end("wrong passphrase"))).contains("opens no slot"));
+    for _ in 0..2 {
+        let DiskReply::Done { disk: Some(disk), .. } = ask(&machine, &end(second.expose())) else {
+            panic!("not ended")
+        };
+        assert_eq!(recovery(&disk), 1);
+    }
     assert!(why(ask(&machine, &add(first.expose()))).contains("opens no slot"));
     let typo =
         second.expose().replacen(&second.expose()[..1], if second.expose().starts_with('c') { "b" } else { "c" }, 1);

@@ -81,13 +81,12 @@ impl Boot {
 
     /// Comes back only where that image does not start; the root is where it was then.
     fn start_offered(&self, offered: &Offered, uplink: &Uplink) -> anyhow::Error {
-        let prepared = self.hand_to_kernel(offered, uplink);
+        // What this initrd was given by a TPM is not for another one, which nobody has measured.
+        let prepared = self.hand_to_kernel(offered, uplink).and_then(|()| self.close_tpm());
         if let Err(error) = prepared {
             return error;
         }
         self.log.milestone("kexec", &offered.image);
-        // What this initrd was given by a TPM is not for another one, which nobody has measured.
-        self.close_tpm();
         self.log.flush();
         // No card may write into memory that is another kernel's then.
         self.network.switch_off();

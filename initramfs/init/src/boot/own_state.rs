@@ -1,5 +1,6 @@
 //! The node's state, from the record beside it to the mounted file system.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use crate::dropbear::{PORT, Purpose};
 use crate::mode::Mode;
 use crate::network::FixedNetwork;
 use crate::root::LostState;
-use crate::state::{self, Found, Probe};
+use crate::state::{self, Found, Probe, UploadTurn};
+use crate::system::RUN_DIR;
 
 /// What dm-crypt and the file system need by name.
 const MODULES: [&str; 5] = ["dm_crypt", "xts", "af_alg", "algif_skcipher", "ext4"];
@@ -60,9 +62,12 @@ impl Boot {
             if let Some(why) = &found.lost {
                 self.announce_loss(&found, why);
                 thread::sleep(if volume.is_some() { LAST_CHANCE } else { Duration::ZERO });
+                // A backup that is being sent comes to its end; none begins any more.
+                let turn = UploadTurn::take(Path::new(RUN_DIR))?;
                 match state::probe(&preboot, volume.as_deref(), &self.children)? {
                     Probe::State(again) if again.lost.is_none() => found = again,
                     _ => {
+                        self.complain(turn.forget_state());
                         self.go_on_without(found);
                         return Ok(());
                     }

@@ -18,6 +18,8 @@ use crate::state;
 
 /// Where the kernel has a TPM.
 const TPM: &str = "/dev/tpmrm0";
+/// The kind of its key slots, as `/sbin/unlock` tells it.
+const OF_TPM: &str = "tpm2";
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A verified root.
@@ -39,6 +41,7 @@ impl Boot {
         if let Some(hardware) = &self.hardware {
             ROOT_MODULES.iter().try_for_each(|name| hardware.loader.load(name))?;
         }
+        self.let_go_of_tpm()?;
         match &root {
             Root::Memory(_) => {
                 let image = self.download.as_ref().and_then(Download::verified);
@@ -51,7 +54,6 @@ impl Boot {
         }
         self.log.milestone("switch-root", "");
         root::write_handover(&self.report(spec, &root), self.log.terminals(), &self.network.fixed())?;
-        self.close_tpm();
         self.log.flush();
         self.children.end_all(GRACE);
         self.network.close();
@@ -59,11 +61,24 @@ impl Boot {
         Ok(root::switch_root()?)
     }
 
-    /// The TPM gives nothing back any more, where there is one.
-    pub(super) fn close_tpm(&self) {
-        if Path::new(TPM).exists() {
-            self.complain(state::close_tpm(&self.children).context("the TPM does not let go of the state's key"));
+    /// A TPM that opened the state works, and can close too: until it does no root starts, which could ask it for the key.
+    /// One that opened nothing keeps nobody's node from starting.
+    fn let_go_of_tpm(&self) -> Result<(), Setback> {
+        let closed = self.close_tpm();
+        if state::opened().is_some_and(|opened| opened.kind == OF_TPM) {
+            closed.context("the root does not start before the TPM is closed; if it stays so, switch this machine off and on again")?;
+        } else {
+            self.complain(closed);
         }
+        Ok(())
+    }
+
+    /// The TPM gives nothing back any more, where there is one.
+    pub(super) fn close_tpm(&self) -> anyhow::Result<()> {
+        if !Path::new(TPM).exists() {
+            return Ok(());
+        }
+        state::close_tpm(&self.children).context("the TPM does not let go of the state's key")
     }
 
     fn report(&self, spec: &RootSpec, root: &Root) -> BootReport {

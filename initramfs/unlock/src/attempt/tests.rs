@@ -11,7 +11,7 @@ fn volume(folder: &Path) -> (Known, String) {
     let device = folder.join("state");
     File::create(&device).unwrap().set_len(32 << 20).unwrap();
     let (mut volume, key) = Volume::format(&device, Some(UUID.parse().unwrap())).unwrap();
-    let recovery = volume.renew_recovery(&key, None).unwrap().text().to_string();
+    let recovery = volume.add_recovery(&key, None).unwrap().text().to_string();
     let node = "node-1".parse().unwrap();
     let known = Known { device, luks_uuid: UUID.to_owned(), node, cluster: "home".to_owned(), pin: false };
     (known, recovery)

@@ -3,6 +3,7 @@
 //!
 //! One test, one rack: each step needs the one before, and each boot costs time.
 
+mod keys;
 mod power_cut;
 mod update;
 
@@ -39,7 +40,7 @@ fn nodes_install_themselves_are_unlocked_over_ssh_updated_and_survive_a_broken_u
     assert_eq!(disk::digest(&story.site.rack().machines()[0].hardware().disk).expect("a digest"), digest);
 
     story.progress.line("both are installed");
-    story.install("node-1");
+    let first_recovery = story.install("node-1");
     let recovery = story.install("node-2");
     assert!(!recovery.is_empty(), "a recovery key is shown");
 
@@ -75,21 +76,26 @@ fn nodes_install_themselves_are_unlocked_over_ssh_updated_and_survive_a_broken_u
     let refused = story.add_tpm("node-1", PASSPHRASE);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && said.contains("started by a BIOS"), "{refused:?}");
-    let added = story.add_tpm("node-2", &recovery);
-    assert!(added.status.success(), "{added:?}");
+    keys::add_tpm_with_pin(&mut story, "node-2", &recovery);
     story.wait_shown("node-2", "kept by the TPM");
-    assert!(story.shown("node-2").contains("Key 2: TPM by itself"));
 
-    story.progress.line("a power cut and a restart: both come back, the TPM's without anybody");
+    story.progress.line("keys are added, renewed and removed");
+    let second_recovery = keys::are_changed(&mut story, &first_recovery);
+
+    story
+        .progress
+        .line("a power cut and a restart: both come back, one by its new recovery key, one by the PIN of its TPM");
     story.site.rack_mut().machine(2).expect("there").expect_restart();
     story.ok(&["node", "reboot", "node-2", "--yes", "--accept-risk=reboot"]);
     story.site.rack_mut().machine(1).expect("there").power_off().expect("off");
     power_cut::record(&mut story);
     story.site.rack_mut().power_on(1).expect("power");
     story.wait_stage(&[1], "dropbear");
-    let opened = story.unlock("node-1", PASSPHRASE);
+    let removed = story.unlock("node-1", keys::SECOND);
+    assert!(!removed.status.success(), "{removed:?}");
+    let opened = story.unlock("node-1", &second_recovery);
     assert!(opened.status.success(), "{opened:?}");
-    story.wait_stage(&[2], "unlocked tpm2 slot 2 by the TPM");
+    keys::unlocks_with_its_pin(&mut story, 2, &recovery);
     story.site.wait_ready(BOOT, &mut story.progress).expect("ready once more");
     assert_eq!(who(&story.nodes()), who(&before));
 

@@ -58,7 +58,7 @@ pub(crate) fn roll_out_a_good_image(story: &mut Story) {
     let rollout = begin_rollout(story, &image);
     open(story, 1);
     // The new image is signed for the TPM too: nobody is asked, and nothing was enrolled.
-    story.wait_stage(&[2], "unlocked tpm2 slot 2 by the TPM");
+    story.wait_stage(&[2], "unlocked tpm2 slot 3 by the TPM");
     let output = ended(rollout);
     assert!(output.status.success(), "{output:?}");
     for node in ["node-1", "node-2"] {
