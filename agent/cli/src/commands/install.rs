@@ -89,15 +89,14 @@ impl Consented {
                 "{name} is installed, and nobody has its recovery key: an earlier try made it, or its answer was lost. Make one: meadow node keys recovery {name}"
             )),
         }
-        if !self.reboot {
+        if self.reboot {
+            say(&format!("{name} restarts now. When its console asks, open its state with: meadow unlock {name}"));
+            say("If it ran from a stick whose seed does not say `install`, pull the stick now.");
+        } else {
             say(&format!(
                 "{name} goes on in memory. Its disk has it as it was a moment ago, and gets nothing of what it learns from now \
                  on: restart it soon, with: meadow node reboot {name}"
             ));
-        }
-        if self.reboot {
-            say(&format!("{name} restarts now. When its console asks, open its state with: meadow unlock {name}"));
-            say("If it ran from a stick whose seed does not say `install`, pull the stick now.");
         }
         print_changed(&follow.output.output, &ended)
     }
