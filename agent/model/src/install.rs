@@ -311,6 +311,7 @@ pub struct InstallWork {
 /// A line from `meadow-disks`; the last one is [`DiskReply::Done`] or [`DiskReply::Failed`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, on its way through a socket")]
 pub enum DiskReply {
     /// A step began or went on.
     Progress {
