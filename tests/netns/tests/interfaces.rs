@@ -220,7 +220,7 @@ fn it_is_woken_and_captured_on_both(seed: &Computer, machines: [&Computer; 2]) {
     let woken = wait::until("the packet on both", PATIENCE, || {
         seed.meadow(&["machine", "wake", MAC])?.success()?;
         let heard =
-            |machine: &Computer| Ok::<_, anyhow::Error>(fs::read_to_string(machine.file("wake.log"))?.len() > 0);
+            |machine: &Computer| Ok::<_, anyhow::Error>(!fs::read_to_string(machine.file("wake.log"))?.is_empty());
         Ok((heard(machines[0])? && heard(machines[1])?).then_some(()))
     });
     let caught = wait::until("both in the file", PATIENCE, || {
