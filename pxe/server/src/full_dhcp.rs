@@ -20,6 +20,8 @@ pub(crate) struct FullDhcp {
     server: Mutex<LeaseServer>,
     store: Mutex<Option<Store>>,
     is_open: AtomicBool,
+    /// The disk took no leases when it was tried last: no address is offered that nobody would get.
+    is_refused: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,7 @@ impl FullDhcp {
             server: Mutex::new(LeaseServer::new(configs)?),
             store: Mutex::new(None),
             is_open: AtomicBool::new(false),
+            is_refused: AtomicBool::new(false),
         })
     }
 
@@ -44,9 +47,9 @@ impl FullDhcp {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the file was read, so that nobody gets an address that another has.
+    /// Whether the file was read, so that nobody gets an address that another has, and takes what is written.
     pub(crate) fn is_open(&self) -> bool {
-        self.is_open.load(Ordering::Relaxed)
+        self.is_open.load(Ordering::Relaxed) && !self.is_refused.load(Ordering::Relaxed)
     }
 
     /// Reads the file, if that is still to be done, and looks at the clock. Blocks. A sentence for the log if there is
@@ -57,10 +60,17 @@ impl FullDhcp {
         let wall = wall();
         if let Some(store) = store.as_mut() {
             let is_set = wall.wrapping_sub(now.as_secs()).abs_diff(store.offset) > CLOCK_SET;
-            if is_set {
-                self.write_anew(store, now).map_err(problem)?;
+            let is_refused = self.is_refused.load(Ordering::Relaxed);
+            if !is_set && !is_refused {
+                return Ok(None);
             }
-            return Ok(is_set.then(|| "the clock was set; the leases were written again with its time".to_owned()));
+            self.write_anew(store, now).map_err(problem)?;
+            self.is_refused.store(false, Ordering::Relaxed);
+            let message = match is_refused {
+                true => "the disk takes leases again: addresses are given out",
+                false => "the clock was set; the leases were written again with its time",
+            };
+            return Ok(Some(message.to_owned()));
         }
         let (file, found) = LeaseStore::open(&self.path, wall).map_err(problem)?;
         let count = found.records.len();
@@ -86,11 +96,18 @@ impl FullDhcp {
         let Some(store) = store.as_mut() else {
             return Err(Problem::lease_file(&self.path, &std::io::Error::other("it is not open")));
         };
-        let written = store
-            .file
-            .append(wall(), records)
-            .and_then(|()| if store.file.is_long() { self.write_anew(store, now) } else { Ok(()) });
-        written.map_err(|error| Problem::lease_file(&self.path, &error))
+        if let Err(error) = store.file.append(wall(), records) {
+            self.is_refused.store(true, Ordering::Relaxed);
+            return Err(Problem::lease_file(&self.path, &error));
+        }
+        // The records are on the disk, so that their clients are answered whatever becomes of this.
+        if store.file.is_long()
+            && let Err(error) = self.write_anew(store, now)
+        {
+            store.file.put_off();
+            tracing::warn!(%error, "the file of leases grows, since it could not be written anew");
+        }
+        Ok(())
     }
 
     fn write_anew(&self, store: &mut Store, now: Duration) -> std::io::Result<()> {

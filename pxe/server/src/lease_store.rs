@@ -103,6 +103,11 @@ impl LeaseStore {
         self.length > SMALL.max(4 * self.length_anew)
     }
 
+    /// The log could not be written anew: not before it is twice as long.
+    pub(crate) fn put_off(&mut self) {
+        self.length_anew = self.length / 2;
+    }
+
     /// Writes the file anew with these records alone.
     ///
     /// # Errors
