@@ -97,7 +97,7 @@ mod tests {
             boot: BootPolicy::Image,
             plain_pxe: false,
             boot_options: BootOptions { once, ..BootOptions::default() },
-            decision: Decision::Waiting,
+            decision: Decision::Undecided,
             armed: None,
         }
     }

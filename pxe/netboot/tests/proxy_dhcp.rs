@@ -332,6 +332,7 @@ fn relays_are_answered_where_they_wrote_in_and_get_their_option_back() {
         assert_eq!(reply.destination, SocketAddrV4::new([10, 78, 0, 1].into(), 67), "{source:?}");
         assert_eq!(options(&reply.payload).last(), Some(&(82, info.to_vec())));
         assert_eq!(reply.payload[24..28], [10, 78, 0, 1]);
+        assert_eq!(reply.payload[10], 0x80, "without an address for the client a relay can only broadcast it");
         assert_eq!(engine.machines(NOW).len(), 1, "and the machine is listed");
     }
     for giaddr in [SERVER.octets(), [127, 0, 0, 1], [224, 0, 0, 1], [255; 4]] {

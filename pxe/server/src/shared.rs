@@ -17,8 +17,8 @@ use crate::full_dhcp::FullDhcp;
 use crate::http::Crowd;
 use crate::images::Images;
 use crate::problem::Problem;
-use crate::tftp::Table;
 use crate::restraint::Restraint;
+use crate::tftp::Table;
 use crate::throttle::Throttle;
 
 /// What all interfaces share.

@@ -137,7 +137,8 @@ impl Server {
     fn prepare(&self, datagram: &[u8], client: SocketAddrV4) -> Result<(ReadRequest, Arc<Artifact>), Option<Vec<u8>>> {
         let request = ReadRequest::parse(datagram).map_err(|error| {
             let shared = &self.segment.shared;
-            shared.complain(Trouble::Tftp, Some((*client.ip()).into()), || format!("over TFTP, {client} sent: {error}"));
+            shared
+                .complain(Trouble::Tftp, Some((*client.ip()).into()), || format!("over TFTP, {client} sent: {error}"));
             error.packet()
         })?;
         // Boot ROMs that know a bare file name only.

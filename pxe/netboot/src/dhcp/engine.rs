@@ -11,7 +11,7 @@ use super::answer::{Answer, Question};
 use super::datagram::{Outcome, Receive, ServerPort, Transmit};
 use super::memory::{Exchange, MachineView, Memory, STAGE_LIFETIME};
 use super::relay_info;
-use super::reply::{Reply, finish};
+use super::reply::{Reply, finish, set_broadcast};
 use super::reply_route::ReplyRoute;
 use super::request::{MessageKind, Request, RequestError, VendorClass};
 use super::silence::Silence;
@@ -93,6 +93,10 @@ impl ProxyDhcp {
             return Err(Silence::TooMany);
         }
         let mut body = self.answer(now, rx, (&request, client), route.kind, policy, notes)?;
+        if route.is_relayed && request.ciaddr.is_unspecified() {
+            // We give out no address to which the relay could send it (RFC 1542, 4.1.2).
+            set_broadcast(&mut body);
+        }
         relay_info::echo(request.relay_info.as_deref(), &mut body);
         let payload = finish(body).ok_or(Silence::NoFile)?;
         Ok(Transmit { payload, source_port: rx.port, destination: route.destination })
@@ -169,9 +173,8 @@ impl ProxyDhcp {
         match winner {
             Some(form @ (OfferForm::Direct | OfferForm::BootServer)) => form,
             _ if firmware == Some(Firmware::Bios) => self.memory.form_of_most(Firmware::Bios, OfferForm::Direct),
-            _ => firmware.map_or(OfferForm::BootServer, |firmware| {
-                self.memory.form_of_most(firmware, OfferForm::BootServer)
-            }),
+            _ => firmware
+                .map_or(OfferForm::BootServer, |firmware| self.memory.form_of_most(firmware, OfferForm::BootServer)),
         }
     }
 

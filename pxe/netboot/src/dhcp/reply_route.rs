@@ -14,6 +14,8 @@ const RELAY_PORT: u16 = 67;
 pub(super) struct ReplyRoute {
     pub(super) kind: MessageType,
     pub(super) destination: SocketAddrV4,
+    /// Whether it goes to a relay.
+    pub(super) is_relayed: bool,
     /// Whether nothing shows that somebody is there: a relay that sends from another address than the one it wrote in.
     pub(super) is_unproved: bool,
 }
@@ -23,8 +25,9 @@ impl ReplyRoute {
     pub(super) fn of(request: &Request, rx: &Receive) -> Option<Self> {
         let kind = reply_kind(request, rx)?;
         let destination = reply_destination(request, rx, kind)?;
-        let is_unproved = destination.port() == RELAY_PORT && destination.ip() != rx.source.ip();
-        Some(Self { kind, destination, is_unproved })
+        let is_relayed = rx.port == ServerPort::Dhcp && !request.giaddr.is_unspecified();
+        let is_unproved = is_relayed && destination.ip() != rx.source.ip();
+        Some(Self { kind, destination, is_relayed, is_unproved })
     }
 }
 

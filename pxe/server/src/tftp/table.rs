@@ -129,9 +129,10 @@ impl Table {
     pub(super) fn make_room(&mut self, client: Client) -> Option<(Arc<TransferStatus>, mpsc::Receiver<Message>, u64)> {
         let mut evicted = 0;
         if self.count_of(client.address.ip()) >= MAX_PER_ADDRESS {
-            let at = self.unanswered.iter().position(|(other, status)| {
-                other.address.ip() == client.address.ip() && status.is(UNANSWERED)
-            })?;
+            let at = self
+                .unanswered
+                .iter()
+                .position(|(other, status)| other.address.ip() == client.address.ip() && status.is(UNANSWERED))?;
             let (oldest, _) = self.unanswered.remove(at)?;
             self.drop_entry(oldest);
             evicted += 1;
@@ -167,9 +168,10 @@ impl Table {
     /// The oldest transfer of the address that has the most, if that is more than the newcomer has with one more.
     fn greediest(&self, newcomer: &Ipv4Addr) -> Option<Client> {
         let (address, most) = self.per_address.iter().max_by_key(|(_, count)| **count)?;
-        let its = self.entries.iter().filter(|(client, entry)| {
-            client.address.ip() == address && !entry.status.is(UNANSWERED)
-        });
+        let its = self
+            .entries
+            .iter()
+            .filter(|(client, entry)| client.address.ip() == address && !entry.status.is(UNANSWERED));
         let oldest = its.min_by_key(|(_, entry)| entry.number).map(|(client, _)| *client);
         oldest.filter(|_| *most > self.count_of(newcomer) + 1)
     }

@@ -44,7 +44,8 @@ async fn malformed_datagrams_are_counted_by_kind_and_said_once() {
 #[tokio::test]
 async fn requests_that_are_none_are_counted_and_what_is_not_there_apart() {
     let rig = Rig::start(|_| {}).await;
-    let refused = ["\r\n\r\n", "GET / HTTP/3.0\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "PUT /artifacts/initrd HTTP/1.0\r\n\r\n"];
+    let refused =
+        ["\r\n\r\n", "GET / HTTP/3.0\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "PUT /artifacts/initrd HTTP/1.0\r\n\r\n"];
     for request in refused {
         rig.http(request).await;
     }

@@ -53,7 +53,9 @@ async fn http_connection_carries_several_requests() {
 #[tokio::test]
 async fn http_answers_have_a_date_a_head_has_no_part_and_a_refusal_names_the_methods() {
     let rig = Rig::start(|_| {}).await;
-    let ask = |request: &str| rig.http(format!("{request} HTTP/1.1\r\nHost: x\r\nRange: bytes=1-2\r\nConnection: close\r\n\r\n"));
+    let ask = |request: &str| {
+        rig.http(format!("{request} HTTP/1.1\r\nHost: x\r\nRange: bytes=1-2\r\nConnection: close\r\n\r\n"))
+    };
     let (head, _) = split(&ask("HEAD /artifacts/ipxe/ipxe.efi").await);
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("Content-Length: 6\r\n"), "{head}");
     let date = head.lines().find_map(|line| line.strip_prefix("Date: ")).expect("a date");
