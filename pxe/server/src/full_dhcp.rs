@@ -122,3 +122,63 @@ impl FullDhcp {
 fn wall() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use meadow_model::MacAddress;
+    use meadow_netboot::dhcp::ClientKey;
+
+    use super::*;
+
+    const BEGIN: Duration = Duration::from_secs(1000);
+
+    fn full(folder: &Path) -> FullDhcp {
+        let config: LeaseConfig = serde_json::from_value(serde_json::json!({
+            "subnet": "192.0.2.0/24", "pool": "192.0.2.100-192.0.2.199"
+        }))
+        .unwrap();
+        FullDhcp::new(&[config], &folder.join("leases")).unwrap()
+    }
+
+    fn record() -> LeaseRecord {
+        let client = Some(ClientKey::new(MacAddress([2, 0, 0, 0, 0, 1]), &[]));
+        LeaseRecord { address: Ipv4Addr::new(192, 0, 2, 100), client, remaining: Duration::from_secs(3600) }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_while_it_runs_changes_no_lease() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = full(folder.path());
+        first.look_after(BEGIN).unwrap();
+        first.server().restore(BEGIN, record());
+        first.commit(BEGIN, &[record()]).unwrap();
+        assert_eq!(first.look_after(BEGIN + Duration::from_secs(2)).unwrap(), None);
+        // Ten minutes pass by the monotonic clock and none by the other one: it was set back by ten minutes.
+        let later = BEGIN + Duration::from_secs(600);
+        let said = first.look_after(later).unwrap().expect("a sentence");
+        assert!(said.contains("the clock was set"), "{said}");
+        assert_eq!(first.look_after(later).unwrap(), None, "once");
+        drop(first);
+        let second = full(folder.path());
+        second.look_after(Duration::ZERO).unwrap();
+        let left = second.server().records(Duration::ZERO)[0].remaining.as_secs();
+        assert!((2990..=3000).contains(&left), "{left} s are left, as before the clock was set");
+    }
+
+    #[test]
+    fn a_disk_that_takes_no_leases_ends_full_dhcp_until_it_takes_them_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = full(folder.path());
+        assert!(!full.is_open() && full.commit(BEGIN, &[record()]).is_err(), "before the file was read");
+        full.look_after(BEGIN).unwrap();
+        full.commit(BEGIN, &[record()]).unwrap();
+        full.store.lock().unwrap().as_mut().unwrap().file.break_disk();
+        assert!(full.commit(BEGIN, &[record()]).is_err());
+        assert!(!full.is_open(), "nobody is offered an address that he would not get");
+        let said = full.look_after(BEGIN).unwrap().expect("a sentence");
+        assert!(said.contains("takes leases again") && full.is_open(), "{said}");
+        full.commit(BEGIN, &[record()]).unwrap();
+    }
+}
