@@ -16,6 +16,7 @@ mod pxe;
 mod pxe_doctor;
 mod rollouts;
 mod seed;
+mod spent_orders;
 mod stick;
 mod tickets;
 mod voter_mesh;

@@ -20,8 +20,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use crate::director::{SIGHTINGS, StateDirector};
+use crate::director::{SIGHTINGS, Sightings, StateDirector};
 use crate::pxe_doctor;
+use crate::spent_orders::SpentOrders;
 use crate::tickets::Tickets;
 
 /// A boot that shows nothing for so long is under way no more.
@@ -89,6 +90,8 @@ impl Pxe {
             api_addresses: settings.api_addresses.clone(),
             runtime: tokio::runtime::Handle::current(),
             listing: Arc::new(Semaphore::new(SIGHTINGS)),
+            sightings: Sightings::default(),
+            spent: SpentOrders::default(),
         };
         let files = settings.pxe_files.clone();
         let dhcp = settings.pxe_dhcp.clone();

@@ -14,6 +14,7 @@ mod lease_table;
 mod lease_view;
 mod memory;
 mod other_server;
+mod relay_info;
 mod reply;
 mod reply_route;
 mod request;

@@ -41,6 +41,13 @@ pub fn solicitation_sender(message: &[u8], source: Ipv6Addr, hop_limit: u8) -> O
     mac.or_else(|| eui64(source)).filter(|mac| mac.is_unicast())
 }
 
+/// Whether a message that names no sender is a solicitation that breaks the rules. Without an address a sender need not
+/// tell its card (RFC 4861, 4.1), and other messages are for others.
+#[must_use]
+pub fn is_malformed_solicitation(message: &[u8], source: Ipv6Addr) -> bool {
+    message.first() == Some(&ROUTER_SOLICITATION) && !source.is_unspecified()
+}
+
 /// An advertisement of no router. The kernel fills in the checksum of a raw ICMPv6 socket.
 #[must_use]
 pub fn empty_advertisement() -> [u8; 16] {

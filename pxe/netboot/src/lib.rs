@@ -5,6 +5,7 @@
 //!
 //! Time is a [`std::time::Duration`] since any fixed, monotonic origin that the caller chooses.
 
+mod allowance;
 pub mod arch;
 pub mod dhcp;
 pub mod event;
@@ -18,6 +19,7 @@ pub mod script;
 pub mod tftp;
 pub mod wake;
 
+pub use allowance::Allowance;
 pub use arch::Firmware;
 pub use event::{EventKind, Note};
 pub use policy::{BootDecision, BootImage, ClientKind, Sighting};

@@ -7,8 +7,20 @@ use meadow_model::MacAddress;
 const ETHERNET: usize = 14;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
+const ARP: u16 = 0x0806;
+/// Tags of VLANs (IEEE 802.1Q) and of VLANs in VLANs, and how many are looked behind.
+const TAGS: [u16; 2] = [0x8100, 0x88a8];
+const MAX_TAGS: usize = 2;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+/// Extension headers of IPv6 with a length in their second byte, the one without, and how many are looked behind.
+const EXTENSIONS: [u8; 4] = [0, 43, 60, 135];
+const FRAGMENT: u8 = 44;
+const MAX_EXTENSIONS: usize = 8;
+/// What is kept of an ICMP message that quotes a packet: its own header, an IP header and two ports.
+const QUOTE: usize = 8 + 20 + 4;
 /// From the start of a DHCP message to the client's hardware address (RFC 2131, 2).
 const CHADDR: usize = 28;
 const DHCP_PORTS: [u16; 3] = [67, 68, 4011];
@@ -27,10 +39,11 @@ pub fn header() -> [u8; 24] {
     bytes
 }
 
-/// A packet as it stands in the file, `time` since 1970. What TCP carries is left out: a machine's ticket is in it.
+/// A packet as it stands in the file, `time` since 1970. What TCP carries is left out: a machine's ticket is in it. So is
+/// what nobody here can read: it may carry TCP.
 #[must_use]
 pub fn record(time: Duration, frame: &[u8]) -> Vec<u8> {
-    let kept = frame.len().min(SNAP_LENGTH as usize).min(without_tcp_payload(frame));
+    let kept = frame.len().min(SNAP_LENGTH as usize).min(fit_to_show(frame));
     let mut bytes = Vec::with_capacity(16 + kept);
     // The form counts seconds in 32 bits, until 2106.
     let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
@@ -60,17 +73,40 @@ fn dhcp_client(frame: &[u8]) -> Option<&[u8]> {
     is_dhcp.then(|| udp.get(8 + CHADDR..8 + CHADDR + 6)).flatten()
 }
 
-fn without_tcp_payload(frame: &[u8]) -> usize {
-    let Some(transport) = transport(frame) else { return frame.len() };
-    if transport.protocol != TCP {
-        return frame.len();
+/// How much of a frame may be shown.
+fn fit_to_show(frame: &[u8]) -> usize {
+    let Some((kind, start)) = ethertype(frame) else { return frame.len().min(ETHERNET) };
+    let Some(transport) = transport(frame) else {
+        return if kind == ARP { frame.len() } else { start };
+    };
+    match transport.protocol {
+        TCP if transport.is_later_fragment => transport.start,
+        TCP => {
+            let offset = frame.get(transport.start + 12).map_or(0, |byte| usize::from(byte >> 4) * 4);
+            // A header that is shorter than any is none: nothing behind the addresses is kept.
+            transport.start + if offset < 20 { 0 } else { offset }
+        }
+        UDP => frame.len(),
+        ICMP | ICMPV6 => {
+            let kind = frame.get(transport.start).copied().unwrap_or(0);
+            let quotes = if transport.protocol == ICMPV6 { kind < 128 } else { !matches!(kind, 0 | 8 | 9 | 10) };
+            let is_whole = !transport.is_later_fragment && !quotes;
+            if is_whole { frame.len() } else { transport.start + QUOTE }
+        }
+        _ => transport.start,
     }
-    if transport.is_later_fragment {
-        return transport.start;
+}
+
+/// What the frame carries and where that begins, behind the tags of VLANs.
+fn ethertype(frame: &[u8]) -> Option<(u16, usize)> {
+    let kind = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
+    let (mut kind_now, mut start) = (kind(ETHERNET - 2)?, ETHERNET);
+    for _ in 0..MAX_TAGS {
+        if TAGS.contains(&kind_now) {
+            (kind_now, start) = (kind(start + 2)?, start + 4);
+        }
     }
-    let offset = frame.get(transport.start + 12).map_or(0, |byte| usize::from(byte >> 4) * 4);
-    // A header that is shorter than any is none: nothing behind the addresses is kept.
-    transport.start + if offset < 20 { 0 } else { offset }
+    Some((kind_now, start))
 }
 
 /// Where the header behind IP begins.
@@ -82,17 +118,36 @@ struct Transport {
 }
 
 fn transport(frame: &[u8]) -> Option<Transport> {
-    let packet = frame.get(ETHERNET..)?;
-    match u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]) {
+    let (kind, at) = ethertype(frame)?;
+    let packet = frame.get(at..)?;
+    match kind {
         IPV4 => {
-            let start = ETHERNET + usize::from(packet.first()? & 0xf) * 4;
+            let start = at + usize::from(packet.first()? & 0xf) * 4;
             let fragment = u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]) & 0x1fff;
             Some(Transport { protocol: *packet.get(9)?, start, is_later_fragment: fragment != 0 })
         }
-        // Boot clients send no extension headers before TCP.
-        IPV6 => Some(Transport { protocol: *packet.get(6)?, start: ETHERNET + 40, is_later_fragment: false }),
+        IPV6 => behind_extensions(frame, *packet.get(6)?, at + 40),
         _ => None,
     }
+}
+
+/// Looks behind the extension headers of IPv6 (RFC 8200, 4). A protocol number that is none of ours ends it.
+fn behind_extensions(frame: &[u8], mut protocol: u8, mut start: usize) -> Option<Transport> {
+    for _ in 0..MAX_EXTENSIONS {
+        if protocol == FRAGMENT {
+            let offset = u16::from_be_bytes([*frame.get(start + 2)?, *frame.get(start + 3)?]) & 0xfff8;
+            (protocol, start) = (*frame.get(start)?, start + 8);
+            if offset != 0 {
+                return Some(Transport { protocol, start, is_later_fragment: true });
+            }
+        } else if EXTENSIONS.contains(&protocol) {
+            let length = 8 * (1 + usize::from(*frame.get(start + 1)?));
+            (protocol, start) = (*frame.get(start)?, start + length);
+        } else {
+            break;
+        }
+    }
+    Some(Transport { protocol, start, is_later_fragment: false })
 }
 
 #[cfg(test)]
@@ -135,6 +190,49 @@ mod tests {
         let record = record(Duration::new(1, 5_000), &frame(TCP, &tcp));
         assert_eq!(record[..16], [1, 0, 0, 0, 5, 0, 0, 0, 54, 0, 0, 0, 82, 0, 0, 0]);
         assert_eq!(record.len(), 16 + 54);
+    }
+
+    /// A frame with this type behind its addresses, then this.
+    fn of_type(parts: &[&[u8]]) -> Vec<u8> {
+        [&[0xff; 6][..], &[2, 0, 0, 0, 0, 1], &parts.concat()].concat()
+    }
+
+    #[test]
+    fn a_ticket_is_left_out_however_it_is_wrapped() {
+        let secret = b"a ticket";
+        let (mut tcp, mut ipv4, mut ipv6) = ([0; 20], [0; 20], [0; 40]);
+        (tcp[12], ipv4[0], ipv4[9], ipv6[0]) = (5 << 4, 0x45, TCP, 0x60);
+        let packet = [&ipv4[..], &tcp, secret].concat();
+        let (mut icmp, mut tunnel) = (ipv4, ipv4);
+        (icmp[9], tunnel[9]) = (ICMP, 4);
+        let with = |next: u8| {
+            let mut header = ipv6;
+            header[6] = next;
+            header
+        };
+        let (tagged, extended): (&[u8], &[u8]) = (&[0x81, 0, 0, 5, 8, 0], &[TCP, 0, 0, 0, 0, 0, 0, 0]);
+        for (name, frame) in [
+            ("a VLAN", of_type(&[tagged, &packet])),
+            ("a VLAN in a VLAN", of_type(&[&[0x88, 0xa8, 0, 7], tagged, &packet])),
+            ("three VLANs", of_type(&[&[0x81, 0, 0, 7, 0x81, 0, 0, 7], tagged, &packet])),
+            ("a hop-by-hop header", of_type(&[&[0x86, 0xdd], &with(0), extended, &tcp, secret])),
+            ("a fragment", of_type(&[&[0x86, 0xdd], &with(FRAGMENT), &[TCP, 0, 0, 1, 0, 0, 0, 0], &tcp, secret])),
+            ("a later fragment", of_type(&[&[0x86, 0xdd], &with(FRAGMENT), &[TCP, 0, 0, 8, 0, 0, 0, 0], secret])),
+            ("an error that quotes it", of_type(&[&[8, 0], &icmp, &[3, 4, 0, 0, 0, 0, 0, 0], &packet])),
+            ("a tunnel", of_type(&[&[8, 0], &tunnel, &packet])),
+            ("PPPoE", of_type(&[&[0x88, 0x64], &packet])),
+        ] {
+            let kept = record(Duration::ZERO, &frame)[16..].to_vec();
+            assert!(!kept.windows(secret.len()).any(|part| part == secret), "{name}: {kept:?}");
+        }
+        let arp = of_type(&[&[8, 6], &[1; 28]]);
+        assert_eq!(record(Duration::ZERO, &arp)[16..], arp, "kept whole");
+        let mut discover = vec![0; 240];
+        discover[CHADDR..CHADDR + 6].copy_from_slice(&MAC.0);
+        let dhcp = frame(UDP, &udp(68, 67, &discover));
+        let tagged = [&dhcp[..12], &[0x81, 0, 0, 5], &dhcp[12..]].concat();
+        assert!(concerns(&tagged, MAC), "in a VLAN");
+        assert_eq!(record(Duration::ZERO, &tagged)[16..], tagged);
     }
 
     proptest! {

@@ -241,9 +241,11 @@ fn a_uuid_is_echoed_if_it_was_sent_and_never_needed() {
 #[test]
 fn all_of_the_architectures_are_read() {
     let mut server = Server::new(BootPolicy::Image);
-    let client = Client::with(7, &[UEFI, (93, &[0, 9])]);
-    let offer = ask(&mut server, Site::Router, &on_67(), &client.discover()).expect("an offer").payload;
-    assert_eq!(option(&offer, 67).as_deref(), Some(&b"ipxe/snponly.efi\0"[..]), "9 is x64 as well");
+    for list in [&[0, 6, 0, 7][..], &[0, 7, 0, 6], &[0, 9], &[0, 6, 0, 9]] {
+        let client = Client::with(7, &[UEFI, (93, list)]);
+        let offer = ask(&mut server, Site::Router, &on_67(), &client.discover()).expect("an offer").payload;
+        assert_eq!(option(&offer, 67).as_deref(), Some(&b"ipxe/snponly.efi\0"[..]), "{list:?}");
+    }
 }
 
 /// Old ROMs take 548 bytes of DHCP at most, EDK2 ignores the file where options overflow into it, and a Pi stumbles over
@@ -285,4 +287,96 @@ fn a_proxy_refuses_nothing_and_full_dhcp_refuses_only_what_is_wrong() {
         let refusal = ask(&mut server, Site::Full, &on_67(), &bytes).expect("a refusal");
         assert_eq!((kind(&refusal.payload), *refusal.destination.ip()), (6, Ipv4Addr::BROADCAST));
     }
+}
+
+/// Firmware asks the server of option 54 next: it must be the address of the interface that heard it.
+#[test]
+fn the_server_is_named_by_its_address_on_the_receiving_interface() {
+    for address in [SERVER, Ipv4Addr::new(10, 77, 0, 3)] {
+        for (rx, message) in [(on_67(), 1), (on_4011(), 3)] {
+            let rx = Receive { address, ..rx };
+            let mut server = Server::new(BootPolicy::Image);
+            let client = Client::with(7, &[UEFI, X64]).message(message, Ipv4Addr::UNSPECIFIED, &[]);
+            let reply = ask(&mut server, Site::Router, &rx, &client).expect("a reply").payload;
+            assert_eq!(option(&reply, 54), Some(address.octets().to_vec()));
+            assert_eq!(reply[20..24], address.octets(), "the next server as well");
+        }
+    }
+}
+
+/// A Raspberry Pi in rpiboot mode (41), or one that says it is a BIOS: neither boots by PXE, and it is told why in the
+/// log instead of being given a file of another computer.
+#[test]
+fn a_raspberry_pi_is_named_and_given_nothing() {
+    let mut server = Server::new(BootPolicy::Image);
+    let mut says_bios = Client::with(7, &[BIOS, (93, &[0, 0])]);
+    says_bios.mac.0[..3].copy_from_slice(&[0xdc, 0xa6, 0x32]);
+    for client in [Client::with(7, &[BIOS, (93, &[0, 41])]), says_bios] {
+        let outcome = server.boot.handle(server.now, &on_67(), &client.discover(), &server.policy);
+        assert!(outcome.reply.is_none());
+        let said = outcome.notes.last().expect("a reason").kind.to_string();
+        assert!(said.contains("Raspberry Pi"), "{said}");
+    }
+}
+
+/// The router's lease came late, so that EDK2 sent a second DISCOVER and heard two forms; it took the first one. The
+/// second must not count as the winner, or an old EDK2 loses 4 s at each boot from then on.
+#[test]
+fn the_form_that_was_taken_wins_though_another_was_offered_after_it() {
+    let mut server = Server::new(BootPolicy::Image);
+    let edk2 = Edk2::new(true);
+    let first = ask(&mut server, Site::Router, &on_67(), &edk2.client.discover()).expect("an offer");
+    server.pass(4);
+    let second = ask(&mut server, Site::Router, &on_67(), &edk2.client.discover()).expect("an offer");
+    assert!(option(&first.payload, 43).is_none() && option(&second.payload, 43).is_some());
+    assert!(edk2.take(&mut server, Site::Router, &first.payload).is_some());
+    server.boot.file_requested(server.now, mac(7), "ipxe/snponly.efi");
+    assert_eq!(server.boot.machines(server.now)[0].form, Some(OfferForm::BootServer));
+    server.pass(300);
+    assert_eq!(edk2.boot(&mut server, Site::Router), Some((1, "ipxe/snponly.efi".to_owned())), "its next boot");
+}
+
+/// Some boot ROMs use one transaction number for ever: a retry within seconds gets the other form, a new power-on begins
+/// again with the first.
+#[test]
+fn a_rom_with_a_constant_number_begins_anew_at_its_next_power_on() {
+    let mut server = Server::new(BootPolicy::Image);
+    let client = Client::with(7, &[UEFI, X64]);
+    let has_43 = |server: &mut Server| {
+        let offer = ask(server, Site::Router, &on_67(), &client.discover()).expect("an offer").payload;
+        option(&offer, 43).is_some()
+    };
+    assert!(!has_43(&mut server));
+    server.pass(16);
+    assert!(has_43(&mut server), "a retry");
+    server.pass(45);
+    assert!(!has_43(&mut server), "switched off and on");
+}
+
+/// A new machine begins with the form that most others with its firmware took.
+#[test]
+fn what_most_machines_of_a_firmware_took_is_offered_first_to_new_ones() {
+    let mut server = Server::new(BootPolicy::Image);
+    let client = |last| Client::with(last, &[UEFI, X64]);
+    let has_43 = |server: &mut Server, last| {
+        let offer = ask(server, Site::Router, &on_67(), &client(last).discover()).expect("an offer").payload;
+        option(&offer, 43).is_some()
+    };
+    for last in [1, 2] {
+        assert_eq!(has_43(&mut server, last), last == 2, "the second knows from the first");
+        if last == 1 {
+            assert!(has_43(&mut server, last), "its retry");
+        }
+        server.boot.file_requested(server.now, mac(last), "ipxe/snponly.efi");
+    }
+    let bios = Client::with(3, &[BIOS, (93, &[0, 0])]).discover();
+    let offer = ask(&mut server, Site::Router, &on_67(), &bios).expect("an offer").payload;
+    assert!(option(&offer, 43).is_some(), "another firmware, its own usual form");
+    // Three that ask a boot server outvote them.
+    for last in [11, 12, 13] {
+        let rx = Receive { source: SocketAddrV4::new(pool(last), 4011), ..on_4011() };
+        ask(&mut server, Site::Router, &on_67(), &client(last).discover()).expect("an offer");
+        ask(&mut server, Site::Router, &rx, &client(last).message(3, pool(last), &[])).expect("an answer");
+    }
+    assert!(!has_43(&mut server, 20));
 }

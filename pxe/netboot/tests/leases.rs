@@ -180,6 +180,38 @@ fn addresses_that_somebody_uses_are_found_ahead_and_never_offered() {
 }
 
 #[test]
+fn an_address_whose_client_goes_on_after_the_end_of_its_lease_is_kept_for_it() {
+    let mut server = server();
+    assert_eq!(server.lease(&Client::new(1)), Some(pool(10)));
+    for (other, address) in [(2, pool(11)), (3, pool(13))] {
+        assert_eq!(server.lease(&Client::new(other)), Some(address));
+    }
+    server.pass(u64::from(LEASE) + 1);
+    // It answers ARP still.
+    let record = server.leases.found(server.now, pool(10), Some(mac(1))).expect("for the disk");
+    assert_eq!((bound(&record), record.remaining), ((pool(10), Some(mac(1))), Duration::from_secs(600)));
+    let given: Vec<_> = (4..7).map(|client| server.lease(&Client::new(client))).collect();
+    assert_eq!(given, [Some(pool(11)), Some(pool(13)), None], "to nobody else, though all others are taken");
+    assert_eq!(server.restarted().leases.records(server.now).len(), 3);
+    assert_eq!(server.lease(&Client::new(1)), Some(pool(10)), "its client has it again");
+}
+
+#[test]
+fn addresses_of_relays_routers_and_servers_are_given_to_nobody() {
+    let mut configs = configs();
+    configs[0].router = vec![pool(10)];
+    configs[0].dns = vec![pool(11), pool(1)];
+    let mut server = server();
+    server.leases = LeaseServer::new(&configs).expect("settings");
+    assert_eq!(server.lease(&Client::new(1)), Some(pool(13)), "the first that is nobody's");
+    assert_eq!(server.lease(&Client::new(2)), None);
+    // A relay whose own address is in the pool.
+    let relay = Ipv4Addr::new(10, 78, 0, 10);
+    let offer = server.handle(&from(relay, 67), &relayed(Client::new(3).discover(), relay)).reply.expect("an offer");
+    assert_eq!(yiaddr(&offer.payload), Ipv4Addr::new(10, 78, 0, 11));
+}
+
+#[test]
 fn information_alone_takes_no_address() {
     let mut server = server();
     let outcome = server.handle(&from(pool(40), 68), &Client::new(1).message(8, pool(40), &[]));

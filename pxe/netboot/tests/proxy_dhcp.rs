@@ -315,15 +315,50 @@ fn pxe_stage_begins_with_our_answer_and_ends_with_the_initrd() {
 }
 
 #[test]
-fn relays_are_answered_by_unicast_and_only_themselves() {
-    let mut bytes = request(&[DISCOVER, PXE_BIOS, ARCH_BIOS]);
-    bytes[24..28].copy_from_slice(&[10, 78, 0, 1]);
+fn relays_are_answered_where_they_wrote_in_and_get_their_option_back() {
+    // RFC 3046, 2.2: the option whole and last, whoever sent it. RFC 2131, 4.1: to the address in giaddr.
+    let info = [1, 4, 7, 7, 7, 7, 2, 2, 9, 9];
+    let relayed = |giaddr: [u8; 4], client: u8| {
+        let mut bytes = request(&[DISCOVER, PXE_BIOS, ARCH_BIOS, (82, &info), (97, &[0; 17])]);
+        bytes[24..28].copy_from_slice(&giaddr);
+        bytes[33] = client;
+        bytes
+    };
     let from = |source: [u8; 4]| Receive { source: SocketAddrV4::new(source.into(), 67), ..on_67() };
-    let outcome = handle(&from([10, 78, 0, 1]), &bytes, &image());
-    assert_eq!(outcome.reply.unwrap().destination, SocketAddrV4::new([10, 78, 0, 1].into(), 67));
-    for stranger in [[10, 78, 0, 2], [0; 4]] {
-        assert!(handle(&from(stranger), &bytes, &image()).reply.is_none(), "{stranger:?}");
+    // Many relays send from the address nearest to the server.
+    for source in [[10, 78, 0, 1], [10, 77, 0, 5], [0; 4]] {
+        let mut engine = engine();
+        let reply = engine.handle(NOW, &from(source), &relayed([10, 78, 0, 1], 9), &image()).reply.expect("an offer");
+        assert_eq!(reply.destination, SocketAddrV4::new([10, 78, 0, 1].into(), 67), "{source:?}");
+        assert_eq!(options(&reply.payload).last(), Some(&(82, info.to_vec())));
+        assert_eq!(reply.payload[24..28], [10, 78, 0, 1]);
+        assert_eq!(reply.payload[10], 0x80, "without an address for the client a relay can only broadcast it");
+        assert_eq!(engine.machines(NOW).len(), 1, "and the machine is listed");
     }
+    for giaddr in [SERVER.octets(), [127, 0, 0, 1], [224, 0, 0, 1], [255; 4]] {
+        let outcome = handle(&from([10, 77, 0, 5]), &relayed(giaddr, 9), &image());
+        assert_eq!(outcome, nothing(Silence::NotForUs), "{giaddr:?}");
+    }
+}
+
+#[test]
+fn what_a_forged_relay_can_make_us_send_is_bounded() {
+    let mut engine = engine();
+    let mut bytes = request(&[DISCOVER, PXE_BIOS, ARCH_BIOS]);
+    bytes[24..28].copy_from_slice(&[203, 0, 113, 9]);
+    let forged = Receive { source: SocketAddrV4::new([10, 77, 0, 66].into(), 67), ..on_67() };
+    let mut sent = |seconds| {
+        let outcomes = (0..2000).map(|_| engine.handle(NOW + Duration::from_secs(seconds), &forged, &bytes, &image()));
+        let (answered, silent): (Vec<_>, Vec<_>) = outcomes.partition(|outcome| outcome.reply.is_some());
+        assert!(silent.iter().all(|outcome| *outcome == nothing(Silence::TooMany)));
+        assert!(answered.iter().all(|outcome| reply(outcome).len() <= 548), "and no larger than any offer");
+        answered.len()
+    };
+    assert_eq!((sent(0), sent(1)), (512, 128));
+    // A relay that shows where it is, and machines of this wire, do not pay for it.
+    let honest = Receive { source: SocketAddrV4::new([203, 0, 113, 9].into(), 67), ..on_67() };
+    assert!(engine.handle(NOW, &honest, &bytes, &image()).reply.is_some());
+    assert!(engine.handle(NOW, &on_67(), &request(&[DISCOVER, PXE_BIOS, ARCH_BIOS]), &image()).reply.is_some());
 }
 
 #[test]

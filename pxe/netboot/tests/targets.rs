@@ -1,4 +1,4 @@
-//! Every parser and state machine but the DHCP engine (`hostile.rs`) as a named target: any bytes, and damaged seeds.
+//! Every parser and state machine as a named target (`hostile.rs` has more of the DHCP engines): any bytes, and damaged seeds.
 //!
 //! Seeds are the captures of `testdata/` and the files of `testdata/corpus/TARGET/`, which all must pass as they are too.
 //! Input that once broke a target is written there, in hex with a line that says what it is. `PROPTEST_CASES` sets how
@@ -7,6 +7,12 @@
 #[path = "support/checks.rs"]
 #[allow(missing_docs, unreachable_pub, reason = "helpers of the tests in this folder")]
 mod checks;
+#[path = "support/history_checks.rs"]
+#[allow(missing_docs, unreachable_pub, reason = "helpers of the tests in this folder")]
+mod history_checks;
+#[path = "support/leases.rs"]
+#[allow(dead_code, missing_docs, unreachable_pub, reason = "helpers of the tests in this folder")]
+mod leases;
 #[path = "support/mutation.rs"]
 #[allow(dead_code, missing_docs, unreachable_pub, reason = "helpers of the tests in this folder")]
 mod mutation;
@@ -31,10 +37,13 @@ fn seeds(target: &str, captures: &[&str]) -> Vec<Vec<u8>> {
 
 macro_rules! target {
     ($name:ident, $longest:expr, [$($capture:expr),*]) => {
+        target!(checks, $name, $longest, [$($capture),*]);
+    };
+    ($checks:ident, $name:ident, $longest:expr, [$($capture:expr),*]) => {
         mod $name {
             use proptest::prelude::*;
 
-            use crate::checks::$name as check;
+            use crate::$checks::$name as check;
             use crate::mutation::mutated_from;
 
             fn seeds() -> Vec<Vec<u8>> {
@@ -77,3 +86,8 @@ target!(path, 200, []);
 target!(script, 200, []);
 target!(captured_frame, 300, []);
 target!(log_text, 200, []);
+target!(history_checks, proxy_history, 900, []);
+target!(history_checks, lease_history, 900, []);
+target!(history_checks, other_server, 700, []);
+target!(history_checks, lease_settings, 80, []);
+target!(history_checks, boot_progress, 60, []);

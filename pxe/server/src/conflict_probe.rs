@@ -39,6 +39,11 @@ pub(crate) async fn serve(segment: Arc<Segment>, link: Link) {
             let user = neighbours::mac_of(address.into(), &link.name);
             let record = full.server().found(shared.now(), address, user);
             if let (Some(record), Some(mac)) = (record, user) {
+                if record.client.is_some() {
+                    tracing::debug!(%mac, %address, "its lease has ended and it goes on: kept for it");
+                    records.push(record);
+                    continue;
+                }
                 let what = format!(
                     "{mac} uses {address}, which is in the pool and was not given to it; it is set aside: give that \
                      device an address outside the pool, or a reservation"

@@ -56,7 +56,12 @@ counting!(
     dropped_no_file,
     dropped_pool_empty,
     dropped_disk_busy,
+    dropped_too_many,
+    replies_unsent,
+    solicitations_answered,
+    solicitations_malformed,
     tftp_requests,
+    tftp_malformed,
     tftp_refused,
     tftp_dropped,
     tftp_evicted,
@@ -68,6 +73,8 @@ counting!(
     http_connections,
     http_refused,
     http_requests,
+    http_malformed,
+    http_missing,
     http_files,
     http_failed,
     http_slow,
@@ -114,6 +121,7 @@ impl Counting {
             Silence::LeftAlone => &self.dropped_left_alone,
             Silence::NoFile => &self.dropped_no_file,
             Silence::PoolEmpty => &self.dropped_pool_empty,
+            Silence::TooMany => &self.dropped_too_many,
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use meadow_netboot::EventKind;
-use meadow_netboot::dhcp::{LeaseOutcome, LeaseRecord, Outcome, Receive, ServerPort, Transmit};
+use meadow_netboot::dhcp::{LeaseOutcome, LeaseRecord, Outcome, Receive, ServerPort, Silence, Transmit};
 use tokio::sync::mpsc;
 
+use crate::restraint::Trouble;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::supervisor::PAUSE_AFTER_ERROR;
@@ -56,11 +56,28 @@ async fn receive(segment: &Segment, socket: &UdpPort, port: ServerPort, commits:
                     tracing::debug!("the disk is slower than the requests for leases; one is dropped");
                 }
             }
-            None => send(shared, socket, reply).await,
+            None => send(shared, socket, reply),
         }
-        for note in outcome.notes {
-            segment.record(note);
+        say_silence(shared, &rx, outcome.silence);
+        if shared.may_tell(&outcome.notes) {
+            for note in outcome.notes {
+                segment.record(note);
+            }
         }
+    }
+}
+
+/// Says what nobody sends by habit.
+fn say_silence(shared: &Shared, rx: &Receive, silence: Option<Silence>) {
+    let address = Some((*rx.source.ip()).into());
+    match silence {
+        Some(Silence::Malformed) => shared.complain(Trouble::Dhcp, address, || {
+            format!("{} sent what is no DHCP message to port {}", rx.source, rx.port.number())
+        }),
+        Some(Silence::TooMany) => shared.complain(Trouble::Relays, address, || {
+            format!("more requests come by relays than are answered, the last from {}; are they real?", rx.source.ip())
+        }),
+        _ => {}
     }
 }
 
@@ -88,12 +105,12 @@ async fn write(shared: &Arc<Shared>, socket: &UdpPort, mut waiting: mpsc::Receiv
         match tokio::task::spawn_blocking(commit).await {
             Ok(Some(Ok(()))) => {
                 for commit in group.drain(..) {
-                    send(shared, socket, commit.reply).await;
+                    send(shared, socket, commit.reply);
                 }
             }
             Ok(Some(Err(problem))) => {
                 group.clear();
-                shared.say(EventKind::Failed { file: String::new(), why: problem.text });
+                shared.complain(Trouble::Disk, None, || problem.text);
             }
             // Stopping, or a panic that was reported: without the disk nobody gets an answer.
             Ok(None) | Err(_) => group.clear(),
@@ -101,10 +118,13 @@ async fn write(shared: &Arc<Shared>, socket: &UdpPort, mut waiting: mpsc::Receiv
     }
 }
 
-async fn send(shared: &Shared, socket: &UdpPort, reply: Option<(Transmit, Ipv4Addr)>) {
+fn send(shared: &Shared, socket: &UdpPort, reply: Option<(Transmit, Ipv4Addr)>) {
     let Some((reply, local)) = reply else { return };
-    if let Err(error) = socket.send(&reply.payload, local, reply.destination).await {
-        let why = format!("the reply to {} could not be sent on {}: {error}", reply.destination, socket.link().name);
-        shared.say(EventKind::Failed { file: String::new(), why });
+    if let Err(error) = socket.send(&reply.payload, local, reply.destination) {
+        shared.counting.replies_unsent.add(1);
+        let interface = &socket.link().name;
+        shared.complain(Trouble::Unsent, Some((*reply.destination.ip()).into()), || {
+            format!("the reply to {} could not be sent on {interface}: {error}", reply.destination)
+        });
     }
 }

@@ -15,6 +15,16 @@ pub trait Director: Send + Sync + 'static {
     /// What to do with a machine that asks to be booted.
     fn decide(&self, sighting: &Sighting) -> BootDecision;
 
+    /// The same for a machine that asks for its script over HTTP: it has asked by DHCP before, and asks again where the
+    /// answer was lost.
+    fn decide_script(&self, sighting: &Sighting) -> BootDecision {
+        self.decide(sighting)
+    }
+
+    /// A machine's firmware was left to its own disk, as [`Self::decide`] wanted. Told at each request of it, under the
+    /// same conditions.
+    fn left_to_its_disk(&self, _mac: MacAddress) {}
+
     /// The body of `boot.json` for a machine, `None` if it is not to boot (404). It may hold a
     /// ticket: it is served to whoever asks with this MAC address, and never logged.
     fn boot_config(&self, mac: MacAddress) -> Option<serde_json::Value>;

@@ -2,18 +2,23 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use meadow_model::MacAddress;
-use meadow_netboot::{EventKind, Note};
+use meadow_netboot::{Allowance, EventKind, Note};
 
 use crate::director::BootEvent;
 
 /// Events kept for one machine, and for the server itself.
 const PER_MACHINE: usize = 64;
 
-/// Machines whose events are kept; the one with the oldest last event makes room.
+/// Machines whose events are kept; the one with the oldest last event makes room, one that never came for a file first.
 const MACHINES: usize = 1024;
+
+/// Events of one machine, or of all addresses without one: at once, and a second. No boot has more, but a loop of
+/// requests has.
+const OF_ONE: (u32, u32) = (256, 16);
 
 /// Bounded memory of events.
 #[derive(Debug, Default)]
@@ -24,15 +29,43 @@ pub(crate) struct EventLog {
 #[derive(Debug, Default)]
 struct Inner {
     sequence: u64,
-    rings: HashMap<Option<MacAddress>, VecDeque<BootEvent>>,
-    /// Whose event was the last one, by its number: one for each machine that has a ring.
-    by_last: BTreeMap<u64, MacAddress>,
+    rings: HashMap<Option<MacAddress>, Ring>,
+    /// Whose event was the last one, by its number and whether the machine came for a file: one for each machine that
+    /// has a ring.
+    by_last: BTreeMap<(bool, u64), MacAddress>,
+}
+
+/// The events of one machine.
+#[derive(Debug)]
+struct Ring {
+    events: VecDeque<BootEvent>,
+    has_booted: bool,
+    allowance: Allowance,
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        let allowance = Allowance::new(OF_ONE.0, OF_ONE.1);
+        Self { events: VecDeque::new(), has_booted: false, allowance }
+    }
+}
+
+impl Ring {
+    fn key(&self) -> Option<(bool, u64)> {
+        Some((self.has_booted, self.events.back()?.sequence))
+    }
 }
 
 impl EventLog {
-    /// Keeps an event and gives it back with its number and time.
-    pub(crate) fn record(&self, note: Note) -> BootEvent {
+    /// Keeps an event and gives it back with its number and time; `None` where there are too many of its kind. The
+    /// server's own are always kept.
+    pub(crate) fn record(&self, now: Duration, note: Note) -> Option<BootEvent> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_own = note.mac.is_none() && note.address.is_none();
+        let ring = inner.rings.get_mut(&note.mac).filter(|_| !is_own);
+        if ring.is_some_and(|ring| !ring.allowance.pass(now)) {
+            return None;
+        }
         inner.sequence += 1;
         let event = BootEvent {
             sequence: inner.sequence,
@@ -44,16 +77,22 @@ impl EventLog {
             text: note.kind.to_string(),
             kind: note.kind,
         };
-        inner.make_room(event.mac, event.sequence);
+        inner.make_room(event.mac);
         let ring = inner.rings.entry(event.mac).or_default();
+        let before = ring.key();
+        ring.has_booted |= is_boot(&event.kind);
         // Percentages of one thing replace each other, or a slow download would push out the rest.
-        if ring.back().is_some_and(|last| is_same_step(&last.kind, &event.kind)) {
-            ring.pop_back();
-        } else if ring.len() == PER_MACHINE {
-            ring.pop_front();
+        if ring.events.back().is_some_and(|last| is_same_step(&last.kind, &event.kind)) {
+            ring.events.pop_back();
+        } else if ring.events.len() == PER_MACHINE {
+            ring.events.pop_front();
         }
-        ring.push_back(event.clone());
-        event
+        ring.events.push_back(event.clone());
+        if let (Some(mac), Some(after)) = (event.mac, ring.key()) {
+            before.map(|before| inner.by_last.remove(&before));
+            inner.by_last.insert(after, mac);
+        }
+        Some(event)
     }
 
     /// Events after number `since`, in order; of one machine, or all with the server's own.
@@ -63,7 +102,7 @@ impl EventLog {
             .rings
             .iter()
             .filter(|(owner, _)| mac.is_none() || **owner == mac)
-            .flat_map(|(_, ring)| ring)
+            .flat_map(|(_, ring)| &ring.events)
             .filter(|event| event.sequence > since)
             .cloned()
             .collect();
@@ -73,20 +112,19 @@ impl EventLog {
 }
 
 impl Inner {
-    /// For an event with this number.
-    fn make_room(&mut self, mac: Option<MacAddress>, sequence: u64) {
-        let last = self.rings.get(&mac).and_then(VecDeque::back).map(|event| event.sequence);
-        if last.is_none()
+    fn make_room(&mut self, mac: Option<MacAddress>) {
+        if !self.rings.contains_key(&mac)
             && self.rings.len() >= MACHINES
             && let Some((_, oldest)) = self.by_last.pop_first()
         {
             self.rings.remove(&Some(oldest));
         }
-        if let Some(mac) = mac {
-            last.map(|last| self.by_last.remove(&last));
-            self.by_last.insert(sequence, mac);
-        }
     }
+}
+
+/// Whether an event says that a machine came for something, which a mere request to boot does not.
+fn is_boot(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::Asked { .. } | EventKind::Sent { .. } | EventKind::Progress { .. })
 }
 
 fn is_same_step(old: &EventKind, new: &EventKind) -> bool {
@@ -109,6 +147,12 @@ mod tests {
         Note { mac: Some(MacAddress([2, 0, 0, 0, high, low])), firmware: None, address: None, kind }
     }
 
+    /// Long after the one before.
+    fn told(log: &EventLog, note: Note) -> BootEvent {
+        let now = Duration::from_secs(log.inner.lock().unwrap().sequence);
+        log.record(now, note).expect("allowed")
+    }
+
     fn failed(why: usize) -> EventKind {
         EventKind::Failed { file: String::new(), why: why.to_string() }
     }
@@ -117,23 +161,40 @@ mod tests {
     fn memory_is_bounded_by_machine_and_by_number_of_machines() {
         let log = EventLog::default();
         for why in 0..PER_MACHINE + 5 {
-            log.record(note(0, failed(why)));
+            told(&log, note(0, failed(why)));
         }
         let events = log.events(Some(MacAddress([2, 0, 0, 0, 0, 0])), 0);
         assert_eq!(events.len(), PER_MACHINE);
         assert_eq!(events[0].sequence, 6, "the oldest went");
         for machine in 1..=MACHINES as u16 {
-            log.record(note(machine, failed(0)));
+            told(&log, note(machine, failed(0)));
         }
         assert!(log.events(Some(MacAddress([2, 0, 0, 0, 0, 0])), 0).is_empty());
         assert_eq!(log.events(None, 0).len(), MACHINES);
     }
 
     #[test]
+    fn strangers_push_out_strangers_and_a_loop_is_cut_short() {
+        let log = EventLog::default();
+        let asked = EventKind::Asked { file: "initrd".into(), via: meadow_netboot::event::Transport::Http };
+        told(&log, note(0, asked));
+        for machine in 1..=2 * MACHINES as u16 {
+            told(&log, note(machine, EventKind::Ignored { why: String::new() }));
+        }
+        assert_eq!(log.events(Some(MacAddress([2, 0, 0, 0, 0, 0])), 0).len(), 1, "its history is kept");
+        assert!(log.inner.lock().unwrap().by_last.len() <= MACHINES);
+        let passed = |of: &dyn Fn() -> Note| (0..1000).filter(|_| log.record(Duration::ZERO, of()).is_some()).count();
+        assert_eq!(passed(&|| note(7777, failed(0))), 1 + OF_ONE.0 as usize, "of one machine");
+        let kind = failed(0);
+        let own = || Note { mac: None, firmware: None, address: None, kind: kind.clone() };
+        assert_eq!(passed(&own), 1000, "the server's own");
+    }
+
+    #[test]
     fn since_gives_only_what_is_new() {
         let log = EventLog::default();
-        let first = log.record(note(0, failed(0)));
-        let second = log.record(note(1, failed(1)));
+        let first = told(&log, note(0, failed(0)));
+        let second = told(&log, note(1, failed(1)));
         assert_eq!(log.events(None, first.sequence), std::slice::from_ref(&second));
         assert!(log.events(None, second.sequence).is_empty());
     }
@@ -143,7 +204,7 @@ mod tests {
         let log = EventLog::default();
         for percent in [1, 2, 3] {
             let stage = "root-download".to_owned();
-            log.record(note(0, EventKind::Progress { stage, percent: Some(percent), message: String::new() }));
+            told(&log, note(0, EventKind::Progress { stage, percent: Some(percent), message: String::new() }));
         }
         let events = log.events(None, 0);
         assert_eq!(events.len(), 1);

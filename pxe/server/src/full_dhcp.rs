@@ -20,6 +20,8 @@ pub(crate) struct FullDhcp {
     server: Mutex<LeaseServer>,
     store: Mutex<Option<Store>>,
     is_open: AtomicBool,
+    /// The disk took no leases when it was tried last: no address is offered that nobody would get.
+    is_refused: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,7 @@ impl FullDhcp {
             server: Mutex::new(LeaseServer::new(configs)?),
             store: Mutex::new(None),
             is_open: AtomicBool::new(false),
+            is_refused: AtomicBool::new(false),
         })
     }
 
@@ -44,9 +47,9 @@ impl FullDhcp {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the file was read, so that nobody gets an address that another has.
+    /// Whether the file was read, so that nobody gets an address that another has, and takes what is written.
     pub(crate) fn is_open(&self) -> bool {
-        self.is_open.load(Ordering::Relaxed)
+        self.is_open.load(Ordering::Relaxed) && !self.is_refused.load(Ordering::Relaxed)
     }
 
     /// Reads the file, if that is still to be done, and looks at the clock. Blocks. A sentence for the log if there is
@@ -57,10 +60,17 @@ impl FullDhcp {
         let wall = wall();
         if let Some(store) = store.as_mut() {
             let is_set = wall.wrapping_sub(now.as_secs()).abs_diff(store.offset) > CLOCK_SET;
-            if is_set {
-                self.write_anew(store, now).map_err(problem)?;
+            let is_refused = self.is_refused.load(Ordering::Relaxed);
+            if !is_set && !is_refused {
+                return Ok(None);
             }
-            return Ok(is_set.then(|| "the clock was set; the leases were written again with its time".to_owned()));
+            self.write_anew(store, now).map_err(problem)?;
+            self.is_refused.store(false, Ordering::Relaxed);
+            let message = match is_refused {
+                true => "the disk takes leases again: addresses are given out",
+                false => "the clock was set; the leases were written again with its time",
+            };
+            return Ok(Some(message.to_owned()));
         }
         let (file, found) = LeaseStore::open(&self.path, wall).map_err(problem)?;
         let count = found.records.len();
@@ -86,11 +96,18 @@ impl FullDhcp {
         let Some(store) = store.as_mut() else {
             return Err(Problem::lease_file(&self.path, &std::io::Error::other("it is not open")));
         };
-        let written = store
-            .file
-            .append(wall(), records)
-            .and_then(|()| if store.file.is_long() { self.write_anew(store, now) } else { Ok(()) });
-        written.map_err(|error| Problem::lease_file(&self.path, &error))
+        if let Err(error) = store.file.append(wall(), records) {
+            self.is_refused.store(true, Ordering::Relaxed);
+            return Err(Problem::lease_file(&self.path, &error));
+        }
+        // The records are on the disk, so that their clients are answered whatever becomes of this.
+        if store.file.is_long()
+            && let Err(error) = self.write_anew(store, now)
+        {
+            store.file.put_off();
+            tracing::warn!(%error, "the file of leases grows, since it could not be written anew");
+        }
+        Ok(())
     }
 
     fn write_anew(&self, store: &mut Store, now: Duration) -> std::io::Result<()> {
@@ -104,4 +121,64 @@ impl FullDhcp {
 /// Seconds since 1970, zero before.
 fn wall() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use meadow_model::MacAddress;
+    use meadow_netboot::dhcp::ClientKey;
+
+    use super::*;
+
+    const BEGIN: Duration = Duration::from_secs(1000);
+
+    fn full(folder: &Path) -> FullDhcp {
+        let config: LeaseConfig = serde_json::from_value(serde_json::json!({
+            "subnet": "192.0.2.0/24", "pool": "192.0.2.100-192.0.2.199"
+        }))
+        .unwrap();
+        FullDhcp::new(&[config], &folder.join("leases")).unwrap()
+    }
+
+    fn record() -> LeaseRecord {
+        let client = Some(ClientKey::new(MacAddress([2, 0, 0, 0, 0, 1]), &[]));
+        LeaseRecord { address: Ipv4Addr::new(192, 0, 2, 100), client, remaining: Duration::from_secs(3600) }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_while_it_runs_changes_no_lease() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = full(folder.path());
+        first.look_after(BEGIN).unwrap();
+        first.server().restore(BEGIN, record());
+        first.commit(BEGIN, &[record()]).unwrap();
+        assert_eq!(first.look_after(BEGIN + Duration::from_secs(2)).unwrap(), None);
+        // Ten minutes pass by the monotonic clock and none by the other one: it was set back by ten minutes.
+        let later = BEGIN + Duration::from_secs(600);
+        let said = first.look_after(later).unwrap().expect("a sentence");
+        assert!(said.contains("the clock was set"), "{said}");
+        assert_eq!(first.look_after(later).unwrap(), None, "once");
+        drop(first);
+        let second = full(folder.path());
+        second.look_after(Duration::ZERO).unwrap();
+        let left = second.server().records(Duration::ZERO)[0].remaining.as_secs();
+        assert!((2990..=3000).contains(&left), "{left} s are left, as before the clock was set");
+    }
+
+    #[test]
+    fn a_disk_that_takes_no_leases_ends_full_dhcp_until_it_takes_them_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = full(folder.path());
+        assert!(!full.is_open() && full.commit(BEGIN, &[record()]).is_err(), "before the file was read");
+        full.look_after(BEGIN).unwrap();
+        full.commit(BEGIN, &[record()]).unwrap();
+        full.store.lock().unwrap().as_mut().unwrap().file.break_disk();
+        assert!(full.commit(BEGIN, &[record()]).is_err());
+        assert!(!full.is_open(), "nobody is offered an address that he would not get");
+        let said = full.look_after(BEGIN).unwrap().expect("a sentence");
+        assert!(said.contains("takes leases again") && full.is_open(), "{said}");
+        full.commit(BEGIN, &[record()]).unwrap();
+    }
 }

@@ -103,6 +103,17 @@ impl LeaseStore {
         self.length > SMALL.max(4 * self.length_anew)
     }
 
+    /// Makes every write fail, as a disk does that is read-only all at once.
+    #[cfg(test)]
+    pub(crate) fn break_disk(&mut self) {
+        self.file = File::open(&self.path).unwrap();
+    }
+
+    /// The log could not be written anew: not before it is twice as long.
+    pub(crate) fn put_off(&mut self) {
+        self.length_anew = self.length / 2;
+    }
+
     /// Writes the file anew with these records alone.
     ///
     /// # Errors
@@ -229,6 +240,8 @@ fn decode_one(bytes: &[u8]) -> Option<(Written, &[u8])> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     const NOW: u64 = 1_800_000_000;
@@ -323,5 +336,40 @@ mod tests {
         assert_eq!(found.records, [record(1, 100), record(2, 100)]);
         fs::write(&path, "something else").unwrap();
         assert!(LeaseStore::open(&path, NOW).is_err(), "nothing else is overwritten");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_anew_is_not_tried_at_each_lease() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, _) = LeaseStore::open(&folder.path().join("leases"), NOW).unwrap();
+        while !store.is_long() {
+            store.append(NOW, &vec![record(1, 100); 100]).unwrap();
+        }
+        let length = store.length;
+        store.put_off();
+        store.append(NOW, &[record(1, 100)]).unwrap();
+        assert!(!store.is_long());
+        while !store.is_long() {
+            store.append(NOW, &vec![record(1, 100); 100]).unwrap();
+        }
+        assert!((2 * length..3 * length).contains(&store.length));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..400), wall: u64) {
+            let found = decode(&bytes, wall);
+            prop_assert!(found.skipped <= bytes.len() && found.records.len() <= bytes.len() / FIXED);
+        }
+
+        #[test]
+        fn damaged_records_are_read(count in 1..9_u8, at: prop::sample::Index, with: Vec<u8>, wall: u64) {
+            let mut bytes: Vec<u8> = (1..=count).flat_map(|n| encode(&record(n, 100), NOW)).collect();
+            let at = at.index(bytes.len());
+            bytes.splice(at..at, with.iter().copied());
+            let found = decode(&bytes, wall);
+            prop_assert!(found.records.len() + 1 >= usize::from(count), "one at most is lost");
+            prop_assert!(found.records.iter().all(|record| record.remaining <= Duration::from_secs(100)));
+        }
     }
 }

@@ -24,6 +24,7 @@ mod lease_store;
 mod neighbours;
 mod other_servers;
 mod problem;
+mod restraint;
 mod router_advertisement;
 mod segment;
 mod server;

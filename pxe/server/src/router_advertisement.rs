@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use crate::interface::{self, Link};
+use crate::restraint::Trouble;
 use crate::shared::Shared;
 use crate::supervisor::PAUSE_AFTER_ERROR;
 
@@ -58,13 +59,25 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: AsyncFd<Socket>) {
         };
         let message = &buffer[..solicitation.length];
         let sender = icmpv6::solicitation_sender(message, *solicitation.source.ip(), solicitation.hop_limit);
-        let Some(mac) = sender else { continue };
+        let Some(mac) = sender else {
+            let from = *solicitation.source.ip();
+            if icmpv6::is_malformed_solicitation(message, from) {
+                shared.counting.solicitations_malformed.add(1);
+                shared.complain(Trouble::Solicitation, Some(from.into()), || {
+                    format!("{from} sent a router solicitation that is none (RFC 4861, 6.1.1)")
+                });
+            }
+            continue;
+        };
         if !shared.engine().is_booting(shared.now(), mac) {
             continue;
         }
         // Lost or failed, the machine only waits a little longer.
         match socket.get_ref().send_to(&icmpv6::empty_advertisement(), &solicitation.source.into()) {
-            Ok(_) => tracing::debug!(%mac, "told that there is no IPv6 router here"),
+            Ok(_) => {
+                shared.counting.solicitations_answered.add(1);
+                tracing::debug!(%mac, "told that there is no IPv6 router here");
+            }
             Err(error) => tracing::debug!(%mac, %error, "sending a router advertisement failed"),
         }
     }

@@ -17,6 +17,7 @@ use crate::full_dhcp::FullDhcp;
 use crate::http::Crowd;
 use crate::images::Images;
 use crate::problem::Problem;
+use crate::restraint::Restraint;
 use crate::tftp::Table;
 use crate::throttle::Throttle;
 
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) images: Images,
     pub(crate) log: EventLog,
     pub(crate) counting: Counting,
+    pub(crate) restraint: Restraint,
     unproved: Mutex<Throttle>,
     /// The DHCP server, where it is switched on.
     pub(crate) full: Option<FullDhcp>,
@@ -57,6 +59,7 @@ impl Shared {
             images: Images::new(config.images.clone()),
             log: EventLog::default(),
             counting: Counting::default(),
+            restraint: Restraint::default(),
             unproved: Mutex::default(),
             engine: Mutex::new(ProxyDhcp::new(ServerConfig { http_port: config.ports.http })),
             origin: Instant::now(),
@@ -100,8 +103,10 @@ impl Shared {
 
     /// Records an event and tells the director.
     pub(crate) fn record(&self, note: Note) {
-        let event = self.log.record(note);
-        self.director.event(&event);
+        match self.log.record(self.now(), note) {
+            Some(event) => self.director.event(&event),
+            None => self.counting.events_withheld.add(1),
+        }
     }
 
     /// Records an event of the server itself.
@@ -145,5 +150,9 @@ impl Policy for Shared {
 
     fn is_ready(&self, artifact: &str) -> bool {
         self.artifacts.is_ready(artifact)
+    }
+
+    fn left_to_its_disk(&self, mac: MacAddress) {
+        self.director.left_to_its_disk(mac);
     }
 }

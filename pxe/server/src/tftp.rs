@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::artifacts::{Artifact, Lookup};
 use crate::interface::Link;
+use crate::restraint::Trouble;
 use crate::segment::Segment;
 use crate::supervisor::PAUSE_AFTER_ERROR;
 use crate::udp::{Received, UdpPort};
@@ -49,7 +50,7 @@ pub(crate) async fn serve(segment: Arc<Segment>, socket: UdpPort, link: Link) {
                 server.segment.shared.transfers().remove(id);
             }
             received = server.socket.receive(&mut buffer) => match received {
-                Ok(received) => server.take(received, &buffer[..received.length]).await,
+                Ok(received) => server.take(received, &buffer[..received.length]),
                 Err(error) => {
                     tracing::debug!(%error, "receiving TFTP failed");
                     tokio::time::sleep(PAUSE_AFTER_ERROR).await;
@@ -76,7 +77,7 @@ impl Drop for Server {
 
 impl Server {
     /// Takes a datagram that came to port 69.
-    async fn take(&mut self, received: Received, datagram: &[u8]) {
+    fn take(&mut self, received: Received, datagram: &[u8]) {
         let client = received.source;
         if self.segment.shared.transfers().pass(self.of(client), datagram) {
             return;
@@ -87,11 +88,12 @@ impl Server {
             Ok((request, artifact)) => self.begin(request, artifact, &received),
             Err(Some(packet)) => {
                 counting.tftp_refused.add(1);
-                if let Err(error) = self.socket.send(&packet, received.local, client).await {
+                if let Err(error) = self.socket.send(&packet, received.local, client) {
+                    counting.replies_unsent.add(1);
                     tracing::debug!(%error, %client, "sending a TFTP error failed");
                 }
             }
-            Err(None) => {}
+            Err(None) => counting.tftp_malformed.add(1),
         }
     }
 
@@ -133,7 +135,12 @@ impl Server {
 
     /// Reads a request and finds its file; the error is the packet to answer with, if any.
     fn prepare(&self, datagram: &[u8], client: SocketAddrV4) -> Result<(ReadRequest, Arc<Artifact>), Option<Vec<u8>>> {
-        let request = ReadRequest::parse(datagram).map_err(|error| error.packet())?;
+        let request = ReadRequest::parse(datagram).map_err(|error| {
+            let shared = &self.segment.shared;
+            shared
+                .complain(Trouble::Tftp, Some((*client.ip()).into()), || format!("over TFTP, {client} sent: {error}"));
+            error.packet()
+        })?;
         // Boot ROMs that know a bare file name only.
         let artifact = match self.segment.shared.artifacts.lookup(&request.name) {
             Lookup::Unknown => self.segment.shared.artifacts.lookup(&format!("ipxe/{}", request.name)),

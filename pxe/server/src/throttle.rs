@@ -1,20 +1,32 @@
-//! One message a second, and how many were left out.
+//! One message in a while, and how many were left out.
 
 use std::time::Duration;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lets one message a second pass.
-#[derive(Debug, Default)]
+/// Lets one message pass in an interval.
+#[derive(Debug)]
 pub(crate) struct Throttle {
+    interval: Duration,
     last: Option<Duration>,
     withheld: u64,
 }
 
+impl Default for Throttle {
+    /// One a second.
+    fn default() -> Self {
+        Self::every(INTERVAL)
+    }
+}
+
 impl Throttle {
+    pub(crate) fn every(interval: Duration) -> Self {
+        Self { interval, last: None, withheld: 0 }
+    }
+
     /// Whether a message may pass at `now`: how many were withheld since the last that did, or `None` to withhold it.
     pub(crate) fn pass(&mut self, now: Duration) -> Option<u64> {
-        if self.last.is_some_and(|last| now.saturating_sub(last) < INTERVAL) {
+        if self.last.is_some_and(|last| now.saturating_sub(last) < self.interval) {
             self.withheld += 1;
             return None;
         }

@@ -16,6 +16,8 @@ use crate::interface::Link;
 
 /// Room for datagrams that were not read yet, in bytes with the kernel's own.
 const RECEIVE_BUFFER: usize = 1 << 20;
+/// Room for datagrams that were not sent yet: those to an address that nobody has stay there for seconds.
+const SEND_BUFFER: usize = 1 << 20;
 
 /// A datagram's length and addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,8 @@ impl UdpPort {
         if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
             setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
         }
+        // What the kernel gives is enough for all but a flood.
+        let _ = setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER);
         socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
         Ok(Self { socket: UdpSocket::from_std(socket.into())?, link: link.clone() })
     }
@@ -92,19 +96,16 @@ impl UdpPort {
         Ok(Received { length: message.bytes, source: SocketAddrV4::new(source.ip(), source.port()), local })
     }
 
-    /// Sends a datagram from this port and one of our addresses, out of this interface.
-    pub(crate) async fn send(&self, payload: &[u8], local: Ipv4Addr, destination: SocketAddrV4) -> io::Result<()> {
+    /// Sends a datagram from this port and one of our addresses, out of this interface. It never waits: whoever reads
+    /// this port would wait with it, and forged senders could keep it from all others.
+    pub(crate) fn send(&self, payload: &[u8], local: Ipv4Addr, destination: SocketAddrV4) -> io::Result<()> {
         let info = self.packet_info(local);
         let parts = [IoSlice::new(payload)];
         let control = [ControlMessage::Ipv4PacketInfo(&info)];
         let destination = SockaddrIn::from(destination);
         let descriptor = self.socket.as_raw_fd();
-        self.socket
-            .async_io(Interest::WRITABLE, || {
-                Ok(sendmsg(descriptor, &parts, &control, MsgFlags::empty(), Some(&destination))?)
-            })
-            .await
-            .map(|_| ())
+        sendmsg(descriptor, &parts, &control, MsgFlags::MSG_DONTWAIT, Some(&destination))?;
+        Ok(())
     }
 }
 

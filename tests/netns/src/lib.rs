@@ -1,6 +1,7 @@
 //! A LAN with a home router, our boot server and a client, each a network namespace.
 
 mod artifacts;
+mod behind_relay;
 mod computer;
 mod played_machine;
 mod ran;
@@ -19,6 +20,7 @@ use meadow_rack::router::Router;
 use meadow_rack::run_dir::RunDir;
 
 pub use artifacts::{Artifacts, contents};
+pub use behind_relay::BehindRelay;
 pub use computer::Computer;
 pub use played_machine::{Hardware, PlayedMachine};
 pub use ran::Ran;
@@ -60,10 +62,16 @@ impl Net {
     /// # Errors
     /// When the client's hardware address cannot be read.
     pub fn settings(&self, policy: &str) -> Result<String> {
-        let (artifacts, mac) = (self.artifacts.folder().display(), self.client_mac()?);
-        Ok(format!(
+        Ok(self.settings_for(&self.client_mac()?, policy))
+    }
+
+    /// The same with another client.
+    #[must_use]
+    pub fn settings_for(&self, mac: &str, policy: &str) -> String {
+        let artifacts = self.artifacts.folder().display();
+        format!(
             "interface = \"eth0\"\nartifacts = \"{artifacts}\"\n[[machine]]\nmac = \"{mac}\"\npolicy = \"{policy}\"\n"
-        ))
+        )
     }
 
     /// Starts the boot server and waits until it serves the kernel.
@@ -79,6 +87,14 @@ impl Net {
             Ok(output.status.success().then_some(()))
         })?;
         Ok(server)
+    }
+
+    /// A network behind a relay that passes on to the boot server.
+    ///
+    /// # Errors
+    /// When a link or a program fails.
+    pub fn behind_relay(&mut self) -> Result<BehindRelay> {
+        BehindRelay::build(&mut self.run, &self.lan, &self.server)
     }
 
     /// A boot server with these settings; nothing is waited for.

@@ -156,6 +156,21 @@ fn dhclient_gets_a_lease_with_the_boot_file_in_it() {
 }
 
 #[test]
+fn an_address_that_somebody_has_taken_is_found_and_given_to_nobody() {
+    let mut net = Net::build().expect("namespaces");
+    net.switch_router_off().expect("switched off");
+    // A printer with a fixed address in the middle of what will be the pool.
+    let printer = net.address(100);
+    net.router().namespace().ip(&["addr", "add", &format!("{printer}/24"), "dev", "eth0"]).expect("an address");
+    let mut server = serve(&mut net).expect("a server");
+    let line = server.wait_for("which is in the pool and was not given to it", PATIENCE).expect("it is found");
+    assert!(line.contains(&printer), "{line}");
+    let client = Client::start(&mut net, "udhcpc.log", &["-q"]).expect("udhcpc");
+    let bound = client.wait_for("bound", 1).expect("a lease");
+    assert_eq!(address(&bound).to_string(), net.address(101), "the next one");
+}
+
+#[test]
 fn while_another_server_gives_out_addresses_we_do_not_and_name_it() {
     let mut net = Net::build().expect("namespaces");
     let settings = settings(&net, "image").expect("settings");

@@ -83,6 +83,7 @@ fn counted(counters: &PxeCounters) -> [(&'static str, String); 4] {
         ("file missing", c.dropped_no_file),
         ("no address left", c.dropped_pool_empty),
         ("disk busy", c.dropped_disk_busy),
+        ("too many by relays", c.dropped_too_many),
     ]);
     let dhcp = format!("{} packets, {} offers{offers}, {} dropped{dropped}", c.dhcp_packets, c.offers(), c.dropped());
     let tftp = format!("{} files, {} failed, {} MB", c.tftp_complete, c.tftp_failed, c.tftp_bytes / 1_000_000);

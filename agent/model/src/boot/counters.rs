@@ -38,8 +38,18 @@ pub struct PxeCounters {
     pub dropped_pool_empty: u64,
     /// Requests dropped because the disk was slower than they came.
     pub dropped_disk_busy: u64,
+    /// Requests dropped because more came by relays at once than are answered: more than a few mean forged ones.
+    pub dropped_too_many: u64,
+    /// Answers on UDP that the network did not take at once: more than a few mean forged senders.
+    pub replies_unsent: u64,
+    /// Router solicitations of booting machines that were told that there is no IPv6 router.
+    pub solicitations_answered: u64,
+    /// Messages to the routers of the link that are no valid solicitation.
+    pub solicitations_malformed: u64,
     /// Datagrams on the TFTP port that may have begun a transfer.
     pub tftp_requests: u64,
+    /// Of them no request at all: malformed, or left over from another transfer.
+    pub tftp_malformed: u64,
     /// Of them answered with an error: no such file, not yet checked, a write.
     pub tftp_refused: u64,
     /// Of them dropped, because too many transfers ran.
@@ -63,6 +73,10 @@ pub struct PxeCounters {
     pub http_refused: u64,
     /// HTTP requests answered.
     pub http_requests: u64,
+    /// HTTP requests refused: malformed, too long, of another version, or with a method or body that is not served.
+    pub http_malformed: u64,
+    /// HTTP requests for what is not there.
+    pub http_missing: u64,
     /// Files, or parts that were asked for, sent whole.
     pub http_files: u64,
     /// Files, or parts, whose client broke off.
@@ -71,8 +85,8 @@ pub struct PxeCounters {
     pub http_slow: u64,
     /// Bytes of files.
     pub http_bytes: u64,
-    /// Events that were not recorded, because nobody had proved to be where they seemed to come from, and there was
-    /// one in the same second.
+    /// Events that were not recorded, because too many came at once, or nobody had proved to be where they seemed to
+    /// come from and there was one in the same second.
     pub events_withheld: u64,
 }
 
@@ -92,5 +106,6 @@ impl PxeCounters {
             + self.dropped_no_file
             + self.dropped_pool_empty
             + self.dropped_disk_busy
+            + self.dropped_too_many
     }
 }

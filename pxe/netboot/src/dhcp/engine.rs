@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use dhcproto::v4::MessageType;
 use meadow_model::MacAddress;
+use meadow_model::boot::BootPolicy;
 
 use super::answer::{Answer, Question};
 use super::datagram::{Outcome, Receive, ServerPort, Transmit};
 use super::memory::{Exchange, MachineView, Memory, STAGE_LIFETIME};
-use super::reply::{Reply, finish};
+use super::relay_info;
+use super::reply::{Reply, finish, set_broadcast};
 use super::reply_route::ReplyRoute;
-use super::request::{MessageKind, Request, VendorClass};
+use super::request::{MessageKind, Request, RequestError, VendorClass};
 use super::silence::Silence;
+use crate::allowance::Allowance;
 use crate::arch::Firmware;
 use crate::event::{EventKind, Note, OfferForm, Transport};
 use crate::policy::{BootDecision, BootImage, ClientKind, Sighting};
@@ -23,12 +26,20 @@ const IGNORED_REPEAT: Duration = Duration::from_secs(60);
 /// How long a machine has from fetching our boot loader to that loader's own DHCP request.
 const LOADER_START: Duration = Duration::from_secs(120);
 
-/// What the boot server must be told from outside. Both are asked often and must be quick.
+/// Answers to relays that send from another address than the one they wrote in: at once, and a second. Nobody shows that
+/// such a relay is there, so this bounds what a stranger can make us send to a third party: one packet for one of his,
+/// and these few.
+const RELAYED_AT_ONCE: u32 = 512;
+const RELAYED_PER_SECOND: u32 = 128;
+
+/// What the boot server must be told from outside. All are asked often and must be quick.
 pub trait Policy {
     /// What to do with a machine.
     fn decide(&self, sighting: &Sighting) -> BootDecision;
     /// Whether an artifact is there and was checked, so that it may be offered.
     fn is_ready(&self, artifact: &str) -> bool;
+    /// A machine's firmware was left to its own disk, as the decision wants it. Told at each request of it.
+    fn left_to_its_disk(&self, _mac: MacAddress) {}
 }
 
 /// Fixed facts of the server.
@@ -43,13 +54,15 @@ pub struct ServerConfig {
 pub struct ProxyDhcp {
     config: ServerConfig,
     memory: Memory,
+    relayed: Allowance,
 }
 
 impl ProxyDhcp {
     /// Starts without any memory of machines.
     #[must_use]
     pub fn new(config: ServerConfig) -> Self {
-        Self { config, memory: Memory::default() }
+        let relayed = Allowance::new(RELAYED_AT_ONCE, RELAYED_PER_SECOND);
+        Self { config, memory: Memory::default(), relayed }
     }
 
     /// Handles one datagram. It never panics, and replies only to requests of PXE, HTTP boot or
@@ -68,11 +81,23 @@ impl ProxyDhcp {
         policy: &dyn Policy,
         notes: &mut Vec<Note>,
     ) -> Result<Transmit, Silence> {
-        let request = Request::parse(bytes).map_err(|_| Silence::Malformed)?;
+        let request = Request::parse(bytes).map_err(|error| match error {
+            RequestError::Malformed => Silence::Malformed,
+            // Other clients of the home router, and servers, send such messages all day.
+            RequestError::NotAClient | RequestError::OtherMessage => Silence::NotForUs,
+        })?;
         self.learn_address(&request);
         let client = request.client().ok_or(Silence::NotForUs)?;
         let route = ReplyRoute::of(&request, rx).ok_or(Silence::NotForUs)?;
-        let body = self.answer(now, rx, (&request, client), route.kind, policy, notes)?;
+        if route.is_unproved && !self.relayed.pass(now) {
+            return Err(Silence::TooMany);
+        }
+        let mut body = self.answer(now, rx, (&request, client), route.kind, policy, notes)?;
+        if route.is_relayed && request.ciaddr.is_unspecified() {
+            // We give out no address to which the relay could send it (RFC 1542, 4.1.2).
+            set_broadcast(&mut body);
+        }
+        relay_info::echo(request.relay_info.as_deref(), &mut body);
         let payload = finish(body).ok_or(Silence::NoFile)?;
         Ok(Transmit { payload, source_port: rx.port, destination: route.destination })
     }
@@ -115,6 +140,9 @@ impl ProxyDhcp {
         let answer = match question.answer() {
             Ok(answer) => answer,
             Err(why) => {
+                if decision.policy == BootPolicy::LocalDisk {
+                    policy.left_to_its_disk(request.mac);
+                }
                 self.say_ignored(now, request, why, notes);
                 return Err(Silence::LeftAlone);
             }
@@ -138,14 +166,15 @@ impl ProxyDhcp {
         sent.is_none_or(|sent| now.saturating_sub(sent) >= LOADER_START)
     }
 
-    /// The form to begin with: the one that this machine took before, else BIOS wants to be told
-    /// at once and UEFI before April 2017 only believes a boot server.
+    /// The form to begin with: the one that this machine took before, else the one that most others with its firmware
+    /// took, else BIOS wants to be told at once and UEFI before April 2017 only believes a boot server.
     fn form_for(&self, mac: MacAddress, firmware: Option<Firmware>) -> OfferForm {
         let winner = self.memory.get(mac).and_then(|machine| machine.winner);
         match winner {
             Some(form @ (OfferForm::Direct | OfferForm::BootServer)) => form,
-            _ if firmware == Some(Firmware::Bios) => OfferForm::Direct,
-            _ => OfferForm::BootServer,
+            _ if firmware == Some(Firmware::Bios) => self.memory.form_of_most(Firmware::Bios, OfferForm::Direct),
+            _ => firmware
+                .map_or(OfferForm::BootServer, |firmware| self.memory.form_of_most(firmware, OfferForm::BootServer)),
         }
     }
 
@@ -164,11 +193,12 @@ impl ProxyDhcp {
         machine.stage_until = (answer.form != OfferForm::Initrd).then(|| now + STAGE_LIFETIME);
         let mut attempt = 1;
         if kind == MessageType::Offer {
-            if let Some(previous) = machine.exchange.filter(|exchange| exchange.xid == request.xid) {
+            if let Some(previous) = machine.exchange.filter(|exchange| exchange.goes_on(request.xid, now)) {
                 attempt = previous.attempts.saturating_add(1);
                 answer.form = alternate(previous.form, answer.form);
             }
-            machine.exchange = Some(Exchange { xid: request.xid, attempts: attempt, form: answer.form });
+            let (xid, form) = (request.xid, answer.form);
+            machine.exchange = Some(Exchange { xid, attempts: attempt, form, offered_at: now, is_over: false });
         } else if is_lease {
             answer.form = machine.exchange.map_or(answer.form, |offered| repeat(offered.form, answer.form));
         } else {
@@ -177,7 +207,8 @@ impl ProxyDhcp {
                 answer.form = OfferForm::BootServer;
             }
             if answer.form == OfferForm::BootServer {
-                machine.winner = Some(OfferForm::BootServer);
+                // It took the form of that offer, whatever came after it.
+                self.memory.settle(request.mac, OfferForm::BootServer);
             }
         }
         let reply = Reply {
@@ -224,9 +255,10 @@ impl ProxyDhcp {
         // Only firmware speaks for itself: iPXE says 0 or 7 whatever started it.
         let is_firmware = matches!(client, ClientKind::Pxe | ClientKind::HttpBoot);
         if machine.firmware.is_none() || (is_firmware && machine.firmware != request.firmware) {
-            machine.firmware = request.firmware;
-            machine.winner = None;
+            self.memory.forget_winner(request.mac);
+            self.memory.entry(request.mac, now).firmware = request.firmware;
         }
+        let machine = self.memory.entry(request.mac, now);
         let uuid = request.uuid().filter(|uuid| !is_placeholder(uuid));
         let conflict = match (uuid, machine.uuid) {
             (Some(new), Some((kind, old))) => kind == client && old != new,
@@ -281,18 +313,19 @@ impl ProxyDhcp {
     pub fn file_requested(&mut self, now: Duration, mac: MacAddress, file: &str) {
         let Some(machine) = self.memory.get_mut(mac) else { return };
         machine.last_seen = now;
+        if machine.firmware.and_then(Firmware::loader) == Some(file) {
+            machine.loader_sent = Some(now);
+        }
         if machine.in_stage(now) {
             machine.stage_until = Some(now + STAGE_LIFETIME);
             if let Some(exchange) = machine.exchange {
-                machine.winner = Some(match exchange.form {
+                let form = match exchange.form {
                     // iPXE's and the initrd's own forms say nothing of the firmware.
                     OfferForm::Ipxe | OfferForm::Initrd => machine.winner.unwrap_or(exchange.form),
                     form => form,
-                });
+                };
+                self.memory.settle(mac, form);
             }
-        }
-        if machine.firmware.and_then(Firmware::loader) == Some(file) {
-            machine.loader_sent = Some(now);
         }
     }
 

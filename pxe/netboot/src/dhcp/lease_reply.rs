@@ -6,6 +6,7 @@ use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, UnknownOptio
 use dhcproto::{Encodable, Encoder};
 
 use super::lease_request::LeaseRequest;
+use super::relay_info;
 use super::reply::{MAX_REPLY, finish};
 use super::subnet::Subnet;
 
@@ -36,17 +37,12 @@ impl LeaseReply<'_> {
             None => self.header()?,
         };
         bytes.get_mut(16..20)?.copy_from_slice(&self.address.octets());
-        let must = [
-            request.client_id.clone().map(DhcpOption::ClientIdentifier),
-            request.relay_info.as_ref().map(|info| unknown(82, info.clone())),
-        ];
-        // Behind all else, as RFC 3046 wants it, and always sent.
+        // Both are always sent.
         let mut tail = Vec::new();
-        // One encoder for both: each begins at the front of its buffer.
-        let mut encoder = Encoder::new(&mut tail);
-        for option in must.into_iter().flatten() {
-            option.encode(&mut encoder).ok()?;
+        if let Some(id) = request.client_id.clone() {
+            DhcpOption::ClientIdentifier(id).encode(&mut Encoder::new(&mut tail)).ok()?;
         }
+        relay_info::echo(request.relay_info.as_deref(), &mut tail);
         let limit = (request.max_size - IP_UDP).min(MAX_REPLY).saturating_sub(tail.len() + 1);
         for option in self.options() {
             let mut encoded = Vec::new();

@@ -7,6 +7,7 @@ use dhcproto::v4::borrowed::DhcpOptionIterator;
 use meadow_model::MacAddress;
 
 use super::client_key::ClientKey;
+use super::relay_info;
 use super::request::{HEADER, client_header};
 use crate::event::printable;
 
@@ -73,9 +74,7 @@ impl LeaseRequest {
                 OptionCode::ClientIdentifier if (2..=255).contains(&data.len()) => {
                     request.client_id = Some(data.to_vec());
                 }
-                OptionCode::RelayAgentInformation if (1..=255).contains(&data.len()) => {
-                    request.relay_info = Some(data.to_vec());
-                }
+                OptionCode::RelayAgentInformation => request.relay_info = relay_info::read(data),
                 OptionCode::RequestedIpAddress => request.requested = address(data),
                 OptionCode::ServerIdentifier => request.server_id = address(data),
                 OptionCode::Hostname => {

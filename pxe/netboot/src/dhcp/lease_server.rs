@@ -15,7 +15,7 @@ use super::lease_reply::LeaseReply;
 use super::lease_request::{LeaseMessage, LeaseRequest};
 use super::lease_table::LeaseTable;
 use super::lease_view::LeaseView;
-use super::request::Request;
+use super::request::{Request, RequestError, client_header};
 use super::silence::Silence;
 use super::subnet::{MAX_LEASE, Subnet};
 use crate::event::{EventKind, Note};
@@ -149,7 +149,9 @@ impl LeaseServer {
     ) -> LeaseOutcome {
         let mut outcome = LeaseOutcome::default();
         let Some(mut request) = LeaseRequest::parse(bytes) else {
-            return LeaseOutcome { silence: Some(Silence::Malformed), ..outcome };
+            let is_malformed = matches!(client_header(bytes), Err(RequestError::Malformed));
+            let silence = if is_malformed { Silence::Malformed } else { Silence::NotForUs };
+            return LeaseOutcome { silence: Some(silence), ..outcome };
         };
         let Some(at) = self.subnet_of(&request, rx) else {
             return LeaseOutcome { silence: Some(Silence::NotForUs), ..outcome };
@@ -243,7 +245,8 @@ impl LeaseServer {
                 return Some(address);
             }
         }
-        let usable = |address: &Ipv4Addr| subnet.is_pooled(*address) && *address != turn.rx.address;
+        let servers = [turn.rx.address, turn.request.giaddr];
+        let usable = |address: &Ipv4Addr| subnet.is_pooled(*address) && !servers.contains(address);
         let candidates = || table.candidates(turn.now).filter(usable);
         let is_quiet = |address: &Ipv4Addr| table.quiet_for(*address, turn.now).is_some_and(|age| age < QUIET_FOR);
         // A probe takes seconds, and an offer waits for none: one that was probed before is better.
@@ -435,8 +438,8 @@ impl LeaseServer {
         table.candidates(now).filter(usable).take(AHEAD).filter(is_due).collect()
     }
 
-    /// Takes in who answered for an address that was probed. A stranger's address is set aside: the record is for the
-    /// disk.
+    /// Takes in who answered for an address that was probed. A stranger's address is set aside, and one whose client
+    /// goes on with it after the end of its lease is kept for it as long: the record is for the disk.
     pub fn found(
         &mut self,
         now: Duration,
@@ -451,9 +454,20 @@ impl LeaseServer {
         };
         let lease = table.get(address);
         // Its last client may still be there; and whom it was given to meanwhile is none of a stranger.
-        let is_client = lease.is_some_and(|lease| lease.client().map(ClientKey::mac) == Some(user));
-        let is_bound = lease.is_some_and(|lease| matches!(lease.holder, Holder::Bound(_)) && lease.is_active(now));
-        if is_client || is_bound { None } else { Some(self.set_aside(at, now, address)) }
+        let client = lease.and_then(Lease::client).filter(|client| client.mac() == user).cloned();
+        let is_active = lease.is_some_and(|lease| lease.is_active(now));
+        let is_bound = lease.is_some_and(|lease| matches!(lease.holder, Holder::Bound(_)));
+        if is_active && (is_bound || client.is_some()) {
+            return None;
+        }
+        match client.filter(|client| table.address_of(client) == Some(address)) {
+            Some(client) => {
+                let holder = Holder::Bound(client.clone());
+                table.put(address, Lease { holder, until: now + SET_ASIDE }, now);
+                Some(LeaseRecord { address, client: Some(client), remaining: SET_ASIDE })
+            }
+            None => Some(self.set_aside(at, now, address)),
+        }
     }
 }
 

@@ -17,6 +17,13 @@ pub const MAX_MACHINES: usize = 4096;
 /// How long after an answer a machine counts as being in its PXE stage, if it shows nothing more.
 pub const STAGE_LIFETIME: Duration = Duration::from_secs(90);
 
+/// Machines that make room at once when there are too many, so that a flood of new ones costs a search now and then only.
+const MAKE_ROOM: usize = 256;
+
+/// How long after an offer a request with the same number belongs to the same exchange: longer than any firmware waits
+/// between two (EDK2 16 s), shorter than a machine takes to be switched off and on.
+const EXCHANGE_LIFETIME: Duration = Duration::from_secs(40);
+
 /// One machine.
 #[derive(Debug, Clone)]
 pub(super) struct Machine {
@@ -46,6 +53,17 @@ pub(super) struct Exchange {
     pub(super) xid: u32,
     pub(super) attempts: u32,
     pub(super) form: OfferForm,
+    /// When that form was offered.
+    pub(super) offered_at: Duration,
+    /// Whether the machine has taken it.
+    pub(super) is_over: bool,
+}
+
+impl Exchange {
+    /// Whether a request with this number is a retry in this exchange. Some boot ROMs use one number for ever.
+    pub(super) fn goes_on(&self, xid: u32, now: Duration) -> bool {
+        self.xid == xid && !self.is_over && now.saturating_sub(self.offered_at) < EXCHANGE_LIFETIME
+    }
 }
 
 impl Machine {
@@ -92,6 +110,8 @@ pub struct MachineView {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     machines: HashMap<MacAddress, Machine>,
+    /// How many machines with a firmware took a form.
+    winners: HashMap<(Firmware, OfferForm), usize>,
 }
 
 impl Memory {
@@ -106,16 +126,56 @@ impl Memory {
     /// The machine with this address, made (and room for it) if it is new.
     pub(super) fn entry(&mut self, mac: MacAddress, now: Duration) -> &mut Machine {
         if self.machines.len() >= MAX_MACHINES && !self.machines.contains_key(&mac) {
-            let victim = self
-                .machines
-                .iter()
-                .min_by_key(|(_, machine)| (machine.in_stage(now), machine.last_seen))
-                .map(|(mac, _)| *mac);
-            if let Some(victim) = victim {
-                self.machines.remove(&victim);
-            }
+            self.make_room(now);
         }
         self.machines.entry(mac).or_insert_with(|| Machine::new(now))
+    }
+
+    /// Strangers go first, then those that booted before, each with the longest silence first.
+    fn make_room(&mut self, now: Duration) {
+        let key = |(mac, machine): (&MacAddress, &Machine)| {
+            (machine.in_stage(now), machine.winner.is_some(), machine.last_seen, *mac)
+        };
+        let mut all: Vec<_> = self.machines.iter().map(key).collect();
+        let at = MAKE_ROOM.min(all.len().saturating_sub(1));
+        let (victims, ..) = all.select_nth_unstable(at);
+        for (.., mac) in victims {
+            self.forget_winner(*mac);
+            self.machines.remove(mac);
+        }
+    }
+
+    /// A machine took this form of our offer, and the exchange is over.
+    pub(super) fn settle(&mut self, mac: MacAddress, form: OfferForm) {
+        self.forget_winner(mac);
+        let Some(machine) = self.machines.get_mut(&mac) else { return };
+        machine.winner = Some(form);
+        if let Some(exchange) = &mut machine.exchange {
+            exchange.form = form;
+            exchange.is_over = true;
+        }
+        if let Some(firmware) = machine.firmware {
+            *self.winners.entry((firmware, form)).or_default() += 1;
+        }
+    }
+
+    /// The machine's firmware is another one now, or it is forgotten.
+    pub(super) fn forget_winner(&mut self, mac: MacAddress) {
+        let Some(machine) = self.machines.get_mut(&mac) else { return };
+        let (Some(firmware), Some(form)) = (machine.firmware, machine.winner.take()) else { return };
+        if let Some(count) = self.winners.get_mut(&(firmware, form)) {
+            *count -= 1;
+            if *count == 0 {
+                self.winners.remove(&(firmware, form));
+            }
+        }
+    }
+
+    /// The form that machines with a firmware took, where more took the other one than the usual one.
+    pub(super) fn form_of_most(&self, firmware: Firmware, usual: OfferForm) -> OfferForm {
+        let other = if usual == OfferForm::Direct { OfferForm::BootServer } else { OfferForm::Direct };
+        let count = |form| self.winners.get(&(firmware, form)).copied().unwrap_or(0);
+        if count(other) > count(usual) { other } else { usual }
     }
 
     /// The machine that uses an IP address, the one heard last if several claim it.
@@ -167,7 +227,7 @@ mod tests {
         for n in 1..=u32::try_from(MAX_MACHINES).unwrap() + 10 {
             memory.entry(mac(n), Duration::from_millis(u64::from(n)));
         }
-        assert_eq!(memory.len(), MAX_MACHINES);
+        assert!((MAX_MACHINES - MAKE_ROOM..=MAX_MACHINES).contains(&memory.len()), "{}", memory.len());
         assert!(memory.get(booting).is_some());
         assert!(memory.get(mac(1)).is_none());
     }

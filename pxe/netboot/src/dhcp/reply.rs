@@ -93,6 +93,13 @@ impl Reply<'_> {
     }
 }
 
+/// Makes a relay broadcast the reply.
+pub(super) fn set_broadcast(bytes: &mut [u8]) {
+    if let Some(flags) = bytes.get_mut(10) {
+        *flags |= 0x80;
+    }
+}
+
 /// Ends a reply; `None` if it is too long.
 pub(super) fn finish(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     bytes.push(END);

@@ -8,11 +8,16 @@ use super::datagram::{Receive, ServerPort};
 use super::request::{MessageKind, Request};
 
 const CLIENT_PORT: u16 = 68;
+const RELAY_PORT: u16 = 67;
 
 /// Type and destination of a reply.
 pub(super) struct ReplyRoute {
     pub(super) kind: MessageType,
     pub(super) destination: SocketAddrV4,
+    /// Whether it goes to a relay.
+    pub(super) is_relayed: bool,
+    /// Whether nothing shows that somebody is there: a relay that sends from another address than the one it wrote in.
+    pub(super) is_unproved: bool,
 }
 
 impl ReplyRoute {
@@ -20,7 +25,9 @@ impl ReplyRoute {
     pub(super) fn of(request: &Request, rx: &Receive) -> Option<Self> {
         let kind = reply_kind(request, rx)?;
         let destination = reply_destination(request, rx, kind)?;
-        Some(Self { kind, destination })
+        let is_relayed = rx.port == ServerPort::Dhcp && !request.giaddr.is_unspecified();
+        let is_unproved = is_relayed && destination.ip() != rx.source.ip();
+        Some(Self { kind, destination, is_relayed, is_unproved })
     }
 }
 
@@ -45,11 +52,10 @@ fn reply_destination(request: &Request, rx: &Receive, kind: MessageType) -> Opti
     match rx.port {
         ServerPort::BootServer if source.is_unspecified() => Some(broadcast),
         ServerPort::BootServer => Some(rx.source),
-        // A relay speaks for the address it wrote in; anything else would let a stranger point
-        // our replies at third parties.
+        // Many relays send from the address nearest to us, and hear at the one they wrote in. Our own would be a loop.
         ServerPort::Dhcp if !request.giaddr.is_unspecified() => {
-            let is_relay = request.giaddr == source && is_host(source);
-            is_relay.then_some(SocketAddrV4::new(source, 67))
+            let is_relay = is_host(request.giaddr) && request.giaddr != rx.address;
+            is_relay.then_some(SocketAddrV4::new(request.giaddr, RELAY_PORT))
         }
         ServerPort::Dhcp if kind == MessageType::Ack && request.ciaddr == source && is_host(source) => {
             Some(SocketAddrV4::new(source, CLIENT_PORT))

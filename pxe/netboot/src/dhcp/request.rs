@@ -6,6 +6,7 @@ use dhcproto::v4::OptionCode;
 use dhcproto::v4::borrowed::{DhcpOption, DhcpOptionIterator};
 use meadow_model::MacAddress;
 
+use super::relay_info;
 use crate::arch::Firmware;
 use crate::event::printable;
 use crate::policy::ClientKind;
@@ -102,6 +103,8 @@ pub struct Request {
     pub server_id: Option<Ipv4Addr>,
     /// Option 50: the lease that the client takes from the router.
     pub requested_address: Option<Ipv4Addr>,
+    /// Option 82 as sent, to be echoed (RFC 3046).
+    pub relay_info: Option<Vec<u8>>,
     /// Whether it is iPXE (option 77 or 175).
     pub ipxe: bool,
     /// Whether option 43 asks for a boot item (sub-option 71): a PXE boot server request.
@@ -128,6 +131,7 @@ impl Request {
             machine_id: None,
             server_id: None,
             requested_address: None,
+            relay_info: None,
             ipxe: false,
             boot_item: false,
         };
@@ -166,6 +170,7 @@ impl Request {
                 self.machine_id = Some(data.to_vec());
             }
             OptionCode::ServerIdentifier => self.server_id = address(data),
+            OptionCode::RelayAgentInformation => self.relay_info = relay_info::read(data),
             OptionCode::RequestedIpAddress => self.requested_address = address(data),
             // iPXE sends the bare text, RFC 3004 wants a length before it: take both.
             OptionCode::UserClass if data == b"iPXE" || data == b"\x04iPXE" => self.ipxe = true,

@@ -13,4 +13,6 @@ pub enum Silence {
     NoFile,
     /// The pool has no address left.
     PoolEmpty,
+    /// More came by relays at once than are answered.
+    TooMany,
 }

@@ -1,6 +1,6 @@
 //! A subnet with its pool and options, checked.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
 use meadow_model::MacAddress;
@@ -33,6 +33,8 @@ pub(super) struct Subnet {
     pub(super) options: BTreeMap<u8, Vec<u8>>,
     by_mac: HashMap<MacAddress, Ipv4Addr>,
     by_address: BTreeMap<Ipv4Addr, MacAddress>,
+    /// Of the routers and servers that clients are told of: somebody has them already.
+    taken: BTreeSet<Ipv4Addr>,
 }
 
 impl Subnet {
@@ -51,6 +53,7 @@ impl Subnet {
             options: parse_options(&config.options)?,
             by_mac: HashMap::new(),
             by_address: BTreeMap::new(),
+            taken: [&config.router, &config.dns, &config.ntp].into_iter().flatten().copied().collect(),
         };
         (subnet.first, subnet.last) = subnet
             .parse_pool(&config.pool)
@@ -141,14 +144,16 @@ impl Subnet {
         }
     }
 
-    /// Whether an address is in the pool and not reserved.
+    /// Whether an address is in the pool, not reserved, and not one of a router or server that clients are told of.
     pub(super) fn is_pooled(&self, address: Ipv4Addr) -> bool {
-        (self.first..=self.last).contains(&u32::from(address)) && !self.by_address.contains_key(&address)
+        (self.first..=self.last).contains(&u32::from(address))
+            && !self.by_address.contains_key(&address)
+            && !self.taken.contains(&address)
     }
 
-    /// The addresses of the pool that nobody has reserved.
+    /// The addresses of the pool that anybody may get.
     pub(super) fn pool(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
-        (self.first..=self.last).map(Ipv4Addr::from).filter(|address| !self.by_address.contains_key(address))
+        (self.first..=self.last).map(Ipv4Addr::from).filter(|address| self.is_pooled(*address))
     }
 }
 

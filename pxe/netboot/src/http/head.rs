@@ -27,6 +27,8 @@ pub struct RequestHead {
     pub path: String,
     /// Whether the connection may carry another request.
     pub keep_alive: bool,
+    /// Whether it is of HTTP/1.1, so that `Host` must be there.
+    needs_host: bool,
     /// Header `Range`, if it is one that we understand.
     pub range: Option<RangeRequest>,
     /// Header `If-Range`: the range holds only for this entity tag.
@@ -71,6 +73,13 @@ impl HeadError {
     }
 }
 
+/// Headers that are counted.
+#[derive(Default)]
+struct Seen {
+    has_length: bool,
+    hosts: usize,
+}
+
 /// Result of looking at the bytes received so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parsed {
@@ -93,14 +102,18 @@ impl RequestHead {
         let text = std::str::from_utf8(&received[..length]).map_err(|_| HeadError::Malformed)?;
         let mut lines = text.split("\r\n");
         let mut head = parse_request_line(lines.next().unwrap_or_default())?;
-        let mut seen_length = false;
+        let mut seen = Seen::default();
         for line in lines.take_while(|line| !line.is_empty()) {
-            head.read_header(line, &mut seen_length)?;
+            head.read_header(line, &mut seen)?;
+        }
+        // RFC 9112, 3.2: one, and since HTTP/1.1 always.
+        if seen.hosts > 1 || (seen.hosts == 0 && head.needs_host) {
+            return Err(HeadError::Malformed);
         }
         Ok(Parsed::Complete(head, length))
     }
 
-    fn read_header(&mut self, line: &str, seen_length: &mut bool) -> Result<(), HeadError> {
+    fn read_header(&mut self, line: &str, seen: &mut Seen) -> Result<(), HeadError> {
         let (name, value) = line.split_once(':').ok_or(HeadError::Malformed)?;
         // White space around the name is how requests are smuggled (RFC 9112, 5.1).
         if name.is_empty() || !name.bytes().all(is_token) || value.bytes().any(|b| b.is_ascii_control() && b != b'\t') {
@@ -117,6 +130,7 @@ impl RequestHead {
                     }
                 }
             }
+            "host" => seen.hosts += 1,
             "range" => self.range = RangeRequest::parse(value),
             "if-range" => self.if_range = Some(value.to_owned()),
             "if-match" => self.if_match = Some(value.to_owned()),
@@ -126,10 +140,10 @@ impl RequestHead {
             "content-length" => {
                 let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
                 let length = value.parse().ok().filter(|_| digits).ok_or(HeadError::Malformed)?;
-                if *seen_length && self.content_length != length {
+                if seen.has_length && self.content_length != length {
                     return Err(HeadError::Malformed);
                 }
-                *seen_length = true;
+                seen.has_length = true;
                 self.content_length = length;
             }
             _ => {}
@@ -147,7 +161,7 @@ fn parse_request_line(line: &str) -> Result<RequestHead, HeadError> {
     if method.is_empty() || !method.bytes().all(is_token) {
         return Err(HeadError::Malformed);
     }
-    let keep_alive = match version {
+    let needs_host = match version {
         "HTTP/1.1" => true,
         "HTTP/1.0" => false,
         _ if version.starts_with("HTTP/") => return Err(HeadError::Version),
@@ -161,7 +175,8 @@ fn parse_request_line(line: &str) -> Result<RequestHead, HeadError> {
             _ => Method::Other,
         },
         path: path_of(target)?,
-        keep_alive,
+        keep_alive: needs_host,
+        needs_host,
         range: None,
         if_range: None,
         if_match: None,
@@ -224,7 +239,7 @@ mod tests {
         assert_eq!(head.range, Some(RangeRequest::FromTo(0, 4095)));
         let head = complete("GET http://192.0.2.2:7480/a?b HTTP/1.0\r\n\r\n");
         assert_eq!((head.path.as_str(), head.keep_alive), ("/a", false));
-        let head = complete("POST /p HTTP/1.1\r\nContent-Length: 12\r\nExpect: 100-continue\r\n\r\n");
+        let head = complete("POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nExpect: 100-continue\r\n\r\n");
         assert_eq!((head.content_length, head.expects_continue), (12, true));
     }
 
@@ -242,6 +257,8 @@ mod tests {
             ("GET  / HTTP/1.1\r\n\r\n", HeadError::Malformed),
             ("GET x HTTP/1.1\r\n\r\n", HeadError::Malformed),
             ("GET / HTTP/1.1\r\nHost : x\r\n\r\n", HeadError::Malformed),
+            ("GET / HTTP/1.1\r\nAccept: */*\r\n\r\n", HeadError::Malformed),
+            ("GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", HeadError::Malformed),
             ("GET / HTTP/1.1\r\nno colon\r\n\r\n", HeadError::Malformed),
             ("GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\n", HeadError::Malformed),
             ("GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", HeadError::Malformed),

@@ -23,6 +23,10 @@ pub struct ResponseHead {
     pub unsatisfied: Option<u64>,
     /// Whether the file can be asked for in parts.
     pub accept_ranges: bool,
+    /// Methods that are served there (405).
+    pub allow: Option<&'static str>,
+    /// When it was made, as in RFC 9110, 6.6.1.
+    pub date: Option<String>,
     /// Seconds after which to ask again (503).
     pub retry_after: Option<u32>,
     /// Whether another request may follow on this connection.
@@ -42,6 +46,8 @@ impl ResponseHead {
             range: None,
             unsatisfied: None,
             accept_ranges: false,
+            allow: None,
+            date: None,
             retry_after: None,
             keep_alive: true,
         }
@@ -75,8 +81,11 @@ impl ResponseHead {
         if let Some(seconds) = self.retry_after {
             let _ = write!(text, "Retry-After: {seconds}\r\n");
         }
-        if self.status == 405 {
-            text.push_str("Allow: GET, HEAD, POST\r\n");
+        if let Some(methods) = self.allow {
+            let _ = write!(text, "Allow: {methods}\r\n");
+        }
+        if let Some(date) = &self.date {
+            let _ = write!(text, "Date: {date}\r\n");
         }
         text.push_str(if self.keep_alive { "Connection: keep-alive\r\n\r\n" } else { "Connection: close\r\n\r\n" });
         text.into_bytes()

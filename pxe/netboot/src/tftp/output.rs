@@ -24,6 +24,8 @@ pub enum Ending {
     Probed,
     /// The client reported an error; its text.
     ClientError(String),
+    /// The client took so little in a minute that its place is given to others; its acknowledged bytes.
+    Slow(u64),
     /// The client fell silent after this many acknowledged bytes.
     Silent(u64),
 }

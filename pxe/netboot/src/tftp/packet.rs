@@ -13,6 +13,9 @@ pub(super) const OPCODE_OACK: u16 = 6;
 /// Requests are never longer; RFC 1350 sets no bound, RFC 2347 says 512 bytes.
 const MAX_REQUEST: usize = 512;
 
+/// Longest timeout that is taken from a client, in seconds (RFC 2349 allows 255).
+const MAX_TIMEOUT: u8 = 10;
+
 /// Error codes (RFC 1350, 5; RFC 2347).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
@@ -72,7 +75,7 @@ pub struct RequestedOptions {
     pub block_size: Option<u16>,
     /// `windowsize` (RFC 7440), 1 to 65535.
     pub window: Option<u16>,
-    /// `timeout` in seconds (RFC 2349), 1 to 255.
+    /// `timeout` in seconds (RFC 2349), 1 to 10.
     pub timeout: Option<u8>,
     /// `tsize` was there (RFC 2349).
     pub size: bool,
@@ -156,7 +159,8 @@ impl RequestedOptions {
         } else if name.eq_ignore_ascii_case(b"windowsize") {
             self.window = u16::try_from(number).ok().filter(|&size| size > 0);
         } else if name.eq_ignore_ascii_case(b"timeout") {
-            self.timeout = u8::try_from(number).ok().filter(|&seconds| seconds > 0);
+            // A longer one would hold a place for a client that has gone; not acknowledged, it is not in force.
+            self.timeout = u8::try_from(number).ok().filter(|seconds| (1..=MAX_TIMEOUT).contains(seconds));
         } else if name.eq_ignore_ascii_case(b"tsize") {
             self.size = true;
         }

@@ -26,6 +26,10 @@ const MAX_REQUESTS: u32 = 8;
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 const LAST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How much a client must take in a while: less is no boot, and holds a place that another machine needs.
+const LEAST_BYTES: u64 = 8 << 10;
+const LEAST_WHILE: Duration = Duration::from_secs(60);
+
 /// Silences in a row before the client is given up.
 const MAX_SILENCES: u32 = 6;
 
@@ -66,6 +70,10 @@ pub struct Transfer {
     /// The count of acknowledged blocks at which a repeated acknowledgement last led to a resend.
     resent_at: Option<u64>,
     resent_windows: u64,
+    /// When it was last looked at whether the client is too slow, and what it had then.
+    measured: (Duration, u64),
+    /// Whether the request asked for the size, which may be all that the client wants.
+    asks_size: bool,
 }
 
 impl Transfer {
@@ -97,6 +105,8 @@ impl Transfer {
             silences: 0,
             resent_at: None,
             resent_windows: 0,
+            measured: (now, 0),
+            asks_size: options.size,
         };
         let output = transfer.first_answer(now);
         (transfer, output)
@@ -151,13 +161,18 @@ impl Transfer {
         let value = u16::from_be_bytes([*value_high, *value_low]);
         match u16::from_be_bytes([*high, *low]) {
             OPCODE_ACK => self.on_ack(now, value),
-            OPCODE_ERROR if self.acked == 0 && self.option_ack.is_some() => Output::End(Ending::Probed),
+            OPCODE_ERROR if self.is_probe(value) => Output::End(Ending::Probed),
             OPCODE_ERROR => {
                 let text = rest.split(|&b| b == 0).next().unwrap_or_default();
                 Output::End(Ending::ClientError(format!("code {value} {}", printable(text, 80)).trim_end().to_owned()))
             }
             _ => Output::Wait,
         }
+    }
+
+    /// Whether an error with this code says that the client has what it wanted, the size: EDK2 sends 8, others 0.
+    fn is_probe(&self, code: u16) -> bool {
+        self.asks_size && self.acked == 0 && self.option_ack.is_some() && matches!(code, 0 | 8)
     }
 
     /// The deadline passed without progress.
@@ -221,6 +236,9 @@ impl Transfer {
         if self.acked == self.last_block() {
             return Output::End(Ending::Complete);
         }
+        if self.is_too_slow(now) {
+            return Output::End(Ending::Slow(self.acked_bytes()));
+        }
         if self.acked < self.window_end {
             // Also while the rest of the window has not left yet: the client misses what was sent.
             self.pace.on_loss();
@@ -229,6 +247,15 @@ impl Transfer {
             self.pace.on_clean();
         }
         self.send_window(now)
+    }
+
+    fn is_too_slow(&mut self, now: Duration) -> bool {
+        let (since, bytes) = self.measured;
+        if now.saturating_sub(since) < LEAST_WHILE {
+            return false;
+        }
+        self.measured = (now, self.acked_bytes());
+        self.acked_bytes() - bytes < LEAST_BYTES
     }
 
     /// The client has answered, having taken this many blocks of the last burst.

@@ -54,6 +54,27 @@ fn size_probe_of_edk2_is_no_failure() {
     let (mut transfer, _) = Transfer::start(NOW, &request(Some(1468), Some(4), true), 10_000);
     let aborted = b"\0\x05\0\x08User aborted the transfer\0";
     assert_eq!(transfer.on_datagram(NOW, aborted), Output::End(Ending::Probed));
+    // Others that end like this failed: a full disk, options that the client does not like, no question for the size.
+    for (asks_size, error) in [(true, &b"\0\x05\0\x03Disk full\0"[..]), (false, aborted)] {
+        let (mut transfer, _) = Transfer::start(NOW, &request(Some(1468), Some(4), asks_size), 10_000);
+        let ending = transfer.on_datagram(NOW, error);
+        assert!(matches!(ending, Output::End(Ending::ClientError(_))), "{ending:?}");
+    }
+}
+
+#[test]
+fn a_client_that_takes_next_to_nothing_loses_its_place() {
+    let (mut transfer, _) = Transfer::start(NOW, &request(Some(8), Some(1), false), 1 << 20);
+    transfer.on_datagram(NOW, &ack(0));
+    // One block of 8 bytes every 4 s, so that it never counts as silent.
+    let ended = (1..100).find_map(|block| {
+        let output = transfer.on_datagram(Duration::from_secs(4 * u64::from(block)), &ack(block));
+        matches!(output, Output::End(_)).then_some((block, output))
+    });
+    assert_eq!(ended, Some((15, Output::End(Ending::Slow(120)))));
+    let options = RequestedOptions { block_size: None, window: None, timeout: Some(255), size: false };
+    let parsed = ReadRequest::parse(b"\0\x01file\0octet\0timeout\x00255\0").expect("a request");
+    assert_ne!(parsed.options, options, "nobody is waited for that long");
 }
 
 #[test]

@@ -181,7 +181,7 @@ pub fn icmpv6(bytes: &[u8]) -> TestCaseResult {
 pub fn path(bytes: &[u8]) -> TestCaseResult {
     let Ok(text) = std::str::from_utf8(bytes) else { return Ok(()) };
     let name = match Route::parse(text) {
-        Some(Route::Artifact(name) | Route::File(name)) => name,
+        Some(Route::Artifact(name) | Route::File(name) | Route::Image { name, .. }) => name,
         _ if is_artifact_name(text) => text,
         _ => return Ok(()),
     };
@@ -217,6 +217,11 @@ pub fn captured_frame(frame: &[u8]) -> TestCaseResult {
     prop_assert!(kept.len() <= SNAP_LENGTH as usize && frame.starts_with(kept));
     let is_plain_tcp = frame.get(12..15) == Some(&[8, 0, 0x45])
         && frame.get(20..24).is_some_and(|ip| ip[0..2] == [0, 0] && ip[3] == 6);
+    prop_assert!(
+        frame.get(12..14) != Some(&[0x88, 0x64]) || kept.len() <= 14,
+        "{} bytes of what nobody reads",
+        kept.len()
+    );
     prop_assert!(!is_plain_tcp || kept.len() <= 14 + 20 + 60, "{} bytes of TCP", kept.len());
     if let Some(mac) = frame.first_chunk().filter(|_| frame.len() >= 14) {
         prop_assert!(concerns(frame, MacAddress(*mac)));

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use meadow_model::MacAddress;
 use meadow_netboot::EventKind;
 use meadow_netboot::event::Transport;
@@ -15,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::body::{STALL, send_file, send_head};
 use super::response::{Body, MAX_PROGRESS, Responder, Response};
+use crate::restraint::Trouble;
 use crate::segment::Segment;
 
 /// How long a connection may wait for its next request, and how long when others need its place.
@@ -62,8 +65,15 @@ impl Connection {
             self.mac = self.mac.or_else(|| self.segment.mac_of(self.client));
             let mac = self.mac;
             let responder = Responder { shared: &self.segment.shared, local: self.local, client: self.client, mac };
-            let response = responder.respond(&head, &body);
-            self.segment.shared.counting.http_requests.add(1);
+            let mut response = responder.respond(&head, &body);
+            response.head.date = Some(date());
+            let counting = &self.segment.shared.counting;
+            counting.http_requests.add(1);
+            match response.head.status {
+                404 => counting.http_missing.add(1),
+                400 | 405 => counting.http_malformed.add(1),
+                _ => {}
+            }
             self.write(response, &head, mac).await?;
             if !head.keep_alive {
                 return self.stream.shutdown().await;
@@ -95,7 +105,7 @@ impl Connection {
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
                     if !was_empty {
-                        self.segment.shared.counting.http_slow.add(1);
+                        self.say_slow();
                     }
                     return Ok(None);
                 }
@@ -116,11 +126,22 @@ impl Connection {
         let deadline = Instant::now() + REQUEST;
         while self.received.len() < length {
             match tokio::time::timeout_at(deadline, self.read_more()).await {
-                Ok(Ok(0)) | Err(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(_) => {
+                    self.say_slow();
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
                 Ok(read) => read?,
             };
         }
         Ok(self.received.drain(..length).collect())
+    }
+
+    fn say_slow(&self) {
+        self.segment.shared.counting.http_slow.add(1);
+        self.segment.shared.complain(Trouble::Http, Some(self.client), || {
+            format!("an HTTP request was not complete after {} s, its connection was closed", REQUEST.as_secs())
+        });
     }
 
     async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -128,7 +149,13 @@ impl Connection {
     }
 
     async fn refuse(mut self, mut head: ResponseHead, text: &str) -> io::Result<()> {
+        let shared = &self.segment.shared;
+        shared.counting.http_malformed.add(1);
+        shared.complain(Trouble::Http, Some(self.client), || {
+            format!("an HTTP request was refused with {}: {text}", head.status)
+        });
         let body = format!("{text}\n");
+        head.date = Some(date());
         head.content_length = body.len() as u64;
         head.keep_alive = false;
         let mut bytes = head.encode();
@@ -183,6 +210,13 @@ impl Connection {
             }
         }
     }
+}
+
+/// The time, as HTTP writes it (RFC 9110, 5.6.7).
+fn date() -> String {
+    let now = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now());
+    // Only years that HTTP cannot write have none.
+    now.unwrap_or_default()
 }
 
 fn percent(bytes: u64, size: u64) -> u8 {

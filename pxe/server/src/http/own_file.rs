@@ -21,7 +21,8 @@ pub(super) fn open(folder: &Path, name: &str) -> io::Result<Artifact> {
         return Err(io::Error::new(io::ErrorKind::NotFound, "it is no file"));
     }
     // Nobody knows its digest: which file it is, when it was changed and its size tell another one.
-    let sha256 = format!("{:x}-{:x}-{:x}", metadata.ino(), metadata.mtime(), metadata.len());
+    let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
+    let sha256 = format!("{:x}-{seconds:x}.{nanoseconds:x}-{:x}", metadata.ino(), metadata.len());
     Ok(Artifact { name: name.to_owned(), size: metadata.len(), sha256, digest: None, file })
 }
 

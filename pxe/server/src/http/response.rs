@@ -8,7 +8,7 @@ use meadow_model::boot::BootPolicy;
 use meadow_netboot::event::{Transport, printable};
 use meadow_netboot::http::{ByteRange, Method, RequestHead, ResponseHead, content_type};
 use meadow_netboot::route::{ROOT, Route};
-use meadow_netboot::{ClientKind, EventKind, script};
+use meadow_netboot::{BootImage, ClientKind, EventKind, script};
 use serde::Deserialize;
 
 use super::own_file;
@@ -70,9 +70,9 @@ impl Responder<'_> {
             }
             (Some(Route::Image { digest, name }), Method::Get | Method::Head) => self.of_image(digest, name, request),
             (Some(Route::File(name)), Method::Get | Method::Head) => self.own_file(name, request),
-            (Some(Route::Script(mac)), Method::Get | Method::Head) => self.script(mac),
+            (Some(Route::Script(mac)), Method::Get | Method::Head) => self.script(mac, request.method),
             (Some(Route::BootConfig(mac)), Method::Get | Method::Head) => self.boot_config(mac, request.method),
-            _ => Response::text(405, "this method is not served here"),
+            (Some(route), _) => not_served(&route),
         };
         response.head.keep_alive = request.keep_alive;
         response
@@ -150,11 +150,11 @@ impl Responder<'_> {
         }
     }
 
-    fn script(&self, mac: MacAddress) -> Response {
+    fn script(&self, mac: MacAddress, method: Method) -> Response {
         let sighting = self.shared.engine().sighting(mac, ClientKind::Ipxe);
         let config = &self.shared.config;
         let mut given = None;
-        let text = match self.shared.director.decide(&sighting).policy {
+        let text = match self.shared.director.decide_script(&sighting).policy {
             BootPolicy::Ignore => {
                 let why = "nobody named this machine; `meadow pxe open` or `meadow machine arm` lets it boot";
                 self.shared.record_for(Some(mac), self.client, EventKind::Ignored { why: why.into() });
@@ -174,10 +174,23 @@ impl Responder<'_> {
                 text
             }
         };
-        self.shared.engine().script_requested(self.shared.now(), mac, given);
-        let event = EventKind::Asked { file: "boot.ipxe".into(), via: Transport::Http };
-        self.shared.record_for(Some(mac), self.client, event);
+        self.note_script(mac, method, given);
         Response::bytes(200, content_type("boot.ipxe"), text)
+    }
+
+    /// A machine has got its script. Who asks for the head alone, or comes from another card, has begun no boot with it.
+    fn note_script(&self, mac: MacAddress, method: Method, given: Option<BootImage>) {
+        if method != Method::Get {
+            return;
+        }
+        let event = match self.mac.filter(|other| *other != mac) {
+            Some(other) => EventKind::Conflict { what: format!("boot.ipxe of this machine was fetched by {other}") },
+            None => {
+                self.shared.engine().script_requested(self.shared.now(), mac, given);
+                EventKind::Asked { file: "boot.ipxe".into(), via: Transport::Http }
+            }
+        };
+        self.shared.record_for(Some(mac), self.client, event);
     }
 
     fn boot_config(&self, mac: MacAddress, method: Method) -> Response {
@@ -225,12 +238,21 @@ impl Responder<'_> {
     }
 }
 
+/// The answer to a method that a path does not have.
+fn not_served(route: &Route<'_>) -> Response {
+    let mut response = Response::text(405, "this method is not served here");
+    response.head.allow = Some(if matches!(route, Route::Progress(_)) { "POST" } else { "GET, HEAD" });
+    response
+}
+
 /// A whole file, a part of it, or the answer that it has no such part.
 fn file_response(artifact: Arc<Artifact>, request: &RequestHead) -> Response {
     let size = artifact.size;
     let whole = ByteRange { start: 0, length: size };
     let tag = &artifact.sha256;
-    let range = request.range.filter(|_| request.if_range.as_deref().is_none_or(|wanted| is_strong_tag(wanted, tag)));
+    // Of a HEAD a range says nothing (RFC 9110, 14.2).
+    let asked = request.range.filter(|_| request.method == Method::Get);
+    let range = asked.filter(|_| request.if_range.as_deref().is_none_or(|wanted| is_strong_tag(wanted, tag)));
     let (status, part) = match range.map(|range| range.resolve(size)) {
         None => (200, whole),
         Some(Some(part)) => (206, part),

@@ -83,7 +83,7 @@ async fn fill(shared: &Shared) -> Vec<Place> {
 
 async fn ask(address: std::net::SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("connected");
-    stream.write_all(b"GET /nothing HTTP/1.1\r\nConnection: close\r\n\r\n").await.expect("asked");
+    stream.write_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.expect("asked");
     stream
 }
 

@@ -48,6 +48,10 @@ impl Job {
             }
             Ok(Ending::Probed) => return,
             Ok(Ending::ClientError(text)) => self.failed(format!("the machine broke off: {text}")),
+            Ok(Ending::Slow(bytes)) => self.failed(format!(
+                "the machine took {bytes} of {} bytes and hardly more in the last minute, so its place was given to others",
+                self.artifact.size
+            )),
             Ok(Ending::Silent(bytes)) => {
                 self.failed(format!("the machine fell silent after {bytes} of {} bytes", self.artifact.size))
             }

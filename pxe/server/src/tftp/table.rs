@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id};
 
-/// Transfers at once whose client has answered. Further requests are dropped: a client repeats its request.
+/// Transfers at once whose client has answered. Beyond them the address with the most gives one up, if it has more than
+/// the newcomer; else the request is dropped, and its client repeats it.
 const MAX_ANSWERED: usize = 512;
 /// Transfers at once whose client has not answered yet and may be forged: the oldest makes room, which had the most time.
 const MAX_UNANSWERED: usize = 1024;
-/// Transfers at once of one address.
+/// Transfers at once of one address. The oldest one whose client has not answered makes room: forged requests do not
+/// keep their victim from its file.
 const MAX_PER_ADDRESS: usize = 256;
 /// Datagrams that wait for one transfer.
 const MAILBOX: usize = 8;
@@ -71,12 +73,15 @@ struct Entry {
     mailbox: mpsc::Sender<Message>,
     status: Arc<TransferStatus>,
     task: Option<AbortHandle>,
+    /// Counts up.
+    number: u64,
 }
 
 /// All transfers of the server: its interfaces share the bounds.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     ports: u64,
+    begun: u64,
     entries: HashMap<Client, Entry>,
     clients: HashMap<Id, Client>,
     per_address: HashMap<Ipv4Addr, usize>,
@@ -122,10 +127,16 @@ impl Table {
     /// Makes room for a transfer to `client`, which has none. Gives its status, its mailbox and how many others had to
     /// go; `None` if there is no room.
     pub(super) fn make_room(&mut self, client: Client) -> Option<(Arc<TransferStatus>, mpsc::Receiver<Message>, u64)> {
-        if self.per_address.get(client.address.ip()).is_some_and(|&count| count >= MAX_PER_ADDRESS) {
-            return None;
-        }
         let mut evicted = 0;
+        if self.count_of(client.address.ip()) >= MAX_PER_ADDRESS {
+            let at = self
+                .unanswered
+                .iter()
+                .position(|(other, status)| other.address.ip() == client.address.ip() && status.is(UNANSWERED))?;
+            let (oldest, _) = self.unanswered.remove(at)?;
+            self.drop_entry(oldest);
+            evicted += 1;
+        }
         if self.unanswered.len() >= MAX_UNANSWERED {
             self.unanswered.retain(|(_, status)| status.is(UNANSWERED));
             while self.unanswered.len() >= MAX_UNANSWERED
@@ -137,14 +148,32 @@ impl Table {
         }
         // The queue holds all that are unanswered, so that the others are answered.
         if self.entries.len().saturating_sub(self.unanswered.len()) >= MAX_ANSWERED {
-            return None;
+            let greedy = self.greediest(client.address.ip())?;
+            self.drop_entry(greedy);
+            evicted += 1;
         }
+        self.begun += 1;
         let (mailbox, messages) = mpsc::channel(MAILBOX);
         let status = Arc::new(TransferStatus::default());
         self.unanswered.push_back((client, status.clone()));
         *self.per_address.entry(*client.address.ip()).or_default() += 1;
-        self.entries.insert(client, Entry { mailbox, status: status.clone(), task: None });
+        self.entries.insert(client, Entry { mailbox, status: status.clone(), task: None, number: self.begun });
         Some((status, messages, evicted))
+    }
+
+    fn count_of(&self, address: &Ipv4Addr) -> usize {
+        self.per_address.get(address).copied().unwrap_or(0)
+    }
+
+    /// The oldest transfer of the address that has the most, if that is more than the newcomer has with one more.
+    fn greediest(&self, newcomer: &Ipv4Addr) -> Option<Client> {
+        let (address, most) = self.per_address.iter().max_by_key(|(_, count)| **count)?;
+        let its = self
+            .entries
+            .iter()
+            .filter(|(client, entry)| client.address.ip() == address && !entry.status.is(UNANSWERED));
+        let oldest = its.min_by_key(|(_, entry)| entry.number).map(|(client, _)| *client);
+        oldest.filter(|_| *most > self.count_of(newcomer) + 1)
     }
 
     /// The task of the transfer that room was made for.
@@ -231,6 +260,45 @@ mod tests {
             room.inspect(|(status, ..)| status.answered()).is_some()
         });
         assert_eq!(admitted.count(), MAX_PER_ADDRESS);
+    }
+
+    #[test]
+    fn forged_requests_in_the_name_of_a_machine_do_not_keep_it_from_its_file() {
+        let mut table = Table::default();
+        let victim = Ipv4Addr::new(10, 0, 0, 7);
+        let of = |port| at(Port::default(), SocketAddrV4::new(victim, port));
+        let evicted: u64 = (1000..5000).map(|port| table.make_room(of(port)).expect("room").2).sum();
+        assert_eq!((evicted, table.count_of(&victim)), (4000 - MAX_PER_ADDRESS as u64, MAX_PER_ADDRESS));
+        let (status, ..) = table.make_room(of(2070)).expect("its own request");
+        status.answered();
+        for port in 6000..8000 {
+            table.make_room(of(port)).expect("room");
+        }
+        assert!(table.pass(of(2070), &[0, 4, 0, 1]), "who answered stays");
+        assert!(table.unanswered.len() <= MAX_PER_ADDRESS);
+    }
+
+    #[test]
+    fn two_greedy_addresses_do_not_lock_all_others_out() {
+        let mut table = Table::default();
+        let of = |last, port| at(Port::default(), SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), port));
+        let mut answered = |last, port| {
+            let (status, .., evicted) = table.make_room(of(last, port))?;
+            status.answered();
+            Some(evicted)
+        };
+        // The queue of those that did not answer is looked through when it is full.
+        let mut taken = 0;
+        for port in 1..=MAX_PER_ADDRESS as u16 {
+            taken += [1, 2].into_iter().filter(|last| answered(*last, port).is_some()).count();
+        }
+        assert_eq!(taken, MAX_ANSWERED);
+        let newcomers = (3..=200).filter(|last| answered(*last, 2070).is_some()).count();
+        assert_eq!(newcomers, 198);
+        assert!(table.entries.len() <= MAX_ANSWERED + MAX_UNANSWERED);
+        table.unanswered.clear();
+        assert!(table.make_room(of(201, 2070)).is_some_and(|(.., evicted)| evicted == 1), "of the greedy one");
+        assert!(!table.pass(of(1, 1), b"x") || !table.pass(of(2, 1), b"x"), "its oldest");
     }
 
     #[test]

@@ -49,6 +49,28 @@ async fn http_connection_carries_several_requests() {
     rig.server.stop().await;
 }
 
+/// RFC 9110: 6.6.1, 10.2.1, 14.2.
+#[tokio::test]
+async fn http_answers_have_a_date_a_head_has_no_part_and_a_refusal_names_the_methods() {
+    let rig = Rig::start(|_| {}).await;
+    let ask = |request: &str| {
+        rig.http(format!("{request} HTTP/1.1\r\nHost: x\r\nRange: bytes=1-2\r\nConnection: close\r\n\r\n"))
+    };
+    let (head, _) = split(&ask("HEAD /artifacts/ipxe/ipxe.efi").await);
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("Content-Length: 6\r\n"), "{head}");
+    let date = head.lines().find_map(|line| line.strip_prefix("Date: ")).expect("a date");
+    assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}");
+    for (request, allowed) in [
+        ("DELETE /artifacts/initrd", "GET, HEAD"),
+        ("POST /machine/52-54-00-00-00-01/boot.json", "GET, HEAD"),
+        ("GET /machine/52-54-00-00-00-01/progress", "POST"),
+    ] {
+        let (head, _) = split(&ask(request).await);
+        assert!(head.starts_with("HTTP/1.1 405") && head.contains(&format!("Allow: {allowed}\r\n")), "{head}");
+    }
+    rig.server.stop().await;
+}
+
 #[tokio::test]
 async fn progress_is_recorded_and_made_printable() {
     let rig = Rig::start(|_| {}).await;
@@ -75,11 +97,11 @@ async fn hostile_http_is_refused_and_closed() {
     for (request, status) in [
         ("\r\n\r\n".to_owned(), "400"),
         ("GET / HTTP/3.0\r\n\r\n".to_owned(), "505"),
-        (format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(9000)), "431"),
-        ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), "411"),
-        ("POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n".to_owned(), "413"),
-        ("DELETE /artifacts/initrd HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), "405"),
-        ("GET /artifacts/../manifest.json HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), "404"),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(9000)), "431"),
+        ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), "411"),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n".to_owned(), "413"),
+        ("DELETE /artifacts/initrd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(), "405"),
+        ("GET /artifacts/../manifest.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(), "404"),
     ] {
         let (head, _) = split(&rig.http(request.clone()).await);
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{request:.60}: {head}");
