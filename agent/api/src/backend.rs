@@ -142,7 +142,7 @@ pub trait Backend: Send + Sync + 'static {
     /// `NotFound` where nobody has one.
     fn release_lease(&self, address: IpAddr) -> Answer<'_, ()>;
 
-    /// Looks at everything that a boot over the network needs.
+    /// Looks at everything that a boot over the network needs. Blocks.
     fn pxe_checks(&self) -> Vec<PxeCheck>;
 
     /// Begins to capture what a machine and the PXE server say to each other, for at most so many seconds.

@@ -11,7 +11,7 @@ const LEAST_MTU: u32 = 1500;
 /// Bytes of what the kernel says of an interface.
 const LONGEST_FACT: u64 = 64;
 
-/// Looks at everything, in the order in which a boot needs it: each interface, then what they share.
+/// Looks at everything, in the order in which a boot needs it: each interface, then what they share. Blocks while nft(8) runs.
 pub(crate) fn checks(handle: &PxeHandle) -> Vec<PxeCheck> {
     let mut checks: Vec<_> = handle.interfaces().iter().flat_map(of_interface).collect();
     let problems = handle.problems();
@@ -23,6 +23,7 @@ pub(crate) fn checks(handle: &PxeHandle) -> Vec<PxeCheck> {
         of_problems("other images", "every image that a machine is to boot is whole", &problems, |code| {
             code == "pxe.image"
         }),
+        firewall(meadow_pxe::firewall()),
         heard(handle),
     ]);
     checks
@@ -118,17 +119,25 @@ fn image(handle: &PxeHandle) -> PxeCheck {
     })
 }
 
-/// A firewall cannot be asked, but it shows: nobody is heard.
+/// A packet filter of this computer, as far as it can be asked.
+fn firewall(found: Option<String>) -> PxeCheck {
+    let fine = "no packet filter that drops what it does not know was found on this computer".to_owned();
+    check("firewall", found.is_none(), fine, || {
+        (found.unwrap_or_default(), "`nft list ruleset` shows all of it".to_owned())
+    })
+}
+
+/// What shows the rest of the way: that somebody was heard. Before that nothing is wrong.
 fn heard(handle: &PxeHandle) -> PxeCheck {
     let machines = handle.machines().len();
-    check("firewall", machines > 0, format!("{machines} machines were heard, so DHCP comes in"), || {
-        let why = "no machine was heard yet".to_owned();
-        let step =
-            "switch one on that boots over the network; if it stays so, let UDP 67, 69 and 4011 and TCP 7480 in \
-                    (`nft list ruleset` shows a firewall of this computer), and look at the switch between the two"
-                .to_owned();
-        (why, step)
-    })
+    let (text, next_step) = if machines > 0 {
+        (format!("{machines} machines were heard, so DHCP comes in"), None)
+    } else {
+        let step = "switch one on that boots over the network; if it stays so, look at the switch between the two, and at \
+                    firewalls: UDP 67, 69 and 4011 and TCP 7480 have to come in";
+        ("no machine was heard yet".to_owned(), Some(step.to_owned()))
+    };
+    PxeCheck { name: "machines".to_owned(), ok: true, text, next_step }
 }
 
 fn check(name: &str, ok: bool, fine: String, bad: impl FnOnce() -> (String, String)) -> PxeCheck {
@@ -140,6 +149,13 @@ fn check(name: &str, ok: bool, fine: String, bad: impl FnOnce() -> (String, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_firewall_is_a_fault_and_none_is_none() {
+        assert!(firewall(None).ok);
+        let dropping = firewall(Some("table inet filter drops".to_owned()));
+        assert!(!dropping.ok && dropping.text.contains("inet filter") && dropping.next_step.is_some());
+    }
 
     #[test]
     fn what_the_kernel_says_of_an_interface() {

@@ -1,11 +1,12 @@
 //! Starts the services of one interface, keeps them running and restarts them when it changes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meadow_netboot::EventKind;
 use meadow_netboot::dhcp::ServerPort;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, Id, JoinSet};
 
 use crate::culprit::Protocol;
 use crate::interface::{self, Link, NotReady};
@@ -79,6 +80,7 @@ impl Supervisor {
     async fn serve_link(&self, link: &Link) {
         // Dropped at the end of this function, which closes all sockets.
         let mut tasks = JoinSet::new();
+        let mut running = HashMap::new();
         let mut missing = SERVICES.to_vec();
         let mut said = Vec::new();
         loop {
@@ -86,7 +88,7 @@ impl Supervisor {
             let mut still = Vec::new();
             for service in missing {
                 match self.start_service(service, link, &mut tasks).await {
-                    Ok(()) => {}
+                    Ok(task) => _ = running.insert(task.id(), service),
                     Err(problem) => {
                         still.push(service);
                         problems.push(problem);
@@ -104,6 +106,11 @@ impl Supervisor {
                 self.0.shared.say(EventKind::Server { message });
             }
             tokio::time::sleep(SUPERVISE).await;
+            for (service, why) in crashed(&mut tasks, &mut running) {
+                let why = format!("{service:?} on {} is started anew after a defect of this program: {why}", link.name);
+                self.0.shared.say(EventKind::Failed { file: String::new(), why });
+                missing.push(service);
+            }
             match interface::find(&link.name) {
                 Ok(now) if now == *link => {}
                 changed => {
@@ -120,41 +127,71 @@ impl Supervisor {
         }
     }
 
-    async fn start_service(&self, service: Service, link: &Link, tasks: &mut JoinSet<()>) -> Result<(), Problem> {
+    async fn start_service(
+        &self,
+        service: Service,
+        link: &Link,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<AbortHandle, Problem> {
         let segment = self.0.clone();
         let ports = segment.shared.config.ports;
         let bind = |port| UdpPort::bind(link, port).map_err(|error| Problem::port(Protocol::Udp, port, link, &error));
-        match service {
-            Service::Dhcp => {
-                tasks.spawn(dhcp::serve(segment, bind(ports.dhcp)?, ServerPort::Dhcp));
-            }
-            Service::BootServer => {
-                tasks.spawn(dhcp::serve(segment, bind(ports.boot_server)?, ServerPort::BootServer));
-            }
-            Service::Tftp => {
-                tasks.spawn(tftp::serve(segment, bind(ports.tftp)?, link.clone()));
-            }
+        Ok(match service {
+            Service::Dhcp => tasks.spawn(dhcp::serve(segment, bind(ports.dhcp)?, ServerPort::Dhcp)),
+            Service::BootServer => tasks.spawn(dhcp::serve(segment, bind(ports.boot_server)?, ServerPort::BootServer)),
+            Service::Tftp => tasks.spawn(tftp::serve(segment, bind(ports.tftp)?, link.clone())),
             Service::Http => {
                 let listener = http::bind(link, ports.http);
                 let listener = listener.map_err(|error| Problem::port(Protocol::Tcp, ports.http, link, &error))?;
-                tasks.spawn(http::serve(segment, listener, (link.address, ports.http).into()));
+                tasks.spawn(http::serve(segment, listener, (link.address, ports.http).into()))
             }
-            Service::HttpV6 => {
-                tasks.spawn(http::serve_v6(segment, link.clone()));
-            }
+            Service::HttpV6 => tasks.spawn(http::serve_v6(segment, link.clone())),
             Service::RouterSolicitations => {
                 let socket =
                     router_advertisement::bind(link).map_err(|error| Problem::router_solicitations(link, &error))?;
-                tasks.spawn(router_advertisement::serve(segment.shared.clone(), socket));
+                tasks.spawn(router_advertisement::serve(segment.shared.clone(), socket))
             }
             Service::OtherServers => {
                 let wire = Wire::open(link).map_err(|error| Problem::wire(link, &error))?;
-                tasks.spawn(wire::serve(segment, wire));
+                tasks.spawn(wire::serve(segment, wire))
             }
-            Service::ConflictProbe => {
-                tasks.spawn(conflict_probe::serve(segment, link.clone()));
-            }
+            Service::ConflictProbe => tasks.spawn(conflict_probe::serve(segment, link.clone())),
+        })
+    }
+}
+
+/// The services that crashed, and how. What ended by itself has nothing to do.
+fn crashed(tasks: &mut JoinSet<()>, running: &mut HashMap<Id, Service>) -> Vec<(Service, String)> {
+    let mut crashed = Vec::new();
+    while let Some(ended) = tasks.try_join_next_with_id() {
+        match ended {
+            Ok((id, ())) => _ = running.remove(&id),
+            Err(error) => crashed.extend(running.remove(&error.id()).map(|service| (service, error.to_string()))),
         }
-        Ok(())
+    }
+    crashed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_service_that_crashes_is_told_from_one_that_has_nothing_to_do() {
+        let (mut tasks, mut running) = (JoinSet::new(), HashMap::new());
+        let dies = tasks.spawn(async { panic!("a defect") });
+        let ends = tasks.spawn(async {});
+        let lives = tasks.spawn(std::future::pending());
+        running.insert(dies.id(), Service::Tftp);
+        running.insert(ends.id(), Service::ConflictProbe);
+        running.insert(lives.id(), Service::Dhcp);
+        while !(dies.is_finished() && ends.is_finished()) {
+            tokio::task::yield_now().await;
+        }
+        let crashed = crashed(&mut tasks, &mut running);
+        let [(service, why)] = crashed.as_slice() else { panic!("{crashed:?}") };
+        assert_eq!(*service, Service::Tftp);
+        assert!(why.contains("a defect"), "{why}");
+        assert_eq!(running.into_values().collect::<Vec<_>>(), [Service::Dhcp]);
     }
 }

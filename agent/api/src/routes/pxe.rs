@@ -106,7 +106,10 @@ pub(super) async fn release(State(backend): Context, Path(address): Path<String>
 ))]
 pub(super) async fn doctor(State(backend): Context, Query(query): Query<ListQuery>) -> Reply<Json<List<PxeCheck>>> {
     let revision = backend.state()?.revision();
-    Ok(Json(page(backend.pxe_checks(), &query, CHECK_FIELDS, revision)?))
+    // It starts programs of the system and waits for them.
+    let checks = tokio::task::spawn_blocking(move || backend.pxe_checks()).await;
+    let checks = checks.map_err(|error| Failure::new(ProblemCode::Internal, error.to_string()))?;
+    Ok(Json(page(checks, &query, CHECK_FIELDS, revision)?))
 }
 
 /// Begins to capture what a machine and this server say to each other, in place of an earlier capture of it. What TCP
