@@ -71,11 +71,10 @@ impl Boot {
     }
 
     fn own_slot(&self, disks: &[Layout], slot: Option<Slot>, esp: Option<&str>) -> OwnSlot {
-        // Another disk's boot loader has nothing to do with this boot.
-        let started = disks.first().filter(|layout| layout.is_of(esp));
         OwnSlot {
             running: slot,
-            esp: started.and_then(|layout| layout.esp.clone()),
+            // Another disk's boot loader has nothing to do with this boot.
+            esp: Layout::started(disks, esp).and_then(|layout| layout.esp.clone()),
             loader: self.hardware.as_ref().map(|hardware| Arc::clone(&hardware.loader)),
             log: Arc::clone(&self.log),
         }

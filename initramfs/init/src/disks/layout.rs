@@ -36,6 +36,17 @@ impl Layout {
         esp.is_some() && self.esp.as_ref().and_then(|partition| partition.uuid.as_deref()) == esp
     }
 
+    /// Of disks with a root, the one that the boot loader came from: the one with its ESP. Where it does not say which that is
+    /// (some firmware keeps no variables), the only one.
+    #[must_use]
+    pub fn started<'a>(disks: &'a [Self], esp: Option<&str>) -> Option<&'a Self> {
+        match (esp, disks) {
+            (Some(_), _) => disks.iter().find(|layout| layout.is_of(esp)),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+
     /// Whether it holds the state of a node.
     #[must_use]
     pub fn has_state(&self) -> bool {
@@ -131,6 +142,15 @@ mod tests {
     fn the_disk_that_the_boot_loader_came_from_is_first() {
         assert_eq!(layouts(disks(), Some("uuid-sdb2"))[0].disk, "sdb");
         assert_eq!(layouts(disks(), Some("uuid-sdc2"))[0].disk, "vda");
+    }
+
+    #[test]
+    fn the_disk_that_started_is_not_guessed() {
+        let (both, one) = (layouts(disks(), None), layouts(disks()[2..5].to_vec(), None));
+        assert_eq!(Layout::started(&both, Some("uuid-vda2")).map(|layout| layout.disk.as_str()), Some("vda"));
+        assert_eq!(Layout::started(&both, Some("uuid-sdc2")), None);
+        assert_eq!(Layout::started(&both, None), None);
+        assert_eq!(Layout::started(&one, None).map(|layout| layout.disk.as_str()), Some("sdb"));
     }
 
     #[test]
