@@ -2,14 +2,18 @@
 //!
 //! The order makes a power cut harmless: until the mark is written nothing changed; from then on the disk is known as one
 //! that this very plan is being carried out on, and a rerun starts over. The mark names the volume that this very run
-//! makes, so that nothing that an earlier installation left on the disk is ever taken for the end of this one. Boot code, which makes a BIOS take the disk, comes
-//! after everything it starts; the record of `meadow-preboot`, which makes the disk count as installed, comes last.
+//! makes, so that nothing that an earlier installation left on the disk is ever taken for the end of this one. The record of
+//! `meadow-preboot`, which makes the disk count as installed, comes after all that it names; the boot loaders, which make a
+//! firmware take the disk, come last: a system without its record would run as a new machine from the very disk that a rerun has
+//! to write.
 
 pub(crate) use checks::fits;
 
 mod checks;
 mod state;
 pub(crate) mod system;
+
+use std::path::PathBuf;
 
 use meadow_luks::Key;
 use meadow_model::install::{InstallMode, InstallWork, InstalledDisk, Partition};
@@ -20,6 +24,7 @@ use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
 use crate::area::{Area, sector_size};
+use crate::image::Image;
 use crate::machine::Machine;
 use crate::progress::Progress;
 use crate::{DiskError, bios, host_key, own_disk, preboot_area, table};
@@ -49,15 +54,9 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
     let node = machine.disk_node(&disk.name);
     let part = |name| checks::partition(plan, name);
     let preboot = part(layout::PREBOOT)?;
-    if found == Found::Complete {
-        preboot_area::unmark(&Area::open(&machine.partition_node(&disk.name, preboot))?)?;
-        return Ok(Installed { disk: own_disk::look_at(machine, &disk)?, recovery_key: None });
-    }
     let passphrase = Key::new_passphrase(work.passphrase.expose())?;
     let source = checks::state_source(work)?;
     let image = checks::image(work, progress)?;
-    let host_key = host_key::generate()?;
-    let volume = Uuid::new_v4();
 
     // udev leaves a locked disk alone, and would else look at half-written partitions and keep them busy.
     let device = Area::open(&node)?;
@@ -69,6 +68,13 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
              only keep the state on it"
         )));
     }
+    let place = |name| Ok::<_, DiskError>(machine.partition_node(&disk.name, part(name)?));
+    if found == Found::Complete {
+        finish(work, image.as_ref(), &place, &device, progress)?;
+        return Ok(Installed { disk: own_disk::look_at(machine, &disk)?, recovery_key: None });
+    }
+    let host_key = host_key::generate()?;
+    let volume = Uuid::new_v4();
     {
         let alone = Area::open_alone(&node)?;
         if alone.size()? != plan.size_bytes {
@@ -82,16 +88,11 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
         clear_edges(&alone, &plan.partitions)?;
         machine.reread(&disk.name, &alone, &plan.partitions)?;
     }
-    let place = |name| Ok::<_, DiskError>(machine.partition_node(&disk.name, part(name)?));
     if let Some(image) = &image {
         system::write(image, &plan.hash, &place, progress)?;
     }
     let recovery_key = state::make(machine, &place(layout::STATE)?, volume, &passphrase, &source, progress)?;
 
-    progress("makes the disk bootable", None);
-    if let Some(image) = &image {
-        system::write_boot_code(image, part(layout::BIOS)?, &place(layout::BIOS)?, &device)?;
-    }
     let record = Preboot {
         version: VERSION,
         node: plan.node.clone(),
@@ -104,12 +105,25 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
         host_key: host_key.plain(),
     };
     let path = place(layout::PREBOOT)?;
-    let area = Area::open(&path)?;
-    preboot_area::write(&area, &record, &path)?;
-    preboot_area::unmark(&area)?;
+    preboot_area::write(&Area::open(&path)?, &record, &path)?;
+    finish(work, image.as_ref(), &place, &device, progress)?;
     drop(device);
     let installed = own_disk::look_at(machine, &disk)?;
     Ok(Installed { disk: installed, recovery_key: Some(recovery_key) })
+}
+
+/// What is left to do once the record is written.
+fn finish(
+    work: &InstallWork,
+    image: Option<&Image>,
+    place: &dyn Fn(&'static str) -> Result<PathBuf, DiskError>,
+    device: &Area,
+    progress: &mut Progress<'_>,
+) -> Result<(), DiskError> {
+    if let Some(image) = image {
+        system::make_bootable(image, checks::partition(&work.plan, layout::BIOS)?, place, device, progress)?;
+    }
+    preboot_area::unmark(&Area::open(&place(layout::PREBOOT)?)?)
 }
 
 /// Clears where file systems and volumes have their signatures; the mark in `meadow-preboot` lies behind the first MiB.

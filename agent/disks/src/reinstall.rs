@@ -50,6 +50,5 @@ pub(crate) fn run(machine: &dyn Machine, folder: &Path, progress: &mut Progress<
     let device = Area::open(&node)?;
     flock(device.file(), FlockOperation::LockExclusive).map_err(DiskError::io("lock", &node))?;
     system::write(&image, &own.record.luks_uuid, &place, progress)?;
-    progress("makes the disk bootable", None);
-    system::write_boot_code(&image, bios, &place(layout::BIOS)?, &device)
+    system::make_bootable(&image, bios, &place, &device, progress)
 }

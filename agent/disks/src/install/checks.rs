@@ -24,7 +24,7 @@ pub(super) enum Found {
     Untouched,
     /// An earlier run with this very plan was cut off.
     Begun,
-    /// An earlier run with this very plan came to its end.
+    /// An earlier run with this very plan wrote all but perhaps the boot loaders.
     Complete,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn disk(machine: &dyn Machine, work: &InstallWork) -> Result<(Disk, F
     Ok((disk.clone(), Found::Untouched))
 }
 
-/// Whether the record, which is written last, names the very volume that the run with the mark began to make, and that one
+/// Whether the record, which comes after all but the boot loaders, names the very volume that the run with the mark began to make, and that one
 /// lies there. A record and a volume of an earlier installation fit each other too, but have another UUID.
 fn is_complete(plan: &InstallPlan, node: &Path, volume: &str) -> Result<bool, DiskError> {
     let preboot = partition(plan, layout::PREBOOT)?;

@@ -17,7 +17,7 @@ const FOLDERS: [&str; 5] = ["EFI", "EFI/BOOT", "meadow", "meadow/a", "meadow/b"]
 const LOADER: &str = "EFI/BOOT/BOOTX64.EFI";
 const IMAGE_LIMIT: u64 = 4 << 20;
 
-/// Writes slot A, and what starts it on UEFI; the FAT file system gets a serial number made of `mark`, hexadecimal.
+/// Writes slot A and an ESP from which nothing boots yet; the FAT file system gets a serial number made of `mark`, hexadecimal.
 pub(crate) fn write(
     image: &Image,
     mark: &str,
@@ -33,18 +33,28 @@ pub(crate) fn write(
     slot::write_files(&esp, image, BootSlot::A, progress)?;
     esp.write_bytes(CERTIFICATE, &read_file(&image.path(CERTIFICATE), IMAGE_LIMIT)?)?;
     esp.write_bytes(slot::GRUBENV, &GrubEnv::blessing(BootSlot::A).bytes())?;
-    // Everything that it starts is there before a firmware can find it.
-    esp.sync()?;
-    let path = image.path("grub/bootx64.efi");
-    let mut loader = File::open(&path).map_err(DiskError::io("open", &path))?;
-    let mut counter = Counter::new("writes what boots the system", image.size(&["grub/bootx64.efi"])?);
-    esp.write(LOADER, &mut loader, &mut counter, progress)?;
     esp.close()?;
     slot::compare_files(&place(layout::ESP)?, image, BootSlot::A)
 }
 
-/// Writes GRUB for BIOS: first what the boot code loads, then the boot code.
-pub(crate) fn write_boot_code(image: &Image, partition: &Partition, node: &Path, disk: &Area) -> Result<(), DiskError> {
+/// Writes GRUB for UEFI and for BIOS, of that first what the boot code loads, then the boot code. Done again it comes to the same.
+pub(crate) fn make_bootable(
+    image: &Image,
+    bios: &Partition,
+    place: &dyn Fn(&'static str) -> Result<PathBuf, DiskError>,
+    disk: &Area,
+    progress: &mut Progress<'_>,
+) -> Result<(), DiskError> {
+    let path = image.path("grub/bootx64.efi");
+    let mut loader = File::open(&path).map_err(DiskError::io("open", &path))?;
+    let mut counter = Counter::new("makes the disk bootable", image.size(&["grub/bootx64.efi"])?);
+    let esp = Esp::open(&place(layout::ESP)?)?;
+    esp.write(LOADER, &mut loader, &mut counter, progress)?;
+    esp.close()?;
+    write_boot_code(image, bios, &place(layout::BIOS)?, disk)
+}
+
+fn write_boot_code(image: &Image, partition: &Partition, node: &Path, disk: &Area) -> Result<(), DiskError> {
     let read = |name| read_file(&image.path(name), IMAGE_LIMIT);
     let bios = bios::place(&read("grub/boot.img")?, &read("grub/core.img")?, partition.start)
         .map_err(|error| DiskError::refused(error.to_string()))?;
