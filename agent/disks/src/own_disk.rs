@@ -6,7 +6,7 @@ use meadow_luks::{Volume, header};
 use meadow_model::hardware::Disk;
 use meadow_model::image::SlotImage;
 use meadow_model::install::{BootSlot, InstallMode, InstalledDisk, Partition};
-use meadow_model::preboot::{HostKey, Preboot};
+use meadow_model::preboot::{HostKey, Mark, Preboot};
 use meadow_plan::layout;
 
 use crate::esp::Esp;
@@ -23,14 +23,20 @@ pub(crate) struct OwnDisk {
 }
 
 impl OwnDisk {
-    /// Reads a disk's table and record; `None` where it is not a node's, or where it only says whose it was: the volume of
+    /// Reads a disk's table and record; `None` where it is not a node's, or not yet, or where it only says whose it was: the volume of
     /// the record is not there any more.
     fn read(machine: &dyn Machine, disk: &Disk) -> Result<Option<Self>, DiskError> {
         let node = machine.disk_node(&disk.name);
         let partitions = table::read(&node)?;
         let named = |name: &str| partitions.iter().find(|partition| partition.name == name);
         let (Some(preboot), Some(state)) = (named(layout::PREBOOT), named(layout::STATE)) else { return Ok(None) };
-        let record = preboot_area::read(&machine.partition_node(&disk.name, preboot), 0)?;
+        let place = machine.partition_node(&disk.name, preboot);
+        // An installation that did not come to its end made no node's disk, but for the node that runs from it.
+        let installs = matches!(preboot_area::mark_of(&place, 0), Some(Mark::Installs { .. }));
+        if installs && machine.state_disk().as_ref() != Some(&disk.name) {
+            return Ok(None);
+        }
+        let record = preboot_area::read(&place, 0)?;
         let Some(record) = record else { return Ok(None) };
         let copies = header::inspect(&machine.partition_node(&disk.name, state))?;
         let is_there = copies.newest().is_some_and(|copy| copy.uuid.eq_ignore_ascii_case(&record.luks_uuid));

@@ -48,7 +48,10 @@ pub(crate) fn make_bootable(
     let path = image.path("grub/bootx64.efi");
     let mut loader = File::open(&path).map_err(DiskError::io("open", &path))?;
     let mut counter = Counter::new("makes the disk bootable", image.size(&["grub/bootx64.efi"])?);
-    let esp = Esp::open(&place(layout::ESP)?)?;
+    let node = place(layout::ESP)?;
+    // An earlier run may have been cut off here.
+    Esp::sweep(&node, &["EFI", "BOOT"], "BOOTX64")?;
+    let esp = Esp::open(&node)?;
     esp.write(LOADER, &mut loader, &mut counter, progress)?;
     esp.close()?;
     write_boot_code(image, bios, &place(layout::BIOS)?, disk)
