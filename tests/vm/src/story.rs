@@ -96,9 +96,14 @@ impl Story {
 
     /// `meadow unlock`.
     pub fn unlock(&self, node: &str, secret: &str) -> Output {
+        self.unlock_with(node, secret, &[])
+    }
+
+    /// `meadow unlock`, with more options.
+    pub fn unlock_with(&self, node: &str, secret: &str, options: &[&str]) -> Output {
         let file = self.file(&format!("{node}.secret"), secret);
         let (file, key) = (file.display().to_string(), self.admin.private_key().display().to_string());
-        self.meadow(&["unlock", node, "--passphrase-file", &file, "--identity", &key])
+        self.meadow(&[&["unlock", node, "--passphrase-file", &file, "--identity", &key], options].concat())
     }
 
     /// `meadow node keys add --tpm`.
