@@ -66,8 +66,8 @@ pub(super) fn disk(machine: &dyn Machine, work: &InstallWork) -> Result<(Disk, F
     Ok((disk.clone(), Found::Untouched))
 }
 
-/// Whether the record, which comes after all but the boot loaders, names the very volume that the run with the mark began to make, and that one
-/// lies there. A record and a volume of an earlier installation fit each other too, but have another UUID.
+/// Whether the record, which comes after all but the boot loaders, names the very volume that the run with the mark began to
+/// make, and that one lies there. A record and a volume of an earlier installation fit each other too, but have another UUID.
 fn is_complete(plan: &InstallPlan, node: &Path, volume: &str) -> Result<bool, DiskError> {
     let preboot = partition(plan, layout::PREBOOT)?;
     let Some(record) = preboot_area::read(node, preboot.start)? else { return Ok(false) };
