@@ -23,8 +23,8 @@ pub(crate) struct OwnDisk {
 }
 
 impl OwnDisk {
-    /// Reads a disk's table and record; `None` where it is not a node's, or not yet, or where it only says whose it was: the volume of
-    /// the record is not there any more.
+    /// Reads a disk's table and record; `None` where it is not a node's, or not yet, or where it only says whose it was: the
+    /// volume of the record is not there any more.
     fn read(machine: &dyn Machine, disk: &Disk) -> Result<Option<Self>, DiskError> {
         let node = machine.disk_node(&disk.name);
         let partitions = table::read(&node)?;

@@ -156,6 +156,32 @@ pub fn wait_screen(rack: &mut Rack, number: usize, texts: &[&str]) -> String {
     shown.unwrap_or_else(|error| panic!("{error:#}; its screen: {:?}", rack.machine(number).and_then(|m| screen(m))))
 }
 
+/// What a machine's serial line has shown since it was switched on.
+///
+/// # Panics
+/// When its log cannot be read.
+#[must_use]
+pub fn serial_text(rack: &Rack, number: usize) -> String {
+    rack.machines()[number - 1].serial().text_from(0).expect("a log")
+}
+
+/// Waits until it has shown all of `texts`.
+///
+/// # Panics
+/// When it does not in time, with what is missing.
+pub fn wait_serial(rack: &mut Rack, number: usize, texts: &[&str]) {
+    let shown = wait::until(&texts.join(", "), BOOT, || {
+        rack.look_after()?;
+        let text = serial_text(rack, number);
+        Ok(texts.iter().all(|wanted| text.contains(wanted)).then_some(()))
+    });
+    shown.unwrap_or_else(|error| {
+        let text = serial_text(rack, number);
+        let missing: Vec<_> = texts.iter().filter(|wanted| !text.contains(**wanted)).collect();
+        panic!("node-{number}: {error:#}: {missing:?} of {text}")
+    });
+}
+
 /// Waits until each machine of the rack has reached a milestone that begins with `prefix`; these milestones.
 ///
 /// # Panics

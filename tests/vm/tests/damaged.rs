@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use meadow_luks::header;
 use meadow_rack::{Firmware, Machine, Rack, RackConfig, wait};
 use meadow_tests_vm::node_disk::{self, Made};
-use meadow_tests_vm::{Admin, BOOT, address, milestone, wait_all};
+use meadow_tests_vm::{Admin, BOOT, address, milestone, wait_all, wait_serial};
 
 const PASSPHRASE: &str = "correct horse battery";
 /// In the JSON of the first copy of a LUKS2 header.
@@ -19,14 +19,6 @@ fn flip_bit(machine: &Machine, place: u64) {
     let mut byte = [0];
     disk.read_exact_at(&mut byte, place).expect("read");
     disk.write_all_at(&[byte[0] ^ 4], place).expect("written");
-}
-
-fn wait_said(rack: &mut Rack, number: usize, text: &str) {
-    let said = wait::until(text, BOOT, || {
-        rack.look_after()?;
-        Ok(rack.machine(number)?.serial().text_from(0)?.contains(text).then_some(()))
-    });
-    said.unwrap_or_else(|error| panic!("{error:#}; {:?}", rack.machines()[number - 1].serial().text_from(0)));
 }
 
 #[test]
@@ -48,7 +40,7 @@ fn flipped_bits_and_a_late_cable_are_said_and_there_is_a_way_on() {
 
     wait_all(&mut rack, "unlock waiting");
     let first = "the first copy of the LUKS2 header on /dev/vda6 is damaged; the other one is whole";
-    wait_said(&mut rack, 1, first);
+    wait_serial(&mut rack, 1, &[first]);
     assert_eq!(milestone(&rack.machines()[2], "network ").expect("read"), None, "its cable is not in");
     rack.machine(3).expect("there").set_cable(true).expect("plugged in");
     for line in wait_all(&mut rack, "network ") {
@@ -62,7 +54,7 @@ fn flipped_bits_and_a_late_cable_are_said_and_there_is_a_way_on() {
         assert!(opened.status.success(), "{opened:?}");
     }
     wait_all(&mut rack, "unlocked");
-    wait_said(&mut rack, 2, "and was repaired (e2fsck ended with");
+    wait_serial(&mut rack, 2, &["and was repaired (e2fsck ended with"]);
     wait_all(&mut rack, "switch-root");
 
     rack.machine(1).expect("there").power_off().expect("off");

@@ -9,7 +9,7 @@ use meadow_rack::namespace::Namespace;
 use meadow_rack::{Firmware, Rack, RackConfig, paths, wait};
 use meadow_tests_vm::esp::Esp;
 use meadow_tests_vm::node_disk::{self, Made};
-use meadow_tests_vm::{Admin, BOOT};
+use meadow_tests_vm::{Admin, BOOT, serial_text, wait_serial};
 
 const PASSPHRASE: &str = "correct horse battery";
 const ROOT_TYPE: &str = "6d656164-6f77-4f53-8001-000000000001";
@@ -52,26 +52,16 @@ fn flip_in_root_a(disk: &Path, made: &Made) {
     file.write_all_at(&[byte[0] ^ 4], made.root + 12345).expect("written");
 }
 
-fn text(rack: &Rack, number: usize) -> String {
-    rack.machines()[number - 1].serial().text_from(0).expect("a log")
-}
-
-fn wait_for(rack: &mut Rack, number: usize, wanted: &[&str]) {
-    let shown = wait::until("the boot", BOOT, || {
-        rack.look_after()?;
-        let text = text(rack, number);
-        Ok(wanted.iter().all(|wanted| text.contains(wanted)).then_some(()))
-    });
-    shown.unwrap_or_else(|error| panic!("node-{number}: {error:#}: {}", text(rack, number)));
-}
-
 /// Opens the state at the newest prompt.
 fn open(rack: &mut Rack, admin: &Admin, person: &Namespace, number: usize) {
     let line = wait::until("a prompt", BOOT, || {
         rack.look_after()?;
-        Ok(text(rack, number).lines().rfind(|line| line.contains("unlock over the network: ")).map(str::to_owned))
+        Ok(serial_text(rack, number)
+            .lines()
+            .rfind(|line| line.contains("unlock over the network: "))
+            .map(str::to_owned))
     });
-    let line = line.unwrap_or_else(|error| panic!("node-{number}: {error:#}: {}", text(rack, number)));
+    let line = line.unwrap_or_else(|error| panic!("node-{number}: {error:#}: {}", serial_text(rack, number)));
     let address = line.trim().rsplit_once('@').expect("an address").1.parse().expect("an address");
     let key = wait::until("SSH", BOOT, || {
         rack.look_after()?;
@@ -108,15 +98,15 @@ fn the_other_slot_boots_where_the_blessed_one_is_damaged() {
     }
 
     for number in [1, 2] {
-        wait_for(&mut rack, number, &["slot a is damaged", "Meadow: slot b", "unlock waiting"]);
+        wait_serial(&mut rack, number, &["slot a is damaged", "Meadow: slot b", "unlock waiting"]);
     }
-    assert_eq!(text(&rack, 1).matches("GRUB loading").count(), 1, "nothing damaged is started");
-    wait_for(&mut rack, 3, &["Meadow: slot a did not start three times", "Meadow: slot b", "unlock waiting"]);
-    assert_eq!(text(&rack, 3).matches("GRUB loading").count(), 4, "three panics, and the other slot");
+    assert_eq!(serial_text(&rack, 1).matches("GRUB loading").count(), 1, "nothing damaged is started");
+    wait_serial(&mut rack, 3, &["Meadow: slot a did not start three times", "Meadow: slot b", "unlock waiting"]);
+    assert_eq!(serial_text(&rack, 3).matches("GRUB loading").count(), 4, "three panics, and the other slot");
     let person = rack.computer_at("person", 2).expect("a computer");
     open(&mut rack, &admin, &person, 4);
-    wait_for(&mut rack, 4, &["slot a: its root is damaged and no server has it", "Meadow: slot b"]);
+    wait_serial(&mut rack, 4, &["slot a: its root is damaged and no server has it", "Meadow: slot b"]);
     // Whoever stands in is no trial: it is kept, and boots to its end.
     open(&mut rack, &admin, &person, 3);
-    wait_for(&mut rack, 3, &["root verified slot b", "NO CLUSTER"]);
+    wait_serial(&mut rack, 3, &["root verified slot b", "NO CLUSTER"]);
 }

@@ -4,10 +4,10 @@
 use std::fs;
 
 use data_encoding::BASE64;
-use meadow_rack::{Firmware, Rack, RackConfig, paths, wait};
+use meadow_rack::{Firmware, Rack, RackConfig, paths};
 use meadow_tests_vm::esp::Esp;
 use meadow_tests_vm::node_disk;
-use meadow_tests_vm::{BOOT, forged};
+use meadow_tests_vm::{forged, serial_text, wait_serial};
 
 /// Opens ZFS's device, for which the kernel loads the module; systemd-tmpfiles(8) does it at the boot.
 const OPEN_ZFS: &str = "w /dev/zfs - - - - x\n";
@@ -25,23 +25,6 @@ fn put_into_b(rack: &Rack, number: usize, forge: impl FnOnce(Vec<u8>) -> Vec<u8>
     let mut environment = b"# GRUB Environment Block\nblessed=a\ntry=b\n".to_vec();
     environment.resize(1024, b'#');
     esp.write("meadow", "grubenv", &environment).expect("written");
-}
-
-fn text(rack: &Rack, number: usize) -> String {
-    rack.machines()[number - 1].serial().text_from(0).expect("a log")
-}
-
-/// Waits until a machine's serial line has shown all of these.
-fn wait_for(rack: &mut Rack, number: usize, wanted: &[&str]) {
-    let shown = wait::until("the boot", BOOT, || {
-        rack.look_after()?;
-        let text = text(rack, number);
-        Ok(wanted.iter().all(|wanted| text.contains(wanted)).then_some(()))
-    });
-    let missing = |text: &str| -> Vec<String> {
-        wanted.iter().filter(|wanted| !text.contains(**wanted)).map(|wanted| (*wanted).to_owned()).collect()
-    };
-    shown.unwrap_or_else(|error| panic!("{error:#}: {:?} of {}", missing(&text(rack, number)), text(rack, number)));
 }
 
 #[test]
@@ -72,22 +55,22 @@ fn our_image_boots_locked_down_with_zfs_and_changed_ones_are_refused() {
     rack.power_on(1).expect("power");
     rack.power_on(2).expect("power");
     let refused = ["Meadow: slot b", "Meadow: slot b cannot be loaded", "Meadow: slot a"];
-    wait_for(&mut rack, 1, &refused);
-    wait_for(
+    wait_serial(&mut rack, 1, &refused);
+    wait_serial(
         &mut rack,
         1,
         &["Secure boot enabled", "Kernel is locked down from EFI Secure Boot", "ZFS: Loaded module"],
     );
-    assert!(!text(&rack, 1).contains("module verification failed"), "{}", text(&rack, 1));
-    wait_for(&mut rack, 2, &refused);
-    wait_for(&mut rack, 2, &["meadow: root verified slot a", "NO CLUSTER"]);
+    assert!(!serial_text(&rack, 1).contains("module verification failed"), "{}", serial_text(&rack, 1));
+    wait_serial(&mut rack, 2, &refused);
+    wait_serial(&mut rack, 2, &["meadow: root verified slot a", "NO CLUSTER"]);
     for number in [1, 2] {
         rack.machine(number).expect("there").power_off().expect("off");
     }
 
     rack.power_on(3).expect("power");
-    wait_for(&mut rack, 3, &["Access Denied"]);
-    assert!(!text(&rack, 3).contains("Meadow: slot"), "{}", text(&rack, 3));
+    wait_serial(&mut rack, 3, &["Access Denied"]);
+    assert!(!serial_text(&rack, 3).contains("Meadow: slot"), "{}", serial_text(&rack, 3));
 }
 
 fn pem_to_der(pem: &[u8]) -> Vec<u8> {
