@@ -3,9 +3,10 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use meadow_netboot::dhcp::{LeaseOutcome, LeaseRecord, Outcome, Receive, ServerPort, Silence, Transmit};
+use meadow_netboot::dhcp::{LeaseOutcome, Outcome, Receive, ServerPort, Silence, Transmit};
 use tokio::sync::mpsc;
 
+use crate::lease_writer::{Commit, LeaseWriter};
 use crate::restraint::Trouble;
 use crate::segment::Segment;
 use crate::shared::Shared;
@@ -16,22 +17,25 @@ use crate::udp::UdpPort;
 const RECEIVE_BUFFER: usize = 2048;
 /// Leases that wait for the disk. What comes beyond is dropped: clients ask again.
 const WAITING: usize = 1024;
-/// Leases that one write takes at most.
-const GROUP: usize = 256;
-
-/// A change that must be on disk before its reply is sent.
-struct Commit {
-    record: LeaseRecord,
-    reply: Option<(Transmit, Ipv4Addr)>,
-}
 
 /// Answers one port until the task is aborted.
 pub(crate) async fn serve(segment: Arc<Segment>, socket: UdpPort, port: ServerPort) {
+    let socket = Arc::new(socket);
     let (commits, waiting) = mpsc::channel(WAITING);
-    tokio::join!(receive(&segment, &socket, port, commits), write(&segment.shared, &socket, waiting));
+    if port != ServerPort::Dhcp || segment.shared.full.is_none() {
+        return receive(&segment, &socket, port, &commits).await;
+    }
+    let writer = LeaseWriter::new(Arc::clone(&segment.shared), &socket, waiting);
+    // It ends when the channel does.
+    let writer = tokio::task::spawn_blocking(move || writer.run());
+    tokio::select! {
+        () = receive(&segment, &socket, port, &commits) => {}
+        // The supervisor is to see a panic, and starts both anew.
+        Err(defect) = writer => std::panic::resume_unwind(defect.into_panic()),
+    }
 }
 
-async fn receive(segment: &Segment, socket: &UdpPort, port: ServerPort, commits: mpsc::Sender<Commit>) {
+async fn receive(segment: &Segment, socket: &UdpPort, port: ServerPort, commits: &mpsc::Sender<Commit>) {
     let shared = &segment.shared;
     let mut buffer = vec![0; RECEIVE_BUFFER];
     loop {
@@ -95,30 +99,8 @@ fn handle(segment: &Segment, rx: &Receive, bytes: &[u8]) -> LeaseOutcome {
     }
 }
 
-/// Brings leases to the disk, as many at once as have come meanwhile, and sends the replies after that.
-async fn write(shared: &Arc<Shared>, socket: &UdpPort, mut waiting: mpsc::Receiver<Commit>) {
-    let mut group = Vec::with_capacity(GROUP);
-    while waiting.recv_many(&mut group, GROUP).await > 0 {
-        let records: Vec<_> = group.iter().map(|commit| commit.record.clone()).collect();
-        let writer = Arc::clone(shared);
-        let commit = move || writer.full.as_ref().map(|full| full.commit(writer.now(), &records));
-        match tokio::task::spawn_blocking(commit).await {
-            Ok(Some(Ok(()))) => {
-                for commit in group.drain(..) {
-                    send(shared, socket, commit.reply);
-                }
-            }
-            Ok(Some(Err(problem))) => {
-                group.clear();
-                shared.complain(Trouble::Disk, None, || problem.text);
-            }
-            // Stopping, or a panic that was reported: without the disk nobody gets an answer.
-            Ok(None) | Err(_) => group.clear(),
-        }
-    }
-}
-
-fn send(shared: &Shared, socket: &UdpPort, reply: Option<(Transmit, Ipv4Addr)>) {
+/// Sends a reply, and says once in a while that it could not be sent.
+pub(crate) fn send(shared: &Shared, socket: &UdpPort, reply: Option<(Transmit, Ipv4Addr)>) {
     let Some((reply, local)) = reply else { return };
     if let Err(error) = socket.send(&reply.payload, local, reply.destination) {
         shared.counting.replies_unsent.add(1);

@@ -21,6 +21,7 @@ mod images;
 mod interface;
 mod interface_status;
 mod lease_store;
+mod lease_writer;
 mod neighbours;
 mod other_servers;
 mod problem;

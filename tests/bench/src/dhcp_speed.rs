@@ -26,8 +26,9 @@ const OF_A_ROUND: u32 = LEASES + OFFERS;
 /// One run of one server.
 struct Run {
     leased: Leased,
-    /// Processor seconds for a thousand leases.
+    /// Processor seconds for a thousand leases: the server's, and the clients' own.
     processor: f64,
+    clients: f64,
     /// Milliseconds to an offer: the median and the 99th of a hundred.
     offer: (f64, f64),
 }
@@ -60,15 +61,25 @@ pub(crate) fn measure(rounds: u32, progress: &mut Progress) -> Result<Vec<Measur
 
 fn run(server: &Server, first: u32) -> Result<Run> {
     let relay = Relay::open(RELAY, server.address)?;
-    let before = server.processor_seconds()?;
+    let before = (server.processor_seconds()?, own_seconds()?);
     let leased = relay.leases(first, LEASES, AT_ONCE)?;
-    let processor = (server.processor_seconds()? - before) / f64::from(leased.leases.max(1)) * 1e3;
+    let for_thousand = |seconds: f64| seconds / f64::from(leased.leases.max(1)) * 1e3;
+    let clients = for_thousand(own_seconds()? - before.1);
+    let processor = for_thousand(server.processor_seconds()? - before.0);
     let times: Result<Vec<f64>> =
         (first + LEASES..first + OF_A_ROUND).map(|number| Ok(relay.offer(number, &[])?.1 * 1e3)).collect();
     let mut times = times?;
     times.sort_by(f64::total_cmp);
     let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or(f64::NAN);
-    Ok(Run { leased, processor, offer: (at(50), at(99)) })
+    Ok(Run { leased, processor, clients, offer: (at(50), at(99)) })
+}
+
+/// Processor seconds of the calling thread, from the scheduler's own account (`Documentation/scheduler/sched-stats`).
+fn own_seconds() -> Result<f64> {
+    let text =
+        std::fs::read_to_string("/proc/thread-self/schedstat").context("the kernel keeps no account of threads")?;
+    let nanoseconds: f64 = text.split(' ').next().context("an empty account")?.parse()?;
+    Ok(nanoseconds / 1e9)
 }
 
 fn report(servers: &[(Kind, Server, Vec<Run>)]) -> Vec<Measure> {
@@ -80,6 +91,7 @@ fn report(servers: &[(Kind, Server, Vec<Run>)]) -> Vec<Measure> {
         measures.extend([
             Measure::rounds(name("leases a second, 32 clients at once"), "/s", of(per_second)),
             Measure::rounds(name("processor for 1000 leases"), "s", of(|run| run.processor)),
+            Measure::rounds(name("clients' own processor for 1000 leases"), "s", of(|run| run.clients)),
             if *kind == Kind::Own { offer.at_most(0.1) } else { offer },
             Measure::rounds(name("time to an offer, 99 of 100"), "ms", of(|run| run.offer.1)),
         ]);

@@ -14,8 +14,11 @@ use tokio::time::{Instant, timeout_at};
 pub(super) const STALL: Duration = Duration::from_secs(30);
 const STALL_BYTES: u64 = 16 << 10;
 
-/// Sent by one call: other connections on this thread wait that long, were the disk slow.
-const CHUNK: u64 = 512 << 10;
+/// Sent by one call at first, and at most while calls are quick: each turn costs, and whoever shares this thread waits for
+/// a slow disk.
+const LEAST: u64 = 128 << 10;
+const MOST: u64 = 2 << 20;
+const QUICK: Duration = Duration::from_millis(2);
 
 /// Sends what comes before a file, to share its first segment.
 pub(super) async fn send_head(stream: &TcpStream, head: &[u8]) -> io::Result<()> {
@@ -39,12 +42,15 @@ pub(super) async fn send_file(
     let end = range.start + range.length;
     let mut offset = range.start;
     let (mut deadline, mut enough) = (Instant::now() + STALL, offset + STALL_BYTES);
+    let mut chunk = LEAST;
     while offset < end {
-        // Fits: at most CHUNK.
-        let count = (end - offset).min(CHUNK) as usize;
+        // Fits: at most MOST.
+        let count = (end - offset).min(chunk) as usize;
         let send = stream.async_io(Interest::WRITABLE, || {
-            let mut at = offset;
-            Ok(rustix::fs::sendfile(stream, file, Some(&mut at), count)?)
+            let (mut at, begun) = (offset, Instant::now());
+            let sent = rustix::fs::sendfile(stream, file, Some(&mut at), count)?;
+            chunk = if begun.elapsed() < QUICK { MOST.min(chunk * 2) } else { LEAST };
+            Ok(sent)
         });
         match timeout_at(deadline, send).await {
             Ok(Ok(0)) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter")),
