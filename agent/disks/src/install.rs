@@ -107,8 +107,9 @@ pub fn install(machine: &dyn Machine, work: &InstallWork, progress: &mut Progres
     let path = place(layout::PREBOOT)?;
     preboot_area::write(&Area::open(&path)?, &record, &path)?;
     finish(work, image.as_ref(), &place, &device, progress)?;
-    drop(device);
+    // Still locked: udev reads the table anew once it is not, and the partitions' devices are away for a moment.
     let installed = own_disk::look_at(machine, &disk)?;
+    drop(device);
     Ok(Installed { disk: installed, recovery_key: Some(recovery_key) })
 }
 

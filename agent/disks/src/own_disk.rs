@@ -1,6 +1,9 @@
 //! The disk of this node.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use meadow_luks::{Volume, header};
 use meadow_model::hardware::Disk;
@@ -8,12 +11,18 @@ use meadow_model::image::SlotImage;
 use meadow_model::install::{BootSlot, InstallMode, InstalledDisk, Partition};
 use meadow_model::preboot::{HostKey, Mark, Preboot};
 use meadow_plan::layout;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::esp::Esp;
 use crate::grubenv::GrubEnv;
 use crate::machine::Machine;
 use crate::update::is_trial_of;
 use crate::{DiskError, preboot_area, slot, table};
+
+/// How long udev may keep a disk locked.
+const STEADY_TRIES: u32 = 40;
+const STEADY_PAUSE: Duration = Duration::from_millis(50);
 
 /// The disk of this node, with its record.
 pub(crate) struct OwnDisk {
@@ -120,6 +129,7 @@ fn given_up(environment: &GrubEnv, running: BootSlot) -> Option<BootSlot> {
 pub(crate) fn find(machine: &dyn Machine) -> Result<Option<OwnDisk>, DiskError> {
     let mut found = Vec::new();
     for disk in machine.disks() {
+        let _steady = hold_steady(&machine.disk_node(&disk.name));
         match OwnDisk::read(machine, &disk) {
             Ok(own) => found.extend(own),
             // Another disk that cannot be read says nothing of ours.
@@ -137,6 +147,19 @@ pub(crate) fn find(machine: &dyn Machine) -> Result<Option<OwnDisk>, DiskError> 
         )));
     }
     Ok(found.pop())
+}
+
+/// Holds udev off a disk while it is read. When somebody has written to a disk that nobody uses, udev locks it and has its table read
+/// anew, and the partitions' devices are away for a moment. Whoever holds it for longer is writing to it: it is read as it is.
+fn hold_steady(disk: &Path) -> Option<File> {
+    let file = File::open(disk).ok()?;
+    for _ in 0..STEADY_TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) => thread::sleep(STEADY_PAUSE),
+            locked => return locked.is_ok().then_some(file),
+        }
+    }
+    None
 }
 
 /// The disk of this node, where there has to be one.
