@@ -2,10 +2,13 @@
 
 mod artifacts;
 mod behind_relay;
+mod capture;
 mod computer;
+mod dhclient;
 mod played_machine;
 mod ran;
 mod site;
+mod within;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -21,10 +24,12 @@ use meadow_rack::run_dir::RunDir;
 
 pub use artifacts::{Artifacts, contents};
 pub use behind_relay::BehindRelay;
+pub use capture::Capture;
 pub use computer::Computer;
 pub use played_machine::{Hardware, PlayedMachine};
 pub use ran::Ran;
 pub use site::Site;
+pub use within::within;
 
 /// How long a program may take for what usually takes a moment; the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -103,6 +108,14 @@ impl Net {
     /// When the program is not there.
     pub fn start_server(&mut self, settings: &str) -> Result<BootServer> {
         BootServer::start(&mut self.run, &self.server, settings)
+    }
+
+    /// Captures DHCP on this namespace's `eth0`; what tcpdump prints goes to the file `log`.
+    ///
+    /// # Errors
+    /// When tcpdump does not start.
+    pub fn capture(&mut self, namespace: &Namespace, log: &str) -> Result<Capture> {
+        Capture::begin(&mut self.run, namespace, "eth0", log)
     }
 
     /// Gives the client a fixed address, for tests of what comes after DHCP.

@@ -1,6 +1,6 @@
 //! A machine that is played by the test: the real protocol over real TLS, with chosen keys and hardware.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use meadow_client::{Client, ClientError};
 use meadow_enroll::Greeting;
 use meadow_host::wireguard::PrivateKey;
@@ -11,7 +11,7 @@ use meadow_model::hardware::{self, Nic};
 use meadow_model::{MacAddress, Problem, Secret};
 use meadow_pki::{CaPin, Identity};
 
-use crate::Computer;
+use crate::{Computer, within};
 
 /// What tells computers apart, or does not.
 #[derive(Clone, Debug)]
@@ -177,14 +177,10 @@ impl PlayedMachine {
 
 /// What comes of a question that is asked from the computer `at`.
 fn asked<T: Send>(at: &Computer, question: impl Future<Output = Result<T>> + Send) -> Result<T> {
-    let namespace = at.namespace();
-    let work = || {
-        namespace.enter()?;
+    within(at.namespace(), || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(question)
-    };
-    // A thread of its own, since only the calling thread enters the namespace.
-    std::thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| bail!("the machine panicked"))
+    })
 }
 
 /// Tells what the cluster refused from what went wrong on the way.
