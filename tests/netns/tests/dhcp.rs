@@ -1,7 +1,7 @@
 //! proxyDHCP beside a home router, as stock DHCP clients see it.
 
 use anyhow::Result;
-use meadow_tests_netns::{Capture, Net, PATIENCE};
+use meadow_tests_netns::{Capture, HttpBoot, Net, PATIENCE};
 
 /// The vendor class of BIOS firmware with PXE.
 const BIOS: &str = "PXEClient:Arch:00000:UNDI:002001";
@@ -74,4 +74,14 @@ fn the_initramfs_finds_the_server_by_its_own_vendor_class() {
     net.dhclient("Meadow:1", None).expect("a lease");
     let offer = capture.wait_for(&net.server_address(), "Offer").expect("an offer");
     assert!(offer.contains("\"Meadow:1\"") && offer.contains(&net.url("")), "{offer}");
+}
+
+/// HTTP boot of a BIOS (code 20), of which there is no firmware here: every step that it takes.
+#[test]
+fn a_bios_that_boots_over_http_is_offered_and_sent_its_loader() {
+    let mut net = Net::build().expect("namespaces");
+    let _server = net.serve("image").expect("a boot server");
+    let boot = HttpBoot::play(&mut net, 20).expect("it boots");
+    assert!(boot.url.ends_with("/ipxe/undionly.kpxe"), "{}", boot.url);
+    assert!(boot.program == net.artifacts().read("ipxe/undionly.kpxe").expect("an artifact"));
 }

@@ -1,5 +1,6 @@
 //! Every firmware, network card and way to boot that QEMU can play, to the initramfs; on ARM64, for which there is no image,
-//! to a script of iPXE. Slow: `make soak` runs it, and with `UPDATE=1` it writes the table of `docs/specification.md`.
+//! to a script of iPXE. HTTP boot of a BIOS, of which no firmware is at hand, packet by packet. Slow: `make soak` runs it, and
+//! with `UPDATE=1` it writes the table of `docs/specification.md`.
 
 use std::fmt::Write;
 use std::fs;
@@ -9,6 +10,7 @@ use meadow_rack::boot_server::BootServer;
 use meadow_rack::card::Card;
 use meadow_rack::namespace::Namespace;
 use meadow_rack::{Firmware, Machine, Rack, RackConfig, paths, wait};
+use meadow_tests_netns::{HttpBoot, Net};
 use meadow_tests_vm::{BOOT, milestone};
 
 /// At once; more would keep two processors waiting for each other.
@@ -19,6 +21,8 @@ const GAVE_UP: &str = "UEFI Interactive Shell";
 /// What the script for ARM64 says, without being there in one piece.
 const SCRIPT: &str = "#!ipxe\necho the script ${undefined}runs on ${buildarch}\nsleep 3600\n";
 const SCRIPT_RUNS: &str = "the script runs on arm64";
+/// A way to boot that no firmware here knows, with its number in DHCP option 93. At packet level a card plays no part.
+const AT_PACKET_LEVEL: (&str, u16) = ("BIOS HTTP: `undionly.kpxe`", 20);
 const BEGIN: &str = "<!-- tests/vm/tests/firmware.rs writes this table -->\n";
 const END: &str = "<!-- end of the table -->\n";
 
@@ -58,6 +62,19 @@ enum Outcome {
     Boots,
     /// The firmware has no driver for this card: not one frame came out of it.
     NoDriver,
+    /// Each packet of its way to the boot loader was answered as such a firmware wants it.
+    Answered,
+}
+
+impl Outcome {
+    /// How the table says it, with the kind of evidence.
+    fn words(&self) -> &'static str {
+        match self {
+            Self::Boots => "boots (machine)",
+            Self::NoDriver => "n/a (no driver)",
+            Self::Answered => "answered (packets)",
+        }
+    }
 }
 
 /// Settings of a boot server that holds all machines.
@@ -122,45 +139,71 @@ fn boot(cells: &[Cell]) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-fn table(cells: &[Cell], outcomes: &[Outcome]) -> String {
+/// Goes the way that no firmware here knows, against the boot server and beside a stock router.
+fn at_packet_level() -> Result<Outcome> {
+    let mut net = Net::build()?;
+    let _server = net.serve("image")?;
+    let boot = HttpBoot::play(&mut net, AT_PACKET_LEVEL.1)?;
+    ensure!(boot.program == net.artifacts().read("ipxe/undionly.kpxe")?, "{} is no loader of a BIOS", boot.url);
+    Ok(Outcome::Answered)
+}
+
+fn row(name: &str, words: [&str; 3]) -> String {
+    format!("| {name} | {} |\n", words.join(" | "))
+}
+
+fn packet_row(outcome: &Outcome) -> String {
+    row(AT_PACKET_LEVEL.0, [outcome.words(); 3])
+}
+
+fn table(cells: &[Cell], outcomes: &[Outcome], packets: &Outcome) -> String {
     let mut text = String::from("| firmware and mode | virtio | e1000 | rtl8139 |\n| --- | --- | --- | --- |\n");
     for mode in MODES {
         let words = CARDS.map(|card| {
             let of = |cell: &Cell| cell.mode == mode && cell.card == card;
-            match cells.iter().position(of).and_then(|at| outcomes.get(at)) {
-                Some(Outcome::Boots) => "boots (machine)",
-                Some(Outcome::NoDriver) => "n/a (no driver)",
-                None => "not tried",
-            }
+            cells.iter().position(of).and_then(|at| outcomes.get(at)).map_or("not tried", Outcome::words)
         });
-        let _ = writeln!(text, "| {} | {} |", mode.name, words.join(" | "));
+        text += &row(mode.name, words);
     }
-    text
+    text + &packet_row(packets)
+}
+
+/// The specification's text before its table, the table, and the text behind it.
+fn specification() -> [String; 3] {
+    let text = fs::read_to_string(paths::checkout().join("docs/specification.md")).expect("the specification");
+    let (before, rest) = text.split_once(BEGIN).expect("the table's begin");
+    let (table, after) = rest.split_once(END).expect("the table's end");
+    [before.to_owned(), table.to_owned(), after.to_owned()]
+}
+
+#[test]
+fn a_bios_that_boots_over_http_is_answered_packet_by_packet_as_the_table_says() {
+    let packets = at_packet_level().expect("each step is answered");
+    let [_, table, _] = specification();
+    assert!(table.ends_with(&packet_row(&packets)), "{table}");
+    assert_eq!(table.lines().count(), 2 + MODES.len() + 1, "{table}");
 }
 
 #[test]
 fn every_firmware_card_and_mode_boots_or_has_no_driver() {
     let cells: Vec<Cell> = MODES.iter().flat_map(|mode| CARDS.map(|card| Cell { mode: *mode, card })).collect();
+    let packets = at_packet_level().expect("each step is answered");
     let mut outcomes = Vec::new();
     for group in cells.chunks(TOGETHER) {
         outcomes.extend(boot(group).expect("every cell ends"));
-        eprintln!("{}", table(&cells, &outcomes));
+        eprintln!("{}", table(&cells, &outcomes, &packets));
     }
     for (cell, outcome) in cells.iter().zip(&outcomes) {
         // OVMF knows virtio alone; every other card has to bring a driver.
         let has_driver = cell.mode.rom || cell.card == Card::Virtio;
         assert_eq!(*outcome == Outcome::Boots, has_driver, "{cell:?}");
     }
-    let path = paths::checkout().join("docs/specification.md");
-    let text = fs::read_to_string(&path).expect("the specification");
-    let (before, rest) = text.split_once(BEGIN).expect("the table's begin");
-    let (_, after) = rest.split_once(END).expect("the table's end");
-    let now = [before, BEGIN, &table(&cells, &outcomes), END, after].concat();
+    let [before, old, after] = specification();
+    let new = table(&cells, &outcomes, &packets);
     if std::env::var_os("UPDATE").is_some() {
-        fs::write(&path, &now).expect("written");
+        let path = paths::checkout().join("docs/specification.md");
+        fs::write(path, [&before, BEGIN, &new, END, &after].concat()).expect("written");
+    } else {
+        assert!(new == old, "the table of docs/specification.md is another one: UPDATE=1 writes it");
     }
-    assert!(
-        now == text || std::env::var_os("UPDATE").is_some(),
-        "the table of docs/specification.md is another one: UPDATE=1 writes it"
-    );
 }
