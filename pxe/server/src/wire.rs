@@ -155,12 +155,15 @@ fn allow(segment: &Segment, wire: &Wire, is_alone: bool) {
     segment.shared.say(EventKind::Server { message });
 }
 
-/// UDP from port 67 or 4011, not in fragments: a jump counts the statements that it passes over.
-fn filter() -> [SockFilter; 10] {
+/// UDP from port 67 or 4011, not in fragments: a jump counts the statements that it passes over. Not what is for another
+/// host: that is how a frame of a VLAN that has no interface here looks, and it says nothing of this wire.
+fn filter() -> [SockFilter; 12] {
     let statement = |code: u32, yes, no, k| SockFilter::new(u16::try_from(code).unwrap_or(0), yes, no, k);
     let load = libc::BPF_LD | libc::BPF_ABS;
     let jump = libc::BPF_JMP | libc::BPF_K;
     [
+        statement(load | libc::BPF_W, 0, 0, (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned()),
+        statement(jump | libc::BPF_JEQ, 8, 0, libc::PACKET_OTHERHOST.into()),
         statement(load | libc::BPF_B, 0, 0, 9),
         statement(jump | libc::BPF_JEQ, 0, 6, 17),
         statement(load | libc::BPF_H, 0, 0, 6),

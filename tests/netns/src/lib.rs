@@ -3,11 +3,13 @@
 mod artifacts;
 mod behind_relay;
 mod capture;
+mod carried_card;
 mod computer;
 mod dhclient;
 mod http_boot;
 mod played_machine;
 mod ran;
+mod raw_card;
 mod site;
 mod within;
 
@@ -26,10 +28,12 @@ use meadow_rack::run_dir::RunDir;
 pub use artifacts::{Artifacts, contents};
 pub use behind_relay::BehindRelay;
 pub use capture::Capture;
+pub use carried_card::{CarriedCard, Way};
 pub use computer::Computer;
 pub use http_boot::HttpBoot;
 pub use played_machine::{Hardware, PlayedMachine};
 pub use ran::Ran;
+pub use raw_card::write_whole_frames;
 pub use site::Site;
 pub use within::within;
 
