@@ -8,6 +8,7 @@ mod leases;
 mod packets;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use leases::{Client, Server, from, kind, mac, pool, yiaddr};
 use meadow_model::boot::BootPolicy;
@@ -116,6 +117,7 @@ fn firmware_that_never_asks_port_4011_gets_the_other_form_at_its_retry() {
         let mut server = Server::new(BootPolicy::Image);
         let client = Client::with(7, &[UEFI, X64]);
         let has_43 = |server: &mut Server, xid: u8| {
+            server.pass(4);
             let mut bytes = client.discover();
             bytes[4] = xid;
             option(&ask(server, site, &on_67(), &bytes).expect("an offer").payload, 43).is_some()
@@ -353,6 +355,26 @@ fn a_rom_with_a_constant_number_begins_anew_at_its_next_power_on() {
     assert!(!has_43(&mut server), "switched off and on");
 }
 
+/// A packet that a network doubles, or that two cards of ours on one wire hear, is no retry: whichever answer comes first,
+/// it is the same.
+#[test]
+fn a_discover_that_comes_twice_at_once_is_answered_the_same_and_told_once() {
+    for site in [Site::Router, Site::Full] {
+        for (class, arch) in [(BIOS, 0), (UEFI, 7)] {
+            let mut server = Server::new(BootPolicy::Image);
+            let bytes = Client::with(7, &[class, (93, &[0, arch])]).discover();
+            let first = ask(&mut server, site, &on_67(), &bytes).expect("an offer");
+            server.now += Duration::from_millis(300);
+            assert_eq!(ask(&mut server, site, &on_67(), &bytes).as_ref(), Some(&first), "{site:?} {arch}");
+            let twin = server.boot.handle(server.now, &on_67(), &bytes, &server.policy);
+            assert!(twin.notes.is_empty(), "{:?}", twin.notes);
+            server.pass(4);
+            let retry = ask(&mut server, site, &on_67(), &bytes).expect("an offer").payload;
+            assert_ne!(option(&retry, 43), option(&first.payload, 43), "{site:?} {arch}: the other form");
+        }
+    }
+}
+
 /// A new machine begins with the form that most others with its firmware took.
 #[test]
 fn what_most_machines_of_a_firmware_took_is_offered_first_to_new_ones() {
@@ -365,6 +387,7 @@ fn what_most_machines_of_a_firmware_took_is_offered_first_to_new_ones() {
     for last in [1, 2] {
         assert_eq!(has_43(&mut server, last), last == 2, "the second knows from the first");
         if last == 1 {
+            server.pass(4);
             assert!(has_43(&mut server, last), "its retry");
         }
         server.boot.file_requested(server.now, mac(last), "ipxe/snponly.efi");

@@ -236,16 +236,16 @@ fn nothing_is_offered_that_cannot_be_sent() {
 fn retries_alternate_the_form_and_the_winner_is_remembered() {
     let mut engine = engine();
     let discover = captured("ovmf-pxe-discover");
-    let with_43 = |engine: &mut ProxyDhcp, bytes: &[u8]| {
-        let outcome = engine.handle(NOW, &on_67(), bytes, &image());
+    let with_43 = |engine: &mut ProxyDhcp, seconds: u64, bytes: &[u8]| {
+        let outcome = engine.handle(NOW + Duration::from_secs(seconds), &on_67(), bytes, &image());
         option(reply(&outcome), 43).is_some()
     };
-    let forms: Vec<_> = (0..4).map(|_| with_43(&mut engine, &discover)).collect();
+    let forms: Vec<_> = (0..4).map(|seconds| with_43(&mut engine, seconds, &discover)).collect();
     assert_eq!(forms, [false, true, false, true]);
     engine.file_requested(NOW, UEFI, "ipxe/snponly.efi");
     let mut next_boot = discover;
     next_boot[4..8].copy_from_slice(&[9; 4]);
-    assert!(with_43(&mut engine, &next_boot), "it came for the form with option 43");
+    assert!(with_43(&mut engine, 4, &next_boot), "it came for the form with option 43");
     assert_eq!(engine.machines(NOW)[0].form, Some(OfferForm::Direct));
 }
 

@@ -87,6 +87,9 @@ fn say_silence(shared: &Shared, rx: &Receive, silence: Option<Silence>) {
 
 fn handle(segment: &Segment, rx: &Receive, bytes: &[u8]) -> LeaseOutcome {
     let shared = &*segment.shared;
+    if shared.own_cards.sent(bytes) {
+        return LeaseOutcome { silence: Some(Silence::NotForUs), ..LeaseOutcome::default() };
+    }
     match &shared.full {
         Some(full) if rx.port == ServerPort::Dhcp && segment.gives_leases(rx.address) => {
             full.server().handle(shared.now(), rx, bytes, &mut shared.engine(), shared)

@@ -1,7 +1,9 @@
 //! The network interface that is served.
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use meadow_model::MacAddress;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
 
@@ -43,6 +45,12 @@ pub(crate) fn find(name: &str) -> Result<Link, NotReady> {
         }
     }
     Err(if is_up { NotReady::NoAddress(name.to_owned()) } else { NotReady::Down(name.to_owned()) })
+}
+
+/// The address of an interface's card.
+pub(crate) fn mac_of(name: &str) -> io::Result<MacAddress> {
+    let text = std::fs::read_to_string(format!("/sys/class/net/{name}/address"))?;
+    text.trim().parse().map_err(io::Error::other)
 }
 
 /// All IPv6 addresses of an interface.

@@ -24,6 +24,7 @@ mod lease_store;
 mod lease_writer;
 mod neighbours;
 mod other_servers;
+mod own_cards;
 mod problem;
 mod restraint;
 mod router_advertisement;

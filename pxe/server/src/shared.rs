@@ -16,6 +16,7 @@ use crate::event_log::EventLog;
 use crate::full_dhcp::FullDhcp;
 use crate::http::Crowd;
 use crate::images::Images;
+use crate::own_cards::OwnCards;
 use crate::problem::Problem;
 use crate::restraint::Restraint;
 use crate::tftp::Table;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) artifacts: Arc<ArtifactStore>,
     /// The other ones that some machine boots.
     pub(crate) images: Images,
+    /// Our own interfaces, which may hear each other.
+    pub(crate) own_cards: OwnCards,
     pub(crate) log: EventLog,
     pub(crate) counting: Counting,
     pub(crate) restraint: Restraint,
@@ -57,6 +60,7 @@ impl Shared {
             problems: Mutex::default(),
             artifacts: Arc::new(ArtifactStore::new(config.artifacts.clone())),
             images: Images::new(config.images.clone()),
+            own_cards: OwnCards::default(),
             log: EventLog::default(),
             counting: Counting::default(),
             restraint: Restraint::default(),

@@ -78,6 +78,8 @@ impl Supervisor {
 
     /// Serves until the interface changes.
     async fn serve_link(&self, link: &Link) {
+        // Before it says a word that another interface of ours may hear.
+        self.0.shared.own_cards.add(&link.name, link.address, interface::mac_of(&link.name).ok());
         // Dropped at the end of this function, which closes all sockets.
         let mut tasks = JoinSet::new();
         let mut running = HashMap::new();
@@ -121,6 +123,7 @@ impl Supervisor {
                     let message = format!("interface {} changed: {what}; starting anew", link.name);
                     self.0.shared.say(EventKind::Server { message });
                     self.0.set_address(None);
+                    self.0.shared.own_cards.remove(&link.name);
                     return;
                 }
             }

@@ -14,7 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
-use crate::interface::Link;
+use crate::interface::{self, Link};
 use crate::segment::Segment;
 use crate::supervisor::PAUSE_AFTER_ERROR;
 
@@ -48,8 +48,7 @@ impl Wire {
         socket.set_nonblocking(true)?;
         socket.attach_filter(&filter())?;
         socket.bind(&address(link, [0; 6])?)?;
-        let mac = std::fs::read_to_string(format!("/sys/class/net/{}/address", link.name))?;
-        let mac = mac.trim().parse().map_err(io::Error::other)?;
+        let mac = interface::mac_of(&link.name)?;
         // SAFETY: a `Socket` owns one descriptor, gives the same one at each call and closes it only when it is dropped,
         // after the registration that owns it.
         Ok(Self { socket: unsafe { AsyncFd::register(socket) }?, link: link.clone(), mac })
@@ -131,6 +130,10 @@ async fn look(segment: &Segment, wire: &Wire, xid: u32) {
 async fn listen(segment: &Segment, wire: &Wire, lasts: Duration, alert: bool) {
     let mut until = Instant::now() + lasts;
     while let Ok((server, mac)) = tokio::time::timeout_at(until, wire.hear()).await {
+        // Another interface of ours is on this wire too.
+        if segment.shared.own_cards.has_address(server.address) {
+            continue;
+        }
         segment.others().hear(segment.shared.now(), server, mac);
         if server.leases && segment.wants_leases(wire.link.address) {
             allow(segment, wire, false);

@@ -13,6 +13,8 @@ mod raw_card;
 mod site;
 mod within;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -116,6 +118,14 @@ impl Net {
         BootServer::start(&mut self.run, &self.server, settings)
     }
 
+    /// Gives the boot server's computer a second card on the same wire, with this last number in its address.
+    ///
+    /// # Errors
+    /// When the link cannot be made.
+    pub fn plug_in_second_card(&self, interface: &str, number: u8) -> Result<()> {
+        self.lan.plug_in(&self.server, interface, number)
+    }
+
     /// Captures DHCP on this namespace's `eth0`; what tcpdump prints goes to the file `log`.
     ///
     /// # Errors
@@ -216,6 +226,17 @@ impl Net {
     #[must_use]
     pub fn artifacts(&self) -> &Artifacts {
         &self.artifacts
+    }
+
+    /// Writes a script that programs call, and gives its path.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn script(&self, text: &str) -> Result<PathBuf> {
+        let path = self.run.file("script.sh");
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+        Ok(path)
     }
 
     /// A file in the run's folder.

@@ -191,9 +191,17 @@ impl ProxyDhcp {
         let is_lease = rx.port == ServerPort::Dhcp && request.kind == MessageKind::Request && !request.boot_item;
         let machine = self.memory.entry(request.mac, now);
         machine.stage_until = (answer.form != OfferForm::Initrd).then(|| now + STAGE_LIFETIME);
+        let previous = machine.exchange.filter(|exchange| exchange.goes_on(request.xid, now));
+        let repeated = previous.filter(|previous| {
+            kind == MessageType::Offer
+                && previous.is_repeated(now)
+                && repeat(previous.form, answer.form) == previous.form
+        });
         let mut attempt = 1;
-        if kind == MessageType::Offer {
-            if let Some(previous) = machine.exchange.filter(|exchange| exchange.goes_on(request.xid, now)) {
+        if let Some(previous) = repeated {
+            answer.form = previous.form;
+        } else if kind == MessageType::Offer {
+            if let Some(previous) = previous {
                 attempt = previous.attempts.saturating_add(1);
                 answer.form = alternate(previous.form, answer.form);
             }
@@ -223,7 +231,9 @@ impl ProxyDhcp {
             let why = "the boot file's name is too long for DHCP".to_owned();
             return (None, Some(EventKind::Failed { file: answer.file, why }));
         };
-        let event = if kind == MessageType::Offer {
+        let event = if repeated.is_some() {
+            None
+        } else if kind == MessageType::Offer {
             Some(EventKind::Offered { file: answer.file, form: answer.form, attempt })
         } else if is_lease {
             None

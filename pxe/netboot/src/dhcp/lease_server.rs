@@ -106,10 +106,18 @@ impl LeaseServer {
     }
 
     /// Whether somebody who came to this address of ours by this interface may be served: one of another interface says
-    /// nothing of the wire that he is on.
+    /// nothing of the wire that he is on, unless both are in one subnet. Then both may be on one wire, where either card
+    /// takes what is for the other one's address.
     #[must_use]
     pub fn serves_on(&self, interface: &str, own: Ipv4Addr) -> bool {
-        self.serves(own) && !self.homes.iter().any(|(other, home)| other != interface && *home == own)
+        let Some((subnet, _)) = self.subnets.iter().find(|(subnet, _)| subnet.is_host(own)) else { return false };
+        let is_here = self.homes.get(interface).is_some_and(|home| subnet.is_host(*home));
+        is_here || !self.homes.iter().any(|(other, home)| other != interface && *home == own)
+    }
+
+    /// Whether an address is our own on some interface.
+    fn is_ours(&self, address: Ipv4Addr) -> bool {
+        self.homes.values().any(|home| *home == address)
     }
 
     /// Takes a lease over from the disk; a later one of the same address or client replaces an earlier one. Addresses
@@ -246,7 +254,8 @@ impl LeaseServer {
             }
         }
         let servers = [turn.rx.address, turn.request.giaddr];
-        let usable = |address: &Ipv4Addr| subnet.is_pooled(*address) && !servers.contains(address);
+        let usable =
+            |address: &Ipv4Addr| subnet.is_pooled(*address) && !servers.contains(address) && !self.is_ours(*address);
         let candidates = || table.candidates(turn.now).filter(usable);
         let is_quiet = |address: &Ipv4Addr| table.quiet_for(*address, turn.now).is_some_and(|age| age < QUIET_FOR);
         // A probe takes seconds, and an offer waits for none: one that was probed before is better.
@@ -257,6 +266,7 @@ impl LeaseServer {
         let (subnet, table) = &self.subnets[at];
         let client = &turn.request.client;
         subnet.allows(client.mac(), address)
+            && !self.is_ours(address)
             && address != turn.rx.address
             && address != turn.request.giaddr
             && table.is_free_for(client, address, turn.now)
@@ -267,9 +277,11 @@ impl LeaseServer {
         let request = turn.request;
         let known = self.subnets[at].1.address_of(&request.client);
         let (address, may_be_new) = match (request.server_id, request.requested) {
-            // SELECTING another server: the offered address is free again.
+            // SELECTING another server: the offered address is free again. One of our own addresses answers by itself.
             (Some(server), _) if server != turn.rx.address => {
-                self.forget_offer(at, turn);
+                if !self.is_ours(server) {
+                    self.forget_offer(at, turn);
+                }
                 return None;
             }
             (Some(_), Some(address)) if request.ciaddr.is_unspecified() => (address, true),
@@ -434,7 +446,7 @@ impl LeaseServer {
             return Vec::new();
         };
         let is_due = |address: &Ipv4Addr| table.quiet_for(*address, now).is_none_or(|age| age > QUIET_FOR / 2);
-        let usable = |address: &Ipv4Addr| subnet.is_pooled(*address) && *address != own;
+        let usable = |address: &Ipv4Addr| subnet.is_pooled(*address) && *address != own && !self.is_ours(*address);
         table.candidates(now).filter(usable).take(AHEAD).filter(is_due).collect()
     }
 

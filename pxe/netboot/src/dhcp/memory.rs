@@ -24,6 +24,10 @@ const MAKE_ROOM: usize = 256;
 /// between two (EDK2 16 s), shorter than a machine takes to be switched off and on.
 const EXCHANGE_LIFETIME: Duration = Duration::from_secs(40);
 
+/// How long after an offer the same request is the same packet once more: doubled on its way, or heard by two interfaces
+/// of ours on one wire. Shorter than any firmware waits between two of its own (iPXE 1 s).
+const REPEATED_WITHIN: Duration = Duration::from_millis(500);
+
 /// One machine.
 #[derive(Debug, Clone)]
 pub(super) struct Machine {
@@ -63,6 +67,11 @@ impl Exchange {
     /// Whether a request with this number is a retry in this exchange. Some boot ROMs use one number for ever.
     pub(super) fn goes_on(&self, xid: u32, now: Duration) -> bool {
         self.xid == xid && !self.is_over && now.saturating_sub(self.offered_at) < EXCHANGE_LIFETIME
+    }
+
+    /// Whether a retry at this time is none, but the packet that was answered, once more.
+    pub(super) fn is_repeated(&self, now: Duration) -> bool {
+        now.saturating_sub(self.offered_at) < REPEATED_WITHIN
     }
 }
 
