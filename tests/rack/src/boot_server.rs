@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::namespace::Namespace;
 use crate::paths;
-use crate::process::Program;
+use crate::process::{ProcessId, Program};
 use crate::run_dir::RunDir;
 use crate::wait;
 
@@ -40,6 +40,12 @@ impl BootServer {
     /// When it cannot be killed.
     pub fn kill(&mut self) -> Result<()> {
         self.program.kill().context("cannot kill meadow-pxe")
+    }
+
+    /// Which process it is; `None` once it has ended.
+    #[must_use]
+    pub fn process(&self) -> Option<ProcessId> {
+        self.program.id()
     }
 
     /// What it has printed, a line for each event.
