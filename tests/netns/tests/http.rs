@@ -68,6 +68,22 @@ fn head_get_and_ranges() {
 }
 
 #[test]
+fn other_clients_go_on_where_they_were_cut_off() {
+    let (net, _server) = serving("image").expect("a boot server");
+    let (url, target) = (net.url("artifacts/vmlinuz"), net.file("fetched"));
+    let (to, wanted) = (target.to_string_lossy(), net.artifacts().read("vmlinuz").expect("an artifact"));
+    for client in [&["wget", "-q"][..], &["busybox", "wget", "-q"]] {
+        for begun in [0, 1_234_567] {
+            std::fs::write(&target, &wanted[..begun]).expect("written");
+            let arguments = [&client[1..], &["-c", "-O", &to, &url]].concat();
+            let output = net.on_client(client[0], &arguments).expect("a client");
+            let fetched = std::fs::read(&target).expect("read");
+            assert!(output.status.success() && fetched == wanted, "{client:?} {begun}: {} bytes", fetched.len());
+        }
+    }
+}
+
+#[test]
 fn uefi_is_told_that_it_gets_a_program() {
     let (net, _server) = serving("image").expect("a boot server");
     let head = String::from_utf8(curl(&net, &["-I", &net.url("artifacts/ipxe/ipxe.efi")]).stdout).expect("text");

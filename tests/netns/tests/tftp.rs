@@ -72,6 +72,28 @@ fn atftp_negotiates_every_option() {
     }
 }
 
+/// Clients with habits of their own: busybox asks for a block size and curl for a size too, or for nothing.
+#[test]
+fn busybox_and_curl_fetch_whole_files() {
+    let (net, _server) = serving().expect("a boot server");
+    let (target, server) = (net.file("fetched"), net.server_address());
+    let (to, name) = (target.to_string_lossy(), "ipxe/undionly.kpxe");
+    let url = format!("tftp://{server}/{name}");
+    let wanted = net.artifacts().read(name).expect("an artifact");
+    for arguments in [
+        &["busybox", "tftp", "-g", "-r", name, "-l", &to, &server][..],
+        &["busybox", "tftp", "-g", "-b", "1468", "-r", name, "-l", &to, &server],
+        &["curl", "-sS", "-o", &to, &url],
+        &["curl", "-sS", "--tftp-blksize", "1468", "-o", &to, &url],
+        &["curl", "-sS", "--tftp-no-options", "-o", &to, &url],
+    ] {
+        let output = net.on_client(arguments[0], &arguments[1..]).expect("a client");
+        let fetched = fs::read(&target).unwrap_or_default();
+        assert!(fetched == wanted, "{arguments:?}: {} bytes; {}", fetched.len(), text(&output));
+        fs::remove_file(&target).expect("removed");
+    }
+}
+
 #[test]
 fn what_is_no_artifact_is_refused() {
     let (net, server) = serving().expect("a boot server");
