@@ -143,7 +143,7 @@ impl Machine {
     }
 }
 
-fn is_tagged(packet: &String) -> bool {
+fn is_tagged(packet: &str) -> bool {
     packet.contains("802.1Q")
 }
 
@@ -159,7 +159,7 @@ fn a_card_and_a_vlan_on_it_are_served_each_by_itself_and_with_its_own_tag() {
     let answers = in_vlan.answers(&format!("{OURS}.2")).expect("a capture");
     assert!(answers.len() >= 2 && answers.iter().all(|packet| packet.contains("vlan 7, p 0")), "{answers:#?}");
     let answers = plain.answers(&format!("{network}.2")).expect("a capture");
-    assert!(answers.len() >= 2 && !answers.iter().any(is_tagged), "{answers:#?}");
+    assert!(answers.len() >= 2 && !answers.iter().any(|packet| is_tagged(packet)), "{answers:#?}");
     let log = trunk.server.log().expect("a log");
     assert!(log.contains("seen on eth0 (HTTPClient") && log.contains("seen on eth0.7 (HTTPClient"), "{log}");
 }
@@ -186,7 +186,7 @@ fn what_goes_on_in_a_foreign_vlan_is_none_of_ours() {
     for machine in [&nobody, &theirs] {
         // All hear what it was told, and nothing else of us; without a tag, as it asked.
         let answers = machine.answers(&trunk.lan.subnet().host(2).to_string()).expect("a capture");
-        assert!(!answers.iter().any(is_tagged), "{answers:#?}");
+        assert!(!answers.iter().any(|packet| is_tagged(packet)), "{answers:#?}");
         assert!(machine.capture.from(&format!("{OURS}.2")).expect("read").is_empty());
     }
     let log = trunk.server.log().expect("a log");
@@ -202,7 +202,7 @@ fn a_tag_for_the_priority_alone_is_no_vlan() {
     let network = network.strip_suffix(".2").expect("an address").to_owned();
     trunk.boots(&machine, &network).expect("with a priority");
     let answers = machine.answers(&format!("{network}.2")).expect("a capture");
-    assert!(answers.len() >= 2 && !answers.iter().any(is_tagged), "{answers:#?}");
+    assert!(answers.len() >= 2 && !answers.iter().any(|packet| is_tagged(packet)), "{answers:#?}");
     let asked = machine.capture.packets().expect("read");
     assert!(asked.iter().any(|packet| packet.contains("vlan 0, p 5")), "{asked:#?}");
 }
