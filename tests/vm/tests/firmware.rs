@@ -55,6 +55,17 @@ struct Cell {
     card: Card,
 }
 
+impl Cell {
+    fn all() -> Vec<Self> {
+        MODES.iter().flat_map(|mode| CARDS.map(|card| Self { mode: *mode, card })).collect()
+    }
+
+    /// How it has to end. OVMF knows virtio alone; every other card has to bring a driver.
+    fn expected(&self) -> Outcome {
+        if self.mode.rom || self.card == Card::Virtio { Outcome::Boots } else { Outcome::NoDriver }
+    }
+}
+
 /// How a cell ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -152,10 +163,6 @@ fn row(name: &str, words: [&str; 3]) -> String {
     format!("| {name} | {} |\n", words.join(" | "))
 }
 
-fn packet_row(outcome: &Outcome) -> String {
-    row(AT_PACKET_LEVEL.0, [outcome.words(); 3])
-}
-
 fn table(cells: &[Cell], outcomes: &[Outcome], packets: &Outcome) -> String {
     let mut text = String::from("| firmware and mode | virtio | e1000 | rtl8139 |\n| --- | --- | --- | --- |\n");
     for mode in MODES {
@@ -165,7 +172,7 @@ fn table(cells: &[Cell], outcomes: &[Outcome], packets: &Outcome) -> String {
         });
         text += &row(mode.name, words);
     }
-    text + &packet_row(packets)
+    text + &row(AT_PACKET_LEVEL.0, [packets.words(); 3])
 }
 
 /// The specification's text before its table, the table, and the text behind it.
@@ -179,14 +186,16 @@ fn specification() -> [String; 3] {
 #[test]
 fn a_bios_that_boots_over_http_is_answered_packet_by_packet_as_the_table_says() {
     let packets = at_packet_level().expect("each step is answered");
-    let [_, table, _] = specification();
-    assert!(table.ends_with(&packet_row(&packets)), "{table}");
-    assert_eq!(table.lines().count(), 2 + MODES.len() + 1, "{table}");
+    // The other rows are those of machines, which the other test boots and writes.
+    let cells = Cell::all();
+    let expected: Vec<Outcome> = cells.iter().map(Cell::expected).collect();
+    let (written, new) = (&specification()[1], table(&cells, &expected, &packets));
+    assert!(std::env::var_os("UPDATE").is_some() || *written == new, "{written}\n{new}");
 }
 
 #[test]
 fn every_firmware_card_and_mode_boots_or_has_no_driver() {
-    let cells: Vec<Cell> = MODES.iter().flat_map(|mode| CARDS.map(|card| Cell { mode: *mode, card })).collect();
+    let cells = Cell::all();
     let packets = at_packet_level().expect("each step is answered");
     let mut outcomes = Vec::new();
     for group in cells.chunks(TOGETHER) {
@@ -194,9 +203,7 @@ fn every_firmware_card_and_mode_boots_or_has_no_driver() {
         eprintln!("{}", table(&cells, &outcomes, &packets));
     }
     for (cell, outcome) in cells.iter().zip(&outcomes) {
-        // OVMF knows virtio alone; every other card has to bring a driver.
-        let has_driver = cell.mode.rom || cell.card == Card::Virtio;
-        assert_eq!(*outcome == Outcome::Boots, has_driver, "{cell:?}");
+        assert_eq!(*outcome, cell.expected(), "{cell:?}");
     }
     let [before, old, after] = specification();
     let new = table(&cells, &outcomes, &packets);
