@@ -48,6 +48,12 @@ pub(crate) fn place(boot: &[u8], core: &[u8], start: u64) -> Result<Bios, BadIma
     Ok(Bios { boot_code, core })
 }
 
+/// Whether LBA 0 holds GRUB's boot code with the place of a `meadow-bios` that begins at byte `start` of the disk.
+pub(crate) fn is_placed(sector: &[u8], start: u64) -> bool {
+    sector.get(KERNEL_SECTOR..KERNEL_SECTOR + 8) == Some(&(start / SECTOR).to_le_bytes())
+        && sector.get(DRIVE_CHECK..DRIVE_CHECK + 2) == Some(&[0x90, 0x90])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +77,8 @@ mod tests {
         assert_eq!(placed.core.len(), 3 * 512);
         assert_eq!(placed.core[0x1f4..0x200], [1, 8, 0, 0, 0, 0, 0, 0, 2, 0, 0x20, 0x08]);
         assert_eq!(placed.core[0x200..core.len()], core[0x200..]);
+        assert!(is_placed(&placed.boot_code, 1 << 20) && !is_placed(&placed.boot_code, 2 << 20));
+        assert!(!is_placed(&boot, 1 << 20) && !is_placed(&crate::pass_on::boot_code(), 1 << 20));
     }
 
     #[test]

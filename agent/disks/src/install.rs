@@ -122,7 +122,12 @@ fn finish(
     progress: &mut Progress<'_>,
 ) -> Result<(), DiskError> {
     if let Some(image) = image {
-        system::make_bootable(image, checks::partition(&work.plan, layout::BIOS)?, place, device, progress)?;
+        let bios = checks::partition(&work.plan, layout::BIOS)?;
+        // What an earlier run has brought to its end is not begun again: a cut in that would leave a torn loader behind boot
+        // code that says that all is there.
+        if !system::is_bootable(device, bios)? {
+            system::make_bootable(image, bios, place, device, progress)?;
+        }
     }
     preboot_area::unmark(&Area::open(&place(layout::PREBOOT)?)?)
 }

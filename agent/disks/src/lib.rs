@@ -15,6 +15,7 @@ mod host_key;
 mod image;
 mod install;
 mod keys;
+mod left_mark;
 mod machine;
 mod mbr;
 mod network;

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::machine::Machine;
 use crate::network::{self, NetworkHost};
 use crate::progress::Progress;
-use crate::{DiskError, install, keys, own_disk, reinstall, reset, save, stick, tpm_slot, update};
+use crate::{DiskError, install, keys, left_mark, own_disk, reinstall, reset, save, stick, tpm_slot, update};
 
 /// Longest request: a plan, public keys, two passphrases.
 const LONGEST: usize = 256 << 10;
@@ -31,7 +31,7 @@ pub fn serve<L>(
     lock: impl FnOnce() -> io::Result<Option<L>>,
 ) -> bool {
     let result = read_request(input).and_then(|request| {
-        let held = if writes_no_disk(&request, cards)? { None } else { Some(take(lock)?) };
+        let held = hold(machine, cards, &request, lock)?;
         let result = match network::carry_out(machine, cards, &request) {
             Some(known) => known.map(|known| Done { network: Some(known), ..Done::default() }),
             None => carry_out(machine, &request, &mut |step, percent| {
@@ -54,10 +54,34 @@ pub fn serve<L>(
     }
 }
 
+/// Takes the lock, where the request needs it.
+fn hold<L>(
+    machine: &dyn Machine,
+    cards: &dyn NetworkHost,
+    request: &DiskRequest,
+    lock: impl FnOnce() -> io::Result<Option<L>>,
+) -> Result<Option<L>, DiskError> {
+    if matches!(request, DiskRequest::Look) {
+        if left_mark::is_there(machine)? {
+            remove_left_mark(machine, lock);
+        }
+        return Ok(None);
+    }
+    if writes_no_disk(request, cards)? { Ok(None) } else { take(lock).map(Some) }
+}
+
+/// A look tells what it sees in any case: beside another change, or where that fails, the mark stays for the next one.
+fn remove_left_mark<L>(machine: &dyn Machine, lock: impl FnOnce() -> io::Result<Option<L>>) {
+    let removed = take(lock).and_then(|_held| left_mark::remove(machine));
+    if let Err(error) = removed {
+        tracing::warn!(%error, "the mark of an installation stays");
+    }
+}
+
 /// Whether it may be done beside a change of the disks: above all, the way back of a trial waits for nothing.
 fn writes_no_disk(request: &DiskRequest, cards: &dyn NetworkHost) -> Result<bool, DiskError> {
     Ok(match request {
-        DiskRequest::Look | DiskRequest::LookAtNetwork | DiskRequest::TryNetwork(_) => true,
+        DiskRequest::LookAtNetwork | DiskRequest::TryNetwork(_) => true,
         DiskRequest::NetworkBack => !network::is_keeping(cards)?,
         _ => false,
     })

@@ -51,6 +51,7 @@ pub(super) fn disk(machine: &dyn Machine, work: &InstallWork) -> Result<(Disk, F
     {
         return Ok((disk.clone(), Found::Complete));
     }
+    refuse_own(machine, plan, disk)?;
     install::refuse(&plan.node, disk, &plan.serial, plan.mode)?;
     if begun.is_some() {
         return Ok((disk.clone(), Found::Begun));
@@ -64,6 +65,19 @@ pub(super) fn disk(machine: &dyn Machine, work: &InstallWork) -> Result<(Disk, F
         )));
     }
     Ok((disk.clone(), Found::Untouched))
+}
+
+/// The disk whose state is open is in use in any case. Whoever asks for an installation that is done, and whose answer was
+/// lost, is told so.
+fn refuse_own(machine: &dyn Machine, plan: &InstallPlan, disk: &Disk) -> Result<(), DiskError> {
+    if machine.state_disk().as_ref() != Some(&disk.name) {
+        return Ok(());
+    }
+    Err(DiskError::refused(format!(
+        "{} ({}) holds the state that is open on this node now, and nothing was written; where this very installation came to \
+         its end and only its answer was lost, nothing is left to do but `meadow node keys recovery {}` for the recovery key",
+        disk.name, plan.serial, plan.node
+    )))
 }
 
 /// Whether the record, which comes after all but the boot loaders, names the very volume that the run with the mark began to

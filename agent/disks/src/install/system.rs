@@ -37,6 +37,11 @@ pub(crate) fn write(
     slot::compare_files(&place(layout::ESP)?, image, BootSlot::A)
 }
 
+/// Whether the boot code lies on the disk, which is written after everything else: an installation has nothing left to write then.
+pub(crate) fn is_bootable(disk: &Area, bios: &Partition) -> Result<bool, DiskError> {
+    Ok(bios::is_placed(&disk.read(0, 512)?, bios.start))
+}
+
 /// Writes GRUB for UEFI and for BIOS, of that first what the boot code loads, then the boot code. Done again it comes to the same.
 pub(crate) fn make_bootable(
     image: &Image,

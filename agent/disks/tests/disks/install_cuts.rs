@@ -1,7 +1,6 @@
 //! A node is installed again over what it was before, and cut off at every write that its disk saw. What the earlier
 //! installation left is never taken for the end of this one, and the same request completes it.
 
-use std::cell::Cell;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -22,15 +21,15 @@ const OLD: &str = "the passphrase of before";
 const COMPLETED: usize = 16;
 
 /// An installation over an older one, recorded.
-struct Recorded {
-    machine: MadeUp,
-    work: InstallWork,
-    log: WriteLog,
-    old: String,
-    new: String,
+pub(crate) struct Recorded {
+    pub(crate) machine: MadeUp,
+    pub(crate) work: InstallWork,
+    pub(crate) log: WriteLog,
+    pub(crate) old: String,
+    pub(crate) new: String,
 }
 
-fn recorded() -> Recorded {
+pub(crate) fn recorded() -> Recorded {
     let machine = MadeUp::new(4 << 30);
     let mut work = image::work(&machine, InstallMode::System);
     let state = machine.folder().join("old-state");
@@ -45,15 +44,14 @@ fn recorded() -> Recorded {
     Recorded { machine, work, log, old, new }
 }
 
-/// What the same request does with the disk as it is; nothing is written by that, unless it is complete already.
+/// What the same request does with the disk as it is; nothing is written by that, unless all but the boot loaders is there.
 fn same_again(machine: &MadeUp, work: &InstallWork) -> Option<Installed> {
-    struct Begins;
-    let words = Cell::new(0);
+    struct StartsOver;
     let ended = catch_unwind(AssertUnwindSafe(|| {
-        install(machine, work, &mut |_, _| {
-            words.set(words.get() + 1);
-            if words.get() == 2 {
-                resume_unwind(Box::new(Begins));
+        install(machine, work, &mut |step, _| {
+            // Said before the first write.
+            if step == "writes the partition table" {
+                resume_unwind(Box::new(StartsOver));
             }
         })
     }));
@@ -81,7 +79,7 @@ impl Recorded {
         }
     }
 
-    fn is_new(&self) -> Result<(), String> {
+    pub(crate) fn is_new(&self) -> Result<(), String> {
         let whole = || assert_complete(&self.machine, &self.work, None);
         catch_unwind(AssertUnwindSafe(whole)).map_err(|_| "it counts as installed and is not whole".to_owned())?;
         let state = image::plan_of(&self.machine, "meadow-state");

@@ -63,6 +63,7 @@ pub(crate) struct MadeUp {
     disks: RefCell<Vec<Disk>>,
     partitions: RefCell<BTreeMap<(String, u64), Loop>>,
     state: RefCell<Option<Loop>>,
+    opened: RefCell<Option<String>>,
     running: RefCell<Option<(String, BootSlot)>>,
     restarts: Cell<u32>,
     pub(crate) tpm: RefCell<Option<Chip>>,
@@ -95,6 +96,7 @@ impl MadeUp {
             disks: RefCell::default(),
             partitions: RefCell::default(),
             state: RefCell::default(),
+            opened: RefCell::default(),
             running: RefCell::default(),
             restarts: Cell::default(),
             tpm: RefCell::default(),
@@ -197,8 +199,14 @@ impl MadeUp {
         left.split_whitespace().for_each(|device| drop(Loop::found(device)));
     }
 
+    /// Somebody opened the state of this disk at the start, so that it is `/var` now.
+    pub(crate) fn unlocks(&self, disk: &str) {
+        *self.opened.borrow_mut() = Some(disk.to_owned());
+    }
+
     /// What a power cut or a restart takes: everything but the disks.
     pub(crate) fn restart_hard(&self) {
+        self.opened.borrow_mut().take();
         self.state.borrow_mut().take();
         self.partitions.borrow_mut().clear();
     }
@@ -250,7 +258,7 @@ impl Machine for MadeUp {
     }
 
     fn state_disk(&self) -> Option<String> {
-        None
+        self.opened.borrow().clone()
     }
 
     fn open_state(&self, volume: &mut Volume, key: &VolumeKey) -> Result<PathBuf, DiskError> {

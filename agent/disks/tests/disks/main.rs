@@ -5,6 +5,7 @@ mod image;
 mod install;
 mod install_cuts;
 mod keys;
+mod left_mark;
 mod machine;
 mod network;
 mod power_cut;
