@@ -3,7 +3,7 @@
 //! Nothing is remembered between two looks: whatever crashed in between, the next look sees where the nodes are.
 
 use meadow_model::action::{BLESS_IMAGE, TRY_IMAGE, WRITE_IMAGE};
-use meadow_model::image::{Image, Rollout};
+use meadow_model::image::{Image, Rollout, TRIAL_SECONDS};
 use meadow_model::install::{InstallMode, InstalledDisk};
 use meadow_model::node::{Node, NodeState, NodeStatus};
 use meadow_model::operation::{Operation, OperationState};
@@ -15,9 +15,8 @@ use meadow_state::command::OperationEnd;
 
 use crate::mailbox::LOST;
 
-/// A node that this rollout restarted into an image and that has not reported for this long has failed: time enough for
-/// somebody to open its state. Its initrd gives a trial up after as long.
-const AWAY_MS: u64 = 60 * 60 * 1000;
+/// A node that this rollout restarted into an image and that has not reported for this long has failed.
+const AWAY_MS: u64 = TRIAL_SECONDS * 1000;
 /// The work of a rollout.
 const ACTIONS: [&str; 3] = [WRITE_IMAGE, TRY_IMAGE, BLESS_IMAGE];
 

@@ -4,7 +4,7 @@ use meadow_controllers::rollout::{Action, View};
 use meadow_model::action::{BLESS_IMAGE, TRY_IMAGE, WRITE_IMAGE};
 use meadow_model::code::VerificationCode;
 use meadow_model::hardware::Hardware;
-use meadow_model::image::{ImageSpec, SlotImage};
+use meadow_model::image::{ImageSpec, SlotImage, TRIAL_SECONDS};
 use meadow_model::install::{BootSlot, InstallMode, InstalledDisk};
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::{Node, NodeStatus};
@@ -27,8 +27,8 @@ struct Played {
     index: u64,
     /// Nodes that do not report.
     away: Vec<Name>,
-    /// Nodes that last reported two hours ago.
-    gone: Vec<Name>,
+    /// Nodes that last reported so many milliseconds ago.
+    gone: Vec<(Name, u64)>,
 }
 
 impl Played {
@@ -107,11 +107,8 @@ impl Played {
 
     fn next(&self) -> Action {
         let status = |node: &Node| {
-            let last = if self.gone.contains(&node.metadata.name) {
-                Timestamp::from_millis(now().as_millis() - 7_200_000)
-            } else {
-                now()
-            };
+            let gone = self.gone.iter().find(|(name, _)| *name == node.metadata.name).map_or(0, |(_, ago)| *ago);
+            let last = Timestamp::from_millis(now().as_millis() - i64::try_from(gone).expect("small"));
             let last = (!self.away.contains(&node.metadata.name)).then_some(last);
             NodeStatus { last_report: last, last_handshake: last, ..node.status.clone() }.judged(now())
         };
@@ -214,7 +211,10 @@ fn a_node_that_dies_after_it_came_up_with_the_image_ends_it() {
     played.set_disk(2, disk(BootSlot::B, BootSlot::A, BOTH));
     played.away = vec![name("node-2")];
     assert!(matches!(played.next(), Action::Tell(_)), "it may come back");
-    (played.away, played.gone) = (Vec::new(), vec![name("node-2")]);
+    let patience = TRIAL_SECONDS * 1000;
+    (played.away, played.gone) = (Vec::new(), vec![(name("node-2"), patience)]);
+    assert!(matches!(played.next(), Action::Tell(_)), "somebody may open its state still");
+    played.gone = vec![(name("node-2"), patience + 1)];
     let Action::End(OperationEnd::Failed { why }) = played.next() else { panic!("{:?}", played.next()) };
     assert!(why.contains("node-2") && why.contains("health check failed"), "{why}");
 }
@@ -223,7 +223,7 @@ fn a_node_that_dies_after_it_came_up_with_the_image_ends_it() {
 fn a_node_that_had_the_image_before_and_is_off_keeps_nobody_waiting() {
     let mut played = Played::new();
     played.set_disk(2, disk(BootSlot::B, BootSlot::B, BOTH));
-    played.gone = vec![name("node-2")];
+    played.gone = vec![(name("node-2"), 2 * TRIAL_SECONDS * 1000)];
     played.roll_out("new");
     let (who, action, _) = played.done();
     assert_eq!((who.as_str(), action), ("node-3", WRITE_IMAGE));

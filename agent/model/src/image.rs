@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::install::{BootSlot, InstalledDisk};
 use crate::{Name, Resource, Timestamp};
 
+/// Seconds that a node may be away with an image that it tries: time enough for somebody to open its state. A rollout gives the
+/// node up then, and the initrd of the image, where it still waits, restarts into the slot before.
+pub const TRIAL_SECONDS: u64 = 60 * 60;
+
 /// An image that the cluster adopted.
 pub type Image = Resource<ImageSpec, ImageStatus>;
 

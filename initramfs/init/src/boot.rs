@@ -13,6 +13,7 @@ mod own_slot;
 mod own_state;
 mod start_root;
 mod stick;
+mod trial_clock;
 
 use std::convert::Infallible;
 use std::fs;

@@ -4,13 +4,14 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 use rustix::mount::{MountFlags, UnmountFlags};
 
+use super::trial_clock::{PATIENCE, TrialClock};
 use crate::boot_log::BootLog;
 use crate::disks::Partition;
 use crate::grubenv::{self, GrubEnv, MOST_FAILURES};
@@ -19,9 +20,7 @@ use crate::slot::Slot;
 
 /// For a person to read why a new image is given up.
 const PAUSE: Duration = Duration::from_secs(30);
-/// How long a new image waits for somebody to open the state: as long as a rollout waits for the node. A new image that finds
-/// no network card, or whose Dropbear does not start, ends so too.
-const TRIAL_PATIENCE: Duration = Duration::from_secs(60 * 60);
+static TRIAL: TrialClock = TrialClock::new(PATIENCE);
 const ESP: &str = "/meadow/esp";
 const GRUBENV: &str = "/meadow/esp/meadow/grubenv";
 /// The second and third are tables of letters that vfat asks for.
@@ -64,22 +63,11 @@ impl OwnSlot {
         Ok(environment.is_trial(running))
     }
 
-    /// Once a boot, whatever attempts it takes.
     fn limit_trial(&self, running: Slot) {
-        static CLOCK: Once = Once::new();
-        CLOCK.call_once(|| {
-            let (this, minutes) = (self.clone(), TRIAL_PATIENCE.as_secs() / 60);
-            let clock = thread::Builder::new().name("trial".to_owned()).spawn(move || {
-                thread::sleep(TRIAL_PATIENCE);
-                this.restart_from(
-                    running,
-                    &format!("nobody opened the state for the new image within {minutes} minutes"),
-                );
-            });
-            if let Err(error) = clock {
-                self.log.say(&format!("this trial has no end by itself: {error}"));
-            }
-        });
+        let this = self.clone();
+        if let Err(error) = TRIAL.start(thread::sleep, move |why| this.restart_from(running, why)) {
+            self.log.say(&format!("this trial has no end by itself: {error}"));
+        }
     }
 
     /// Restarts, so that GRUB takes the blessed slot. Comes back where this is no trial: a restart would end here again.
