@@ -38,7 +38,7 @@ mod update;
 
 pub use area::Area;
 pub use error::DiskError;
-pub use grubenv::{BadGrubEnv, GrubEnv};
+pub use grubenv::GrubEnv;
 pub use install::{Installed, install};
 pub use machine::{Machine, Measured};
 pub use network::NetworkHost;

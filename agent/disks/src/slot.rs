@@ -97,7 +97,7 @@ pub(crate) fn image(esp: &Esp, slot: BootSlot) -> Result<Option<SlotImage>, Disk
 
 /// What the boot loader does next; a file that it cannot read makes it take slot a.
 pub(crate) fn grubenv(esp: &Esp) -> Result<GrubEnv, DiskError> {
-    let bytes = esp.read(GRUBENV, crate::grubenv::BYTES as u64 + 1)?.unwrap_or_default();
+    let bytes = esp.read(GRUBENV, meadow_grubenv::BYTES as u64 + 1)?.unwrap_or_default();
     Ok(GrubEnv::parse(&bytes).unwrap_or_else(|error| {
         tracing::warn!(%error, "the boot loader's state is damaged");
         GrubEnv::blessing(BootSlot::A)

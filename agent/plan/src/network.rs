@@ -3,14 +3,12 @@
 mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use meadow_model::network::{CardId, CardNetwork};
+use meadow_networkd::{Network, Present, back_to_dhcp, unused};
 
+pub use meadow_networkd::PREFIX;
 pub use trial::{Kept, NotNow, Stage, Trial};
-
-/// Begins the names of our files, in the initramfs too.
-pub const PREFIX: &str = "05-meadow-";
 
 /// What has to be done to a folder of files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,7 +43,7 @@ pub fn files(settings: &[CardNetwork], present: &BTreeSet<String>) -> Files {
     }
     let mut files = Files::default();
     for (name, networks) in &cards {
-        add_card(&mut files, name, networks);
+        files.write.extend(card_files(name, networks));
     }
     for file in present.iter().filter(|file| file.starts_with(PREFIX)) {
         if files.write.contains_key(file) {
@@ -53,7 +51,7 @@ pub fn files(settings: &[CardNetwork], present: &BTreeSet<String>) -> Files {
         }
         match file.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(".network")) {
             Some(vlan) if vlan.contains('.') => files.write.insert(file.clone(), unused(vlan)),
-            Some(card) => files.write.insert(file.clone(), card_file(&format!("Name={card}"), &[], &BTreeSet::new())),
+            Some(card) => files.write.insert(file.clone(), back_to_dhcp(card)),
             None => {
                 files.remove.insert(file.clone());
                 None
@@ -63,66 +61,12 @@ pub fn files(settings: &[CardNetwork], present: &BTreeSet<String>) -> Files {
     files
 }
 
-fn add_card(files: &mut Files, name: &str, networks: &[&CardNetwork]) {
-    let Some(CardId { mac, .. }) = networks.first().map(|network| &network.card) else { return };
-    let vlans: BTreeSet<u16> = networks.iter().filter_map(|network| network.vlan).collect();
-    let links: BTreeSet<String> = vlans.iter().map(|vlan| format!("{name}.{vlan}")).collect();
-    let of = |vlan: Option<u16>| networks.iter().copied().filter(|n| n.vlan == vlan).collect::<Vec<_>>();
-    let matched = format!("MACAddress={mac}\nType=ether\nKind=!*");
-    let untagged = of(None);
-    let text =
-        if untagged.is_empty() { no_addresses(&matched, &links) } else { card_file(&matched, &untagged, &links) };
-    files.write.insert(format!("{PREFIX}{name}.network"), text);
-    for vlan in vlans {
-        let link = format!("{name}.{vlan}");
-        let netdev = format!("[NetDev]\nName={link}\nKind=vlan\n\n[VLAN]\nId={vlan}\n");
-        files.write.insert(format!("{PREFIX}{link}.netdev"), netdev);
-        let text = card_file(&format!("Name={link}"), &of(Some(vlan)), &BTreeSet::new());
-        files.write.insert(format!("{PREFIX}{link}.network"), text);
-    }
-}
-
-/// The file of a card or a VLAN; without networks it asks DHCP.
-fn card_file(matched: &str, networks: &[&CardNetwork], vlans: &BTreeSet<String>) -> String {
-    let dhcp = networks.is_empty() || networks.iter().any(|network| network.address.is_none());
-    let mut text = head(matched, if dhcp { "ipv4" } else { "no" }, "ipv6", "yes");
-    for network in networks {
-        if let Some(address) = &network.address {
-            let _ = writeln!(text, "Address={address}");
-        }
-        for server in &network.dns {
-            let _ = writeln!(text, "DNS={server}");
-        }
-    }
-    for vlan in vlans {
-        let _ = writeln!(text, "VLAN={vlan}");
-    }
-    for gateway in networks.iter().filter_map(|network| network.gateway) {
-        let _ = write!(text, "\n[Route]\nGateway={gateway}\nGatewayOnLink=yes\n");
-    }
-    if dhcp {
-        // As in the image's own file: the same identity as in firmware and initrd, so the same address.
-        text.push_str("\n[DHCPv4]\nClientIdentifier=mac\nUseHostname=no\nUseDomains=no\nSendHostname=no\n");
-    }
-    text
-}
-
-/// A card that only carries VLANs.
-fn no_addresses(matched: &str, vlans: &BTreeSet<String>) -> String {
-    let mut text = head(matched, "no", "ipv6", "yes");
-    for vlan in vlans {
-        let _ = writeln!(text, "VLAN={vlan}");
-    }
-    text
-}
-
-fn unused(vlan: &str) -> String {
-    head(&format!("Name={vlan}"), "no", "no", "no").replace("[Link]\n", "[Link]\nActivationPolicy=down\n")
-}
-
-fn head(matched: &str, dhcp: &str, link_local: &str, accept_ra: &str) -> String {
-    format!(
-        "[Match]\n{matched}\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nDHCP={dhcp}\nIPv6AcceptRA={accept_ra}\n\
-         LinkLocalAddressing={link_local}\nKeepConfiguration=no\n"
-    )
+fn card_files(name: &str, networks: &[&CardNetwork]) -> Vec<(String, String)> {
+    let Some(CardId { mac, .. }) = networks.first().map(|network| &network.card) else { return Vec::new() };
+    let told = |network: &&CardNetwork| {
+        let CardNetwork { vlan, address, gateway, dns, .. } = (*network).clone();
+        Network { vlan, address, gateway, dns }
+    };
+    let told: Vec<Network> = networks.iter().map(told).collect();
+    meadow_networkd::files(name, &mac.to_string(), &told, Present::Drop)
 }

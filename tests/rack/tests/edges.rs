@@ -6,7 +6,17 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crates without effects, and what they must never reach.
-const PURE: [&str; 5] = ["meadow-model", "meadow-state", "meadow-enroll", "meadow-plan", "meadow-netboot"];
+const PURE: [&str; 7] = [
+    "meadow-model",
+    "meadow-state",
+    "meadow-enroll",
+    "meadow-plan",
+    "meadow-netboot",
+    "meadow-grubenv",
+    "meadow-networkd",
+];
+/// Crates that PID 1 of the initramfs is made with, so that they have no dependencies at all.
+const BARE: [&str; 2] = ["meadow-grubenv", "meadow-networkd"];
 const EFFECTS: [&str; 12] = [
     "tokio",
     "meadow-host",
@@ -85,6 +95,15 @@ fn pure_crates_reach_no_effects() {
     let graph = Graph::of_workspace();
     assert!(graph.0.contains_key("meadow-model"), "the graph is empty");
     graph.assert_apart(&PURE, &EFFECTS);
+}
+
+#[test]
+fn what_pid_1_shares_with_the_agent_has_no_dependencies() {
+    let graph = Graph::of_workspace();
+    for name in BARE {
+        assert!(graph.reached("meadow-init").contains(name) && graph.reached("meadow-disks").contains(name), "{name}");
+        assert_eq!(graph.reached(name), BTreeSet::new(), "{name}");
+    }
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl OwnSlot {
         drop(mounted);
         let Some(environment) = GrubEnv::parse(&bytes) else { return Ok(false) };
         // The count is of the blessed slot, whoever stands in for it.
-        if environment.blessed == Some(running) && environment.failures.is_some_and(|failures| failures > 0) {
+        if environment.blessed == running && environment.failures.is_some_and(|failures| failures > 0) {
             self.count(esp, 0)?;
         }
         Ok(environment.is_trial(running))
@@ -99,7 +99,7 @@ impl OwnSlot {
         let (environment, other) = (GrubEnv::parse(&mounted.grubenv()?), running.other().letter());
         let is_whole = Path::new(ESP).join(format!("meadow/{other}/root.json")).exists();
         drop(mounted);
-        let counts = environment.is_some_and(|found| found.blessed == Some(running) && found.failures.is_some());
+        let counts = environment.is_some_and(|found| found.blessed == running && found.failures.is_some());
         if counts && is_whole {
             self.count(esp, MOST_FAILURES)?;
         }

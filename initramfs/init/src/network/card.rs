@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use meadow_networkd::vlan_name;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::fixed::{FixedNetwork, vlan_name};
+use super::fixed::FixedNetwork;
 use super::packet_socket::PacketSocket;
 use super::rtnetlink::Rtnetlink;
 use super::{Network, facts};

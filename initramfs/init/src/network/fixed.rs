@@ -1,8 +1,9 @@
 //! What cards are told: fixed addresses for networks without DHCP, and VLANs. From the node's record or a stick's seed,
 //! for PID 1 and for the booted system.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
+
+use meadow_networkd::Present;
 
 use crate::dhcp::{Mac, format_mac};
 use crate::seed;
@@ -113,6 +114,15 @@ impl FixedNetwork {
         self.address.map_or_else(|| DHCP.to_owned(), |address| address.text())
     }
 
+    fn told(&self) -> meadow_networkd::Network {
+        meadow_networkd::Network {
+            vlan: self.vlan,
+            address: self.address.map(|address| address.text()),
+            gateway: self.address.and_then(|address| address.gateway),
+            dns: self.dns.clone(),
+        }
+    }
+
     /// Whether the card itself goes on asking DHCP.
     #[must_use]
     pub fn is_plain_dhcp(&self) -> bool {
@@ -124,72 +134,17 @@ fn parse_mac(text: &str) -> Result<Mac, String> {
     super::facts::parse_mac(text).ok_or_else(|| format!("\"{text}\" is no MAC address"))
 }
 
-/// Name of the kernel's interface for a VLAN on a card.
-pub(super) fn vlan_name(card: &str, vlan: u16) -> String {
-    format!("{card}.{vlan}")
-}
-
 /// A card and its addresses.
 pub type FixedCard = (String, Mac, Vec<FixedNetwork>);
 
 /// What systemd-networkd has to know, so that it goes on with these addresses: names of files and their text.
 #[must_use]
 pub fn networkd_files(cards: &[FixedCard]) -> Vec<(String, String)> {
-    let mut files = Vec::new();
-    for (card, mac, networks) in cards {
-        let vlans: std::collections::BTreeSet<u16> = networks.iter().filter_map(|network| network.vlan).collect();
-        let mut text = format!("[Match]\nMACAddress={}\nType=ether\nKind=!*\n", format_mac(*mac, ":"));
-        text.push_str(&section(networks, None));
-        for vlan in &vlans {
-            let _ = writeln!(text, "VLAN={}", vlan_name(card, *vlan));
-        }
-        text.push_str(&rest(networks, None));
-        files.push((format!("05-meadow-{card}.network"), text));
-        for vlan in vlans {
-            let name = vlan_name(card, vlan);
-            files.push((
-                format!("05-meadow-{name}.netdev"),
-                format!("[NetDev]\nName={name}\nKind=vlan\n\n[VLAN]\nId={vlan}\n"),
-            ));
-            let body = section(networks, Some(vlan)) + &rest(networks, Some(vlan));
-            files.push((format!("05-meadow-{name}.network"), format!("[Match]\nName={name}\n{body}")));
-        }
-    }
-    files
-}
-
-fn asks_dhcp(networks: &[FixedNetwork], vlan: Option<u16>) -> bool {
-    networks.iter().any(|network| network.vlan == vlan && network.address.is_none())
-}
-
-fn addresses(networks: &[FixedNetwork], vlan: Option<u16>) -> impl Iterator<Item = FixedAddress> {
-    networks.iter().filter(move |network| network.vlan == vlan).filter_map(|network| network.address)
-}
-
-fn section(networks: &[FixedNetwork], vlan: Option<u16>) -> String {
-    let dhcp = if asks_dhcp(networks, vlan) { "ipv4" } else { "no" };
-    let mut text = format!(
-        "\n[Link]\nRequiredForOnline=no\n\n[Network]\nDHCP={dhcp}\nIPv6AcceptRA=yes\nLinkLocalAddressing=ipv6\nKeepConfiguration=yes\n",
-    );
-    for address in addresses(networks, vlan) {
-        let _ = writeln!(text, "Address={}", address.text());
-    }
-    for server in networks.iter().filter(|network| network.vlan == vlan).flat_map(|network| &network.dns) {
-        let _ = writeln!(text, "DNS={server}");
-    }
-    text
-}
-
-fn rest(networks: &[FixedNetwork], vlan: Option<u16>) -> String {
-    let mut text = String::new();
-    for gateway in addresses(networks, vlan).filter_map(|address| address.gateway) {
-        let _ = write!(text, "\n[Route]\nGateway={gateway}\nGatewayOnLink=yes\n");
-    }
-    if asks_dhcp(networks, vlan) {
-        // As in the image's own file: the same identity as in firmware and initrd, so the same address.
-        text.push_str("\n[DHCPv4]\nClientIdentifier=mac\nUseHostname=no\nUseDomains=no\nSendHostname=no\n");
-    }
-    text
+    let of_card = |(card, mac, networks): &FixedCard| {
+        let told: Vec<meadow_networkd::Network> = networks.iter().map(FixedNetwork::told).collect();
+        meadow_networkd::files(card, &format_mac(*mac, ":"), &told, Present::Keep)
+    };
+    cards.iter().flat_map(of_card).collect()
 }
 
 #[cfg(test)]
