@@ -59,13 +59,14 @@ impl CarriedImage {
     ) -> Result<(), Failure> {
         let gathered = self.stick.gather_from(Some(&update.stick), &mut progress).await?;
         let folder = gathered.display().to_string();
-        let write = DiskRequest::WriteImage { folder, only_newer: !update.allow_older };
+        let only_newer = !update.allow_older;
+        let write = DiskRequest::WriteImage { folder, only_newer };
         let disk = self.disks.ask(&write, &mut progress).await?.disk.ok_or("this node has no disk of its own")?;
         let slot = disk.running.ok_or("this node did not start from its disk")?.other();
         let digest = disk.image_in(slot).ok_or("the disk does not tell which image was written")?.to_owned();
         // Noted first: a start of which nothing is known would be given up in ten minutes.
         stored::save(&self.note, &Trial { digest, was_ready })?;
-        let told = self.disks.ask(&DiskRequest::TryOnce { slot }, &mut progress).await;
+        let told = self.disks.ask(&DiskRequest::TryOnce { slot, only_newer }, &mut progress).await;
         if told.is_err() {
             self.forget();
         }

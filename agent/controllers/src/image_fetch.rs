@@ -186,6 +186,7 @@ mod tests {
                 digest: HEXLOWER.encode(&Sha256::digest(&manifest)),
                 release_signature: BASE64.encode(&release.sign(&manifest).expect("signed")),
                 sources: Vec::new(),
+                allow_older: false,
             };
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
             wanted.sources.push(listener.local_addr().expect("bound").to_string());

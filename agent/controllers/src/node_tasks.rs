@@ -94,7 +94,7 @@ impl Worker for NodeTasks {
                 NodeTask::UpdateFromStick(update) => self.update_from_stick(&update, &note).await,
                 NodeTask::Support(task) => self.support(&task, &note).await,
                 NodeTask::WriteImage(task) => self.write_image(&task, &note).await,
-                NodeTask::TryImage { digest } => self.try_image(&digest, &note).await,
+                NodeTask::TryImage { digest, allow_older } => self.try_image(&digest, allow_older, &note).await,
                 NodeTask::TryNetwork(change) => self.network.begin(&change).await.map(|_| None).map_err(told),
                 NodeTask::ConfirmNetwork => self.network.end(true).await.map(|_| None).map_err(told),
                 NodeTask::NetworkBack => self.network.end(false).await.map(|_| None).map_err(told),
@@ -186,19 +186,19 @@ impl NodeTasks {
             note.step(&format!("fetches the image: {part}"), Some(percent));
         });
         let folder = fetched.await?.display().to_string();
-        self.ask(&DiskRequest::WriteImage { folder, only_newer: false }, note).await?;
+        self.ask(&DiskRequest::WriteImage { folder, only_newer: !task.allow_older }, note).await?;
         Ok(None)
     }
 
     /// Which slot holds the image is asked now: the helper looks at the disk itself.
-    async fn try_image(&self, digest: &str, note: &Note) -> Done {
+    async fn try_image(&self, digest: &str, allow_older: bool, note: &Note) -> Done {
         let disk = self.ask(&DiskRequest::Look, note).await?.disk.ok_or("this node has no disk of its own")?;
         let running = disk.running.ok_or("this node did not start from its disk")?;
         let slot = running.other();
         if disk.image_in(slot) != Some(digest) {
             return Err(format!("slot {} holds another image than was written", slot.letter()).into());
         }
-        self.ask(&DiskRequest::TryOnce { slot }, note).await?;
+        self.ask(&DiskRequest::TryOnce { slot, only_newer: !allow_older }, note).await?;
         Ok(None)
     }
 

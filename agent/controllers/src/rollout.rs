@@ -66,7 +66,8 @@ impl View<'_> {
         match next(&images, &self.rollout.digest, &policy) {
             Step::Write { node } => self.write(node),
             Step::Try { node } => {
-                Action::Give { node, task: NodeTask::TryImage { digest: self.rollout.digest.clone() } }
+                let (digest, allow_older) = (self.rollout.digest.clone(), self.rollout.allow_older);
+                Action::Give { node, task: NodeTask::TryImage { digest, allow_older } }
             }
             Step::Bless { node } => Action::Give { node, task: NodeTask::BlessImage },
             Step::Wait { why, .. } => Action::Tell(why),
@@ -153,6 +154,7 @@ impl View<'_> {
             digest: image.spec.digest.clone(),
             release_signature: image.spec.release_signature.clone(),
             sources: self.sources(&node),
+            allow_older: self.rollout.allow_older,
         };
         Action::Give { node, task: NodeTask::WriteImage(Box::new(task)) }
     }

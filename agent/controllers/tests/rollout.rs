@@ -101,7 +101,11 @@ impl Played {
     }
 
     fn roll_out(&mut self, digest: &str) {
-        let command = Command::StartRollout { digest: digest.to_owned(), allow_older: true, without_majority: false };
+        self.roll_out_if(digest, true);
+    }
+
+    fn roll_out_if(&mut self, digest: &str, allow_older: bool) {
+        let command = Command::StartRollout { digest: digest.to_owned(), allow_older, without_majority: false };
         self.apply(command);
     }
 
@@ -171,7 +175,7 @@ fn one_node_after_the_other_is_written_tried_and_blessed() {
 
         let (who, action, task) = played.done();
         assert_eq!((who, action), (node.clone(), TRY_IMAGE));
-        assert_eq!(task, NodeTask::TryImage { digest: "new".to_owned() });
+        assert_eq!(task, NodeTask::TryImage { digest: "new".to_owned(), allow_older: true });
         played.set_disk(number, InstalledDisk { tried: Some(BootSlot::B), ..disk(BootSlot::A, BootSlot::A, BOTH) });
         played.away = vec![name(&node)];
         let Action::Tell(why) = played.next() else { panic!("{:?}", played.next()) };
@@ -251,4 +255,16 @@ fn an_image_of_the_other_slots_needs_no_store() {
     played.set_disk(3, disk(BootSlot::B, BootSlot::B, [None, Some("new")]));
     let Action::End(OperationEnd::Failed { why }) = played.next() else { panic!("{:?}", played.next()) };
     assert!(why.contains("meadow image add"), "{why}");
+}
+
+#[test]
+fn a_node_hears_whether_somebody_agreed_to_an_older_image() {
+    for agreed in [false, true] {
+        let mut played = Played::new();
+        played.roll_out_if("new", agreed);
+        let NodeTask::WriteImage(task) = played.done().2 else { panic!("nothing is written") };
+        assert_eq!(task.allow_older, agreed);
+        played.set_disk(2, disk(BootSlot::A, BootSlot::A, BOTH));
+        assert_eq!(played.done().2, NodeTask::TryImage { digest: "new".to_owned(), allow_older: agreed });
+    }
 }

@@ -57,20 +57,23 @@ pub(crate) struct Artifact {
 /// An image folder whose manifest was read.
 pub(crate) struct Image {
     folder: PathBuf,
+    /// The manifest as it lies there: it is the image.
+    text: Vec<u8>,
     manifest: Manifest,
 }
 
 impl Image {
     pub(crate) fn open(folder: &Path) -> Result<Self, DiskError> {
         let path = folder.join("manifest.json");
-        let manifest = serde_json::from_slice(&read_file(&path, MANIFEST_LIMIT)?).map_err(|error| {
+        let text = read_file(&path, MANIFEST_LIMIT)?;
+        let manifest = serde_json::from_slice(&text).map_err(|error| {
             DiskError::refused(format!("{} is no manifest ({error}); fetch the image again", path.display()))
         })?;
-        Ok(Self { folder: folder.to_owned(), manifest })
+        Ok(Self { folder: folder.to_owned(), text, manifest })
     }
 
-    /// Refuses an image for other processors, and where that is wanted one that is not newer than the one with the
-    /// manifest `running`.
+    /// Refuses an image for other processors, and where that is wanted the very one with the manifest `running` and one that
+    /// is older than that.
     pub(crate) fn refuse_for(&self, running: Option<&[u8]>, only_newer: bool) -> Result<(), DiskError> {
         let about = &self.manifest.about;
         if !about.architecture.is_empty() && about.architecture != std::env::consts::ARCH {
@@ -81,18 +84,16 @@ impl Image {
                 std::env::consts::ARCH
             )));
         }
-        let now = running.and_then(|bytes| serde_json::from_slice::<About>(bytes).ok());
-        match now.filter(|_| only_newer) {
-            Some(now) if age(&now) > age(about) => Err(DiskError::refused(format!(
-                "the image {} is older than {}, which runs; an older image brings back mended faults, say --allow-older if \
-                 that is meant",
-                about.image, now.image
-            ))),
-            Some(now) if now.image == about.image => {
-                Err(DiskError::refused(format!("the image {} runs already; nothing needs to be done", now.image)))
-            }
-            _ => Ok(()),
+        if !only_newer {
+            return Ok(());
         }
+        if running == Some(self.text.as_slice()) {
+            return Err(DiskError::refused(format!(
+                "the image {} runs already; nothing needs to be done",
+                about.image
+            )));
+        }
+        refuse_older(running, Some(&self.text))
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -149,6 +150,20 @@ impl Image {
             }
         }
         Ok(format!("{value:#}\n").into_bytes())
+    }
+}
+
+/// Refuses the image with the manifest `wanted`, where that is older than the one with the manifest `running`. Manifests that
+/// are not there, or say nothing, keep nobody from anything.
+pub(crate) fn refuse_older(running: Option<&[u8]>, wanted: Option<&[u8]>) -> Result<(), DiskError> {
+    let about = |manifest: Option<&[u8]>| serde_json::from_slice::<About>(manifest?).ok();
+    match (about(running), about(wanted)) {
+        (Some(now), Some(wanted)) if age(&now) > age(&wanted) => Err(DiskError::refused(format!(
+            "the image {} is older than {}, which runs; an older image brings back mended faults, say --allow-older if that is \
+             meant",
+            wanted.image, now.image
+        ))),
+        _ => Ok(()),
     }
 }
 

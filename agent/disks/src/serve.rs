@@ -143,7 +143,7 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
             stick::forget(machine)?;
             written?;
         }
-        DiskRequest::TryOnce { slot } => update::try_once(machine, *slot, progress)?,
+        DiskRequest::TryOnce { slot, only_newer } => update::try_once(machine, *slot, *only_newer, progress)?,
         DiskRequest::Bless => update::bless(machine)?,
         DiskRequest::GiveUpTrial => {
             if update::is_trial(machine)? {

@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::area::Area;
 use crate::esp::Esp;
 use crate::grubenv::GrubEnv;
-use crate::image::{Image, ROOT, SLOT_FILES};
+use crate::image::{Image, ROOT, SLOT_FILES, refuse_older};
 use crate::install::fits;
 use crate::machine::Machine;
 use crate::own_disk::{self, OwnDisk};
@@ -68,8 +68,13 @@ pub(crate) fn write_image(
     slot::compare_files(&esp_node, &image, target)
 }
 
-/// Boots a complete slot at the next start, once.
-pub(crate) fn try_once(machine: &dyn Machine, target: BootSlot, progress: &mut Progress<'_>) -> Result<(), DiskError> {
+/// Boots a complete slot at the next start, once. With `only_newer` one whose image is older than the running one is refused.
+pub(crate) fn try_once(
+    machine: &dyn Machine,
+    target: BootSlot,
+    only_newer: bool,
+    progress: &mut Progress<'_>,
+) -> Result<(), DiskError> {
     let own = own_disk::require(machine)?;
     let esp = Esp::open(&own.node(machine, layout::ESP)?)?;
     let incomplete =
@@ -78,6 +83,11 @@ pub(crate) fn try_once(machine: &dyn Machine, target: BootSlot, progress: &mut P
     let area = Area::open(&own.node(machine, layout::root_name(target))?)?;
     if root.size > area.size()? {
         return Err(incomplete());
+    }
+    if only_newer {
+        let running = own.running(machine).unwrap_or(target.other());
+        let running = slot::manifest(&esp, running)?;
+        refuse_older(running.as_deref(), slot::manifest(&esp, target)?.as_deref())?;
     }
     let mut counter = Counter::new("checks the system", root.size);
     if area.digest(root.size, |bytes| counter.add(bytes, progress))? != root.sha256 {

@@ -59,6 +59,9 @@ pub struct Rollout {
     pub digest: String,
     /// Whether somebody agreed that the cluster is without a majority while a voter restarts.
     pub without_majority: bool,
+    /// Whether somebody agreed that nodes get an older image than the one that they run.
+    #[serde(default)]
+    pub allow_older: bool,
 }
 
 /// `POST /v1/images/incoming`: the first step of an image that is brought to the cluster.
@@ -100,7 +103,7 @@ pub struct AdoptRequest {
 /// `POST /v1/images/{name}/rollout`, and `POST /v1/images/rollback`, which takes the image from the nodes' other slots.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RolloutRequest {
-    /// Also where a newer image was rolled out before.
+    /// Also where a newer image was rolled out before, or a node runs a newer one.
     #[serde(default)]
     pub allow_older: bool,
     /// Also where the cluster is without a majority while a voter restarts.

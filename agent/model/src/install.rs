@@ -235,6 +235,9 @@ pub enum DiskRequest {
     TryOnce {
         /// The slot.
         slot: BootSlot,
+        /// Refuse an image that is older than the one that runs, which nobody wanted to have back.
+        #[serde(default)]
+        only_newer: bool,
     },
     /// Makes the running slot the one that is booted from now on.
     Bless,

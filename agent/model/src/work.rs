@@ -57,6 +57,9 @@ pub enum NodeTask {
     TryImage {
         /// [`crate::image::ImageSpec::digest`].
         digest: String,
+        /// Whether somebody agreed to an older image than the one that runs.
+        #[serde(default)]
+        allow_older: bool,
     },
     /// Make the running slot the one that is booted from now on.
     BlessImage,
@@ -116,6 +119,9 @@ pub struct ImageTask {
     pub release_signature: String,
     /// Who has it, host and port, the nearest first.
     pub sources: Vec<String>,
+    /// Whether somebody agreed to an older image than the one that runs.
+    #[serde(default)]
+    pub allow_older: bool,
 }
 
 /// An installation that somebody consented to.

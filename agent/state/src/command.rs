@@ -176,7 +176,7 @@ pub enum Command {
     StartRollout {
         /// [`ImageSpec::digest`]; one that was not adopted is taken from the nodes' other slots.
         digest: String,
-        /// Also where a newer one was rolled out before.
+        /// Also where a newer one was rolled out before, or a node runs a newer one.
         allow_older: bool,
         /// Also where no majority of the voters is left while one restarts.
         without_majority: bool,

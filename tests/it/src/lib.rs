@@ -73,6 +73,12 @@ impl Lab {
         self.run.path()
     }
 
+    /// The folder of the image that its machines boot, which is not there at first.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.run.file("image")
+    }
+
     /// The admin's context.
     #[must_use]
     pub fn context(&self) -> PathBuf {
@@ -196,6 +202,7 @@ fn answers_in(folder: &Path) -> String {
     let folder = folder.display();
     format!(
         "cluster = \"lab\"\nnode = \"seed\"\nadmin = \"ann\"\napi_listen = \"[::]:7443\"\n\
-         api_addresses = [\"{API}\"]\nroot = \"{folder}/root\"\ncontext_dir = \"{folder}/contexts\"\n"
+         api_addresses = [\"{API}\"]\nroot = \"{folder}/root\"\nimage_dir = \"{folder}/image\"\n\
+         context_dir = \"{folder}/contexts\"\n"
     )
 }

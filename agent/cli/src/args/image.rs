@@ -46,7 +46,7 @@ pub(crate) struct RolloutArgs {
     /// Name or version of the image.
     #[arg(value_parser = name)]
     pub(crate) image: Name,
-    /// Also where a newer image was rolled out before.
+    /// Also where a newer image was rolled out before, or a node runs a newer one.
     #[arg(long)]
     pub(crate) allow_older: bool,
     #[command(flatten)]

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use data_encoding::BASE64;
-use meadow_client::{Client, ClientError};
+use meadow_client::{Client, ClientError, ListAll};
 use meadow_host::files;
 use meadow_model::ProblemCode;
-use meadow_model::image::{IncomingArtifact, IncomingImage, OfferedImage, RolloutRequest};
+use meadow_model::image::{Image, IncomingArtifact, IncomingImage, OfferedImage, RolloutRequest};
 use meadow_model::operation::Operation;
 
 use super::{Context, confirm_risk, disks, flash, seed};
@@ -57,11 +57,23 @@ async fn add(context: &Context, args: &AddArgs) -> anyhow::Result<()> {
         incoming = client.offer_image(&offered).await?;
     }
     let image = client.adopt_image(&incoming.digest).await?;
-    say(&format!(
-        "The cluster has the image {0}. Update the nodes with: meadow image rollout {0}",
-        image.metadata.name
-    ));
+    let name = &image.metadata.name;
+    say(&match newer_than(&client, &image).await? {
+        None => format!("The cluster has the image {name}. Update the nodes with: meadow image rollout {name}"),
+        Some(newer) => format!(
+            "The cluster has the image {name}, which is older than {}, which was rolled out. An older image brings back mended \
+             faults; if that is meant: meadow image rollout {name} --allow-older",
+            newer.spec.version
+        ),
+    });
     print_changed(&args.output.output, &image)
+}
+
+/// An image that was rolled out and is newer than this one.
+async fn newer_than(client: &Client, image: &Image) -> anyhow::Result<Option<Image>> {
+    let rolled_out = client.images(&ListAll::default()).await?.items.into_iter();
+    let mut newer = rolled_out.filter(|other| other.status.rolled_out.is_some() && other.spec.age() > image.spec.age());
+    Ok(newer.next())
 }
 
 fn offer_of(folder: &Path) -> anyhow::Result<OfferedImage> {

@@ -150,7 +150,10 @@ fn an_installed_node_is_updated_from_a_stick_that_a_person_named() {
     let DiskReply::Done { disk: Some(disk), .. } = ask(&machine, &write(true)) else { panic!("not written") };
     assert!(disk.image_in(BootSlot::B).is_some() && disk.blessed == Some(BootSlot::A), "{disk:?}");
     assert!(!folder(&machine).exists(), "the memory is free again");
-    assert!(matches!(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B }), DiskReply::Done { .. }));
+    assert!(matches!(
+        ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B, only_newer: false }),
+        DiskReply::Done { .. }
+    ));
     assert!(before == image::digest(&machine.disk_node("sdb")), "the stick is only read");
 }
 
@@ -189,4 +192,15 @@ fn an_older_image_the_same_one_and_one_for_other_processors_are_refused() {
     let folder = says(&machine, "0.1.0-b", 9, arch).display().to_string();
     let written = ask(&machine, &DiskRequest::WriteImage { folder, only_newer: false });
     assert!(matches!(written, DiskReply::Done { .. }), "{written:?}");
+
+    // It may lie there from before, so whoever has it tried has to mean it too.
+    let try_once = |only_newer| DiskRequest::TryOnce { slot: BootSlot::B, only_newer };
+    let refused = why(ask(&machine, &try_once(true)));
+    assert!(
+        refused.contains("0.1.0-b is older than 0.2.0-a, which runs") && refused.contains("--allow-older"),
+        "{refused}"
+    );
+    let DiskReply::Done { disk: Some(disk), .. } = ask(&machine, &DiskRequest::Look) else { panic!("no node") };
+    assert_eq!(disk.tried, None);
+    assert!(matches!(ask(&machine, &try_once(false)), DiskReply::Done { .. }));
 }

@@ -54,7 +54,10 @@ fn environment(machine: &MadeUp) -> GrubEnv {
 #[test]
 fn a_new_image_is_written_tried_and_blessed() {
     let machine = installed();
-    assert!(why(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B })).contains("holds no whole image"));
+    assert!(
+        why(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B, only_newer: false }))
+            .contains("holds no whole image")
+    );
     done(ask(&machine, &write(&image::make(&machine, 2))));
     assert_eq!(environment(&machine), GrubEnv::blessing(BootSlot::A));
     for name in ["vmlinuz", "initrd", "uki.efi", "uki.efi.sig"] {
@@ -65,7 +68,7 @@ fn a_new_image_is_written_tried_and_blessed() {
     let sum = data_encoding::HEXLOWER.encode(&Sha256::digest(image::artifact("initrd", 2)));
     assert!(sums.contains(&format!("{sum}  initrd\n")) && sums.contains("  vmlinuz\n"), "{sums}");
     assert!(file(&machine, "meadow/b/efi.sha256").unwrap().ends_with(b"  uki.efi\n"));
-    done(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B }));
+    done(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B, only_newer: false }));
     let told = environment(&machine);
     assert_eq!((told.blessed, told.tried), (BootSlot::A, Some(BootSlot::B)));
     let waiting = done(ask(&machine, &DiskRequest::Look));
@@ -99,7 +102,7 @@ fn a_new_image_is_written_tried_and_blessed() {
 fn a_slot_that_was_given_up_is_told_until_another_image_comes() {
     let machine = installed();
     done(ask(&machine, &write(&image::make(&machine, 2))));
-    done(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B }));
+    done(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B, only_newer: false }));
     machine.restart_hard();
     machine.grub_tries();
     machine.restart_hard();
@@ -117,7 +120,7 @@ fn a_slot_that_was_given_up_is_told_until_another_image_comes() {
 fn a_blessed_slot_that_does_not_start_is_told_and_replaced_and_its_stand_in_is_kept() {
     let machine = installed();
     done(ask(&machine, &write(&image::make(&machine, 2))));
-    done(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B }));
+    done(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B, only_newer: false }));
     machine.restart_hard();
     machine.grub_tries();
     machine.boots("S1", BootSlot::B);
@@ -161,7 +164,10 @@ fn a_slot_that_rotted_is_not_tried() {
     let root = image::plan_of(&machine, "meadow-root-b");
     let disk = OpenOptions::new().write(true).open(machine.disk()).unwrap();
     disk.write_all_at(b"?", root.start + 12345).unwrap();
-    assert!(why(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B })).contains("holds no whole image"));
+    assert!(
+        why(ask(&machine, &DiskRequest::TryOnce { slot: BootSlot::B, only_newer: false }))
+            .contains("holds no whole image")
+    );
     assert_eq!(environment(&machine), GrubEnv::blessing(BootSlot::A));
 }
 

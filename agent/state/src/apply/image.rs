@@ -75,8 +75,8 @@ impl Transaction {
         let cluster = cluster.ok_or_else(|| conflict("there is no cluster yet"))?;
         let step = format!("rolls out {what}");
         let operation = self.start_operation(ROLLOUT, Kind::Cluster, &cluster, step.clone())?;
-        let rollout = Rollout { operation: operation.clone(), digest: digest.to_owned(), without_majority };
-        self.state.rollout = Some(rollout);
+        let digest = digest.to_owned();
+        self.state.rollout = Some(Rollout { operation: operation.clone(), digest, without_majority, allow_older });
         self.info("rollout-started", Kind::Cluster, &cluster, step);
         Ok(Outcome::Operation { name: operation })
     }

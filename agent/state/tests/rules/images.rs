@@ -57,6 +57,8 @@ fn an_image_is_rolled_out_once_and_an_older_one_only_on_purpose() {
     let refused = cluster.apply(rollout_of("a", false)).expect_err("older");
     assert!(refused.detail.contains("--allow-older"), "{refused:?}");
     begun(&mut cluster, "a", true);
+    // The nodes are told: one may run a newer image of which the cluster knows nothing.
+    assert!(cluster.state.rollout().is_some_and(|rollout| rollout.allow_older));
     cluster.ok(busy);
     assert!(cluster.state.images().get(&name("new")).is_none());
 }
