@@ -10,6 +10,7 @@ mod machines;
 mod network;
 mod nodes;
 mod operations;
+mod own_computer;
 mod pxe;
 mod rescue;
 mod resource;
@@ -83,14 +84,14 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<dyn Backend>> {
         .routes(routes!(rescue::plan_reset))
         .routes(routes!(rescue::reset))
         .routes(routes!(rescue::leave))
-        .routes(routes!(rescue::own_disks))
-        .routes(routes!(rescue::plan_own_reset))
-        .routes(routes!(rescue::reset_self))
+        .routes(routes!(own_computer::own_disks))
+        .routes(routes!(own_computer::plan_own_reset))
+        .routes(routes!(own_computer::reset_self))
         .routes(routes!(rescue::update))
         .routes(routes!(rescue::reinstall, rescue::call_off))
         .routes(routes!(rescue::support))
-        .routes(routes!(rescue::update_self))
-        .routes(routes!(rescue::support_self))
+        .routes(routes!(own_computer::update_self))
+        .routes(routes!(own_computer::support_self))
         .routes(routes!(images::list, images::adopt))
         .routes(routes!(images::get, images::remove))
         .routes(routes!(images::offer, images::piece))

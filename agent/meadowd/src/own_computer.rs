@@ -188,3 +188,38 @@ async fn to_its_end<T: Send + 'static>(
     let ended = tokio::spawn(work).await;
     ended.unwrap_or_else(|error| Err(Problem::new(ProblemCode::Internal, error.to_string())))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_goes_on_when_whoever_ordered_it_hangs_up() {
+        let (begun, begins) = oneshot::channel();
+        let (go_on, goes_on) = oneshot::channel();
+        let (ended, ends) = oneshot::channel();
+        let order = tokio::spawn(to_its_end(async move {
+            begun.send(()).expect("heard");
+            goes_on.await.expect("told");
+            ended.send(()).expect("heard");
+            Ok(())
+        }));
+        begins.await.expect("begun");
+        // As the server drops the handler of a request whose connection broke.
+        order.abort();
+        assert!(order.await.expect_err("nobody waits any more").is_cancelled());
+        go_on.send(()).expect("it waits for that");
+        ends.await.expect("it came to its end");
+    }
+
+    #[tokio::test]
+    async fn who_waits_hears_how_it_ended() {
+        assert_eq!(to_its_end(async { Ok(7) }).await, Ok(7));
+        let refused = Problem::new(ProblemCode::Conflict, "no");
+        assert_eq!(to_its_end::<()>(std::future::ready(Err(refused.clone()))).await, Err(refused));
+        let crashed = to_its_end::<()>(async { panic!("a defect") }).await.expect_err("a problem");
+        assert_eq!(crashed.code, ProblemCode::Internal);
+    }
+}

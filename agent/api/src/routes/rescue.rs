@@ -1,14 +1,14 @@
-//! What helps a node that is to begin anew, or that is not well.
+//! What helps a node that is to begin anew, or that is not well: work that the cluster gives it, as operations. What a person at
+//! the very computer orders, without a cluster, is in `own_computer`.
 
 use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use meadow_model::fingerprint::PublicKey;
-use meadow_model::hardware::Disk;
 use meadow_model::install::InstallMode;
 use meadow_model::node::Node;
 use meadow_model::operation::{Operation, OperationSpec, OperationState, OperationStatus};
-use meadow_model::reset::{ResetDone, ResetPlan, ResetRequest};
+use meadow_model::reset::{ResetPlan, ResetRequest};
 use meadow_model::work::{NodeTask, StickUpdate, SupportTask};
 use meadow_model::{Name, ProblemCode, Resource, action};
 use meadow_state::command::{Command, OperationEnd};
@@ -19,7 +19,6 @@ use super::{Context, Reply, author, change};
 use crate::backend::Backend;
 use crate::extract::{self, Caller, Subject};
 use crate::problem::Failure;
-use crate::wire::Said;
 
 /// What a factory reset of a node would erase; nothing is changed.
 #[utoipa::path(post, path = "/v1/nodes/{name}/reset/plan", tag = "nodes", params(("name" = String, Path)),
@@ -67,32 +66,6 @@ pub(super) async fn leave(
     }
     change(&*backend, author(&caller, &headers)?, Command::NodeReset { node: name }).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// The disks of this very computer as they are now, whether or not it is a node: a stick that was just plugged in is there.
-#[utoipa::path(get, path = "/v1/self/disks", tag = "agent", responses((status = 200, body = Vec<Disk>)))]
-pub(super) async fn own_disks(State(backend): Context) -> Reply<Json<Vec<Disk>>> {
-    Ok(Json(backend.own_disks().await?))
-}
-
-/// What a factory reset of this very computer would erase; nothing is changed.
-#[utoipa::path(post, path = "/v1/self/reset/plan", tag = "agent", request_body = ResetRequest,
-    responses((status = 200, body = ResetPlan)))]
-pub(super) async fn plan_own_reset(
-    State(backend): Context,
-    extract::Json(request): extract::Json<ResetRequest>,
-) -> Reply<Json<ResetPlan>> {
-    Ok(Json(backend.plan_own_reset(request).await?))
-}
-
-/// Erases the state of this very computer for good and restarts it, whether or not its cluster can be reached.
-#[utoipa::path(post, path = "/v1/self/reset", tag = "agent", request_body = ResetRequest,
-    responses((status = 200, body = ResetDone)))]
-pub(super) async fn reset_self(
-    State(backend): Context,
-    extract::Json(request): extract::Json<ResetRequest>,
-) -> Reply<Json<ResetDone>> {
-    Ok(Json(backend.reset_self(request).await?))
 }
 
 /// Updates a node from a stick that somebody plugged in there. The image is tried once and kept when the node is as well
@@ -165,26 +138,6 @@ pub(super) async fn support(
 ) -> Reply<(StatusCode, Json<Operation>)> {
     ready(&*backend, &name)?;
     give(&*backend, &caller, &headers, &name, NodeTask::Support(task)).await
-}
-
-/// Updates this very computer from a stick, whether or not its cluster can be reached, and restarts it.
-#[utoipa::path(post, path = "/v1/self/update", tag = "agent", request_body = StickUpdate,
-    responses((status = 200, body = Said)))]
-pub(super) async fn update_self(
-    State(backend): Context,
-    extract::Json(update): extract::Json<StickUpdate>,
-) -> Reply<Json<Said>> {
-    Ok(Json(Said { message: backend.update_self(update).await? }))
-}
-
-/// Writes a support bundle of this very computer onto a stick, whether or not its cluster can be reached.
-#[utoipa::path(post, path = "/v1/self/support", tag = "agent", request_body = SupportTask,
-    responses((status = 200, body = Said)))]
-pub(super) async fn support_self(
-    State(backend): Context,
-    extract::Json(task): extract::Json<SupportTask>,
-) -> Reply<Json<Said>> {
-    Ok(Json(Said { message: backend.support_self(task).await? }))
 }
 
 /// A node that may be reset: none without which the cluster is gone.

@@ -25,20 +25,24 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> anyhow::Result<()
     if let Some(root) = &args.root {
         config.root.clone_from(root);
     }
-    if let Some(file) = &args.file {
-        config = with_answers(&config, file)?;
-    }
-    if !args.pxe_interfaces.is_empty() {
-        config.pxe_interfaces.clone_from(&args.pxe_interfaces);
-    }
-    match &args.file {
-        Some(_) => {}
-        None if context.prompt.is_allowed() => questions::ask(context.prompt, &mut config).await?,
-        None if args.dump => {}
+    let asks = match &args.file {
+        Some(file) => {
+            config = with_answers(&config, file)?;
+            false
+        }
+        None if context.prompt.is_allowed() => true,
+        None if args.dump => false,
         None => {
             let message = "there is nobody to ask; write the answers into a file: meadow init --dump > FILE, look at it, then meadow init --file FILE";
             return Err(Failure::usage(message).into());
         }
+    };
+    if !args.pxe_interfaces.is_empty() {
+        config.pxe_interfaces.clone_from(&args.pxe_interfaces);
+    }
+    if asks {
+        // What was given already is the answer that is offered.
+        questions::ask(context.prompt, &mut config).await?;
     }
     if args.dump {
         return put(&toml::to_string(&config)?);
