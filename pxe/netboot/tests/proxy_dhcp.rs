@@ -1,6 +1,7 @@
 //! The proxyDHCP engine against packets of real firmware.
 
 #[path = "support/packets.rs"]
+#[allow(dead_code, reason = "the other tests use all of it")]
 mod packets;
 
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -30,6 +30,11 @@ pub fn captured(name: &str) -> Vec<u8> {
     from_hex(text)
 }
 
+/// Several packets of `testdata/`.
+pub fn all_captured(names: &[&str]) -> Vec<Vec<u8>> {
+    names.iter().map(|name| captured(name)).collect()
+}
+
 /// The bytes of a file in hex; lines that begin with `#` say what they are.
 pub fn from_hex(text: &str) -> Vec<u8> {
     let digits: String = text.lines().filter(|line| !line.starts_with('#')).collect();

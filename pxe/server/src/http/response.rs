@@ -15,9 +15,6 @@ use super::own_file;
 use crate::artifacts::{Artifact, ArtifactStore, Lookup};
 use crate::shared::Shared;
 
-/// Largest body of a progress report.
-pub(super) const MAX_PROGRESS: usize = 4096;
-
 const TEXT: &str = "text/plain; charset=utf-8";
 
 pub(super) enum Body {
