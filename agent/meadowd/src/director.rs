@@ -108,11 +108,8 @@ impl Director for StateDirector {
     }
 
     fn images(&self) -> BTreeSet<String> {
-        let state = self.replica.state();
-        let mut images = state.images_to_boot();
-        let spent = self.spent.images(Instant::now());
-        images.extend(spent.iter().filter_map(|name| state.images().get(name)).map(|image| image.spec.digest.clone()));
-        images
+        // Not those of spent orders: the boot server keeps an image for longer than such a boot lasts.
+        self.replica.state().images_to_boot()
     }
 
     fn event(&self, event: &meadow_pxe::BootEvent) {
