@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use meadow_model::MacAddress;
 use meadow_netboot::dhcp::{Policy, ProxyDhcp, ServerConfig};
-use meadow_netboot::{BootDecision, EventKind, Note, Sighting};
+use meadow_netboot::{BootDecision, BootImage, EventKind, Note, Sighting};
 
 use crate::artifacts::ArtifactStore;
 use crate::config::{ConfigError, PxeConfig};
@@ -160,3 +160,10 @@ impl Policy for Shared {
         self.director.left_to_its_disk(mac);
     }
 }
+    fn image_architecture(&self, mac: MacAddress) -> Option<String> {
+        match self.director.image(mac) {
+            BootImage::Installed => self.artifacts.architecture(),
+            BootImage::Adopted(digest) => self.images.get(&digest)?.architecture(),
+        }
+    }
+

@@ -16,7 +16,7 @@ use super::reply_route::ReplyRoute;
 use super::request::{MessageKind, Request, RequestError, VendorClass};
 use super::silence::Silence;
 use crate::allowance::Allowance;
-use crate::arch::Firmware;
+use crate::arch::{Firmware, X86_64};
 use crate::event::{EventKind, Note, OfferForm, Transport};
 use crate::policy::{BootDecision, BootImage, ClientKind, Sighting};
 
@@ -39,6 +39,10 @@ pub trait Policy {
     /// Whether an artifact is there and was checked, so that it may be offered.
     fn is_ready(&self, artifact: &str) -> bool;
     /// A machine's firmware was left to its own disk, as the decision wants it. Told at each request of it.
+    /// The processors that the image of a machine is for, as Rust names them; `None` where nobody knows.
+    fn image_architecture(&self, _mac: MacAddress) -> Option<String> {
+        None
+    }
     fn left_to_its_disk(&self, _mac: MacAddress) {}
 }
 
@@ -131,19 +135,21 @@ impl ProxyDhcp {
         let sighting = Sighting { mac: request.mac, firmware: request.firmware, client, uuid: request.uuid() };
         let decision = policy.decide(&sighting);
         let question = Question {
+        let architecture = policy.image_architecture(request.mac);
             http: SocketAddr::from((rx.address, self.config.http_port)),
             sighting: &sighting,
             decision,
             wants_loader: self.wants_loader(now, request.mac),
             pxe_form: self.form_for(request.mac, request.firmware),
         };
+            architecture: architecture.as_deref().unwrap_or(X86_64),
         let answer = match question.answer() {
             Ok(answer) => answer,
             Err(why) => {
                 if decision.policy == BootPolicy::LocalDisk {
                     policy.left_to_its_disk(request.mac);
                 }
-                self.say_ignored(now, request, why, notes);
+                self.say_ignored(now, request, &why, notes);
                 return Err(Silence::LeftAlone);
             }
         };

@@ -4,6 +4,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use meadow_model::MacAddress;
 use meadow_model::boot::BootPolicy;
 use meadow_netboot::dhcp::{Policy, Receive, ServerPort};
 use meadow_netboot::{BootDecision, Sighting};
@@ -91,11 +92,13 @@ pub fn on_4011() -> Receive {
 pub struct Everyone {
     pub decision: BootDecision,
     pub missing: Option<&'static str>,
+    /// The processors that the image is for.
+    pub architecture: Option<&'static str>,
 }
 
 impl Everyone {
     pub fn gets(policy: BootPolicy) -> Self {
-        Self { decision: BootDecision::new(policy), missing: None }
+        Self { decision: BootDecision::new(policy), missing: None, architecture: None }
     }
 }
 
@@ -106,5 +109,9 @@ impl Policy for Everyone {
 
     fn is_ready(&self, artifact: &str) -> bool {
         self.missing != Some(artifact)
+    }
+
+    fn image_architecture(&self, _: MacAddress) -> Option<String> {
+        self.architecture.map(str::to_owned)
     }
 }
