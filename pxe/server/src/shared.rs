@@ -13,6 +13,7 @@ use crate::config::{ConfigError, PxeConfig};
 use crate::counters::Counting;
 use crate::director::Director;
 use crate::event_log::EventLog;
+use crate::form_store::FormStore;
 use crate::full_dhcp::FullDhcp;
 use crate::http::Crowd;
 use crate::images::Images;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) director: Arc<dyn Director>,
     /// The installed image.
     pub(crate) artifacts: Arc<ArtifactStore>,
+    forms: FormStore,
     /// The other ones that some machine boots.
     pub(crate) images: Images,
     /// Our own interfaces, which may hear each other.
@@ -61,6 +63,7 @@ impl Shared {
             artifacts: Arc::new(ArtifactStore::new(config.artifacts.clone())),
             images: Images::new(config.images.clone()),
             own_cards: OwnCards::default(),
+            forms: FormStore::new(config.forms_file.clone()),
             log: EventLog::default(),
             counting: Counting::default(),
             restraint: Restraint::default(),
@@ -79,6 +82,25 @@ impl Shared {
     /// The proxyDHCP engine and its memory of machines. Never held across an await.
     pub(crate) fn engine(&self) -> MutexGuard<'_, ProxyDhcp> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over what firmware took before this server started. Blocks for the reading of a small file.
+    pub(crate) fn restore_forms(&self) {
+        let said = self.forms.restore(&mut self.engine());
+        if let Some(message) = said {
+            self.say(EventKind::Server { message });
+        }
+    }
+
+    /// Has on disk what firmware took; `is_last` is for the end, after which nothing is learnt. Blocks.
+    pub(crate) fn keep_forms(&self, is_last: bool) {
+        let learnt = || {
+            let engine = self.engine();
+            (engine.winner_changes(), engine.winners())
+        };
+        if let Some(message) = self.forms.keep((!is_last).then(|| self.now()), learnt) {
+            self.say(EventKind::Server { message });
+        }
     }
 
     /// The TFTP transfers. Never held across an await.
@@ -156,10 +178,6 @@ impl Policy for Shared {
         self.artifacts.is_ready(artifact)
     }
 
-    fn left_to_its_disk(&self, mac: MacAddress) {
-        self.director.left_to_its_disk(mac);
-    }
-}
     fn image_architecture(&self, mac: MacAddress) -> Option<String> {
         match self.director.image(mac) {
             BootImage::Installed => self.artifacts.architecture(),
@@ -167,3 +185,7 @@ impl Policy for Shared {
         }
     }
 
+    fn left_to_its_disk(&self, mac: MacAddress) {
+        self.director.left_to_its_disk(mac);
+    }
+}

@@ -127,6 +127,7 @@ pub(crate) struct Rig {
     pub(crate) director: Arc<Named>,
     pub(crate) ports: Ports,
     pub(crate) folder: tempfile::TempDir,
+    config: PxeConfig,
 }
 
 fn free_udp_port() -> u16 {
@@ -153,10 +154,27 @@ impl Rig {
         change(&mut ports);
         let files = Some(folder.path().join("files"));
         let images = Some(folder.path().join("images"));
-        let config = PxeConfig { ports, files, images, tftp_single_port, ..PxeConfig::new(interfaces, folder.path()) };
-        let director = Arc::new(Named::default());
-        let server = PxeServer::start(config, director.clone()).unwrap();
-        let rig = Self { server, director, ports, folder };
+        let config = PxeConfig {
+            ports,
+            files,
+            images,
+            tftp_single_port,
+            forms_file: Some(folder.path().join("forms.json")),
+            ..PxeConfig::new(interfaces, folder.path())
+        };
+        Self::run(config, Arc::new(Named::default()), folder).await
+    }
+
+    /// Ends the server, and starts another one with the same settings and files.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { server, director, folder, config, .. } = self;
+        server.stop().await;
+        Self::run(config, director, folder).await
+    }
+
+    async fn run(config: PxeConfig, director: Arc<Named>, folder: tempfile::TempDir) -> Self {
+        let server = PxeServer::start(config.clone(), director.clone()).unwrap();
+        let rig = Self { server, director, ports: config.ports, folder, config };
         rig.wait(|server| {
             let artifacts = server.artifacts();
             server.interfaces().iter().any(|interface| interface.address.is_some())
