@@ -27,6 +27,7 @@ mod lease_writer;
 mod neighbours;
 mod other_servers;
 mod own_cards;
+mod page_cache;
 mod problem;
 mod restraint;
 mod router_advertisement;

@@ -18,6 +18,7 @@ use crate::full_dhcp::FullDhcp;
 use crate::http::Crowd;
 use crate::images::Images;
 use crate::own_cards::OwnCards;
+use crate::page_cache::PageCache;
 use crate::problem::Problem;
 use crate::restraint::Restraint;
 use crate::tftp::Table;
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     /// The installed image.
     pub(crate) artifacts: Arc<ArtifactStore>,
     forms: FormStore,
+    /// Whether files are in memory when they are sent.
+    pub(crate) page_cache: PageCache,
     /// The other ones that some machine boots.
     pub(crate) images: Images,
     /// Our own interfaces, which may hear each other.
@@ -64,6 +67,7 @@ impl Shared {
             images: Images::new(config.images.clone()),
             own_cards: OwnCards::default(),
             forms: FormStore::new(config.forms_file.clone()),
+            page_cache: PageCache::default(),
             log: EventLog::default(),
             counting: Counting::default(),
             restraint: Restraint::default(),

@@ -156,7 +156,8 @@ impl Connection {
                         self.segment.shared.record_for(mac, self.client, event);
                     }
                 };
-                let result = send_file(&self.stream, &artifact.file, range, &mut report).await;
+                let page_cache = &self.segment.shared.page_cache;
+                let result = send_file(&self.stream, &artifact, range, page_cache, &mut report).await;
                 if let Err(error) = &result {
                     self.segment.shared.counting.http_failed.add(1);
                     if error.kind() == io::ErrorKind::TimedOut {

@@ -83,12 +83,14 @@ impl Job {
         mac: &mut Option<MacAddress>,
     ) -> io::Result<Ending> {
         let mut pause = Pause::default();
-        let mut is_known = false;
+        let (mut is_known, mut in_memory) = (false, 0..0);
         loop {
             match output {
                 Output::Wait => {}
                 Output::Packet(packet) => self.endpoint.send_packet(&packet).await?,
                 Output::Blocks(window) => {
+                    let part = window.offset..window.offset + window.length;
+                    self.segment.shared.page_cache.bring_in(&self.artifact, &mut in_memory, part).await?;
                     self.endpoint.send_blocks(&self.artifact.file, window, &self.offload).await?;
                 }
                 Output::End(ending) => return Ok(ending),
