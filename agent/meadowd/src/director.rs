@@ -10,7 +10,7 @@ use meadow_model::boot::{BootAction, BootCluster, BootConfig, BootOptions, BootP
 use meadow_model::machine::Decision;
 use meadow_model::{MacAddress, Timestamp};
 use meadow_netboot::event::Transport;
-use meadow_netboot::{Allowance, BootDecision, BootImage, ClientKind, EventKind, Sighting};
+use meadow_netboot::{Allowance, BootDecision, BootImage, ClientKind, EventKind, Firmware, Sighting};
 use meadow_pxe::Director;
 use meadow_raft::ReplicaHandle;
 use meadow_state::State;
@@ -108,11 +108,8 @@ impl Director for StateDirector {
     }
 
     fn images(&self) -> BTreeSet<String> {
-        let state = self.replica.state();
-        let mut images = state.images_to_boot();
-        let spent = self.spent.images(Instant::now());
-        images.extend(spent.iter().filter_map(|name| state.images().get(name)).map(|image| image.spec.digest.clone()));
-        images
+        // Not those of spent orders: the boot server keeps an image for longer than such a boot lasts.
+        self.replica.state().images_to_boot()
     }
 
     fn event(&self, event: &meadow_pxe::BootEvent) {
@@ -191,17 +188,19 @@ impl StateDirector {
         }
     }
 
-    /// Lists a machine that the state does not know yet, without keeping the PXE server waiting.
+    /// Lists a machine that the state does not know yet, or not with its processors, without keeping the PXE server
+    /// waiting.
     fn list(&self, state: &State, sighting: &Sighting) {
         let mac = sighting.mac;
-        if state.machine(&MachineRef::Mac(mac)).is_some() {
-            return;
-        }
-        if !self.sightings.may_list() {
+        let told = sighting.firmware.and_then(Firmware::architecture);
+        let is_known = state
+            .machine(&MachineRef::Mac(mac))
+            .is_some_and(|machine| told.is_none_or(|told| machine.status.architecture.as_deref() == Some(told)));
+        if is_known || !self.sightings.may_list() {
             return;
         }
         let arch = sighting.firmware.map_or_else(|| "unknown".to_owned(), |firmware| firmware.to_string());
-        self.propose(mac, Command::SeeMachine { mac, arch });
+        self.propose(mac, Command::SeeMachine { mac, arch, architecture: told.map(str::to_owned) });
     }
 
     /// Proposes what the boot server has seen, without keeping it waiting.

@@ -96,9 +96,10 @@ impl Pxe {
         let files = settings.pxe_files.clone();
         let dhcp = settings.pxe_dhcp.clone();
         let lease_file = paths.state_dir().join("dhcp-leases");
+        let forms_file = Some(paths.state_dir().join("pxe-forms.json"));
         let images = Some(ImageStore::new(paths.images()).whole_images());
         let config = PxeConfig::new(&settings.pxe_interfaces, &settings.image_dir);
-        let config = PxeConfig { files, dhcp, lease_file, images, ..config };
+        let config = PxeConfig { files, dhcp, lease_file, forms_file, images, ..config };
         Ok(match threads.within(|| PxeServer::start(config, Arc::new(director))) {
             Ok(handle) => Self::On { handle, threads },
             Err(e) => {

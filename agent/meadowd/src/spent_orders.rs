@@ -68,13 +68,6 @@ impl SpentOrders {
         self.all().remove(&mac);
     }
 
-    /// Adopted images that machines may still fetch.
-    pub(crate) fn images(&self, now: Instant) -> Vec<Name> {
-        let all = self.all();
-        let lately = all.values().filter(|spent| now.duration_since(spent.at) < ONE_BOOT);
-        lately.filter_map(|spent| spent.order.image.clone()).collect()
-    }
-
     fn all(&self) -> MutexGuard<'_, HashMap<MacAddress, Spent>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -81,6 +81,9 @@ pub struct MachineStatus {
     /// Where it asked from.
     #[schema(value_type = Option<String>)]
     pub address: Option<IpAddr>,
+    /// The processors that it has, as Rust names them, such as `x86_64`, where its firmware told the PXE server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
     /// Its inventory.
     pub hardware: Option<Hardware>,
     /// Its first measures.

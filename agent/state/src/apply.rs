@@ -83,7 +83,7 @@ impl Transaction {
         }
         match command {
             Command::Bootstrap(bootstrap) => self.bootstrap(bootstrap),
-            Command::SeeMachine { mac, arch } => self.see_machine(*mac, arch),
+            Command::SeeMachine { mac, arch, architecture } => self.see_machine(*mac, arch, architecture.as_deref()),
             Command::SetBoot { machine, boot, plain_pxe, options, if_match } => {
                 self.set_boot(machine, *boot, *plain_pxe, options, *if_match)
             }

@@ -31,12 +31,15 @@ pub struct Proposal {
 pub enum Command {
     /// Creates the cluster with its first node. Done again with the same CA it changes nothing.
     Bootstrap(Box<Bootstrap>),
-    /// The PXE server saw a machine that nobody knows: list it. `arch` is the firmware's architecture in words.
+    /// The PXE server saw a machine that nobody knows, or that has other processors than it is known for.
     SeeMachine {
         /// Its hardware address.
         mac: MacAddress,
         /// The firmware's architecture in words, such as `x64 UEFI`.
         arch: String,
+        /// The processors that it is for, as Rust names them, where it tells.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        architecture: Option<String>,
     },
     /// Sets what the PXE server does with a machine; creates the machine where the MAC is new.
     SetBoot {

@@ -94,7 +94,7 @@ fn command() -> impl Strategy<Value = Command> {
     let policy = select(vec![BootPolicy::Ignore, BootPolicy::Image, BootPolicy::LocalDisk, BootPolicy::Hold]);
     let armed = (machine_ref(), hash(), time(), option::of(node_name()), option::of(node_name()), if_match());
     prop_oneof![
-        2 => mac().prop_map(|mac| Command::SeeMachine { mac, arch: "x64 UEFI".to_owned() }),
+        2 => mac().prop_map(|mac| Command::SeeMachine { mac, arch: "x64 UEFI".to_owned(), architecture: None }),
         1 => (machine_ref(), policy, any::<bool>(), if_match())
             .prop_map(|(machine, boot, plain_pxe, if_match)| Command::SetBoot { machine, boot, plain_pxe, options: BootOptions::default(), if_match }),
         3 => armed.prop_map(|(machine, ticket_hash, expires, node, replaces, if_match)| {

@@ -16,6 +16,9 @@ const RASPBERRY_PI_OUIS: [[u8; 3]; 6] = [
     [0xe4, 0x5f, 0x01],
 ];
 
+/// The processors that an image is for which says nothing of them.
+pub const X86_64: &str = "x86_64";
+
 /// What kind of firmware asks to be booted. It decides the form of the answer and the boot loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -85,10 +88,27 @@ impl Firmware {
         }
     }
 
-    /// Whether the image, which is for x86-64, can run on a machine with this firmware.
+    /// The processors that it is for, as Rust names them, where it tells. A BIOS may be that of a machine with 32 bits,
+    /// which only the kernel finds out.
     #[must_use]
-    pub fn runs_image(self) -> bool {
-        !matches!(self, Self::UefiArm64 | Self::HttpArm64)
+    pub fn architecture(self) -> Option<&'static str> {
+        match self {
+            Self::Bios | Self::UefiX64 | Self::HttpX64 | Self::UefiIa32 | Self::HttpBios => Some(X86_64),
+            Self::UefiArm64 | Self::HttpArm64 => Some("aarch64"),
+            Self::RaspberryPi | Self::Initrd | Self::Other(_) => None,
+        }
+    }
+
+    /// Why a machine with this firmware cannot boot an image for these processors, for people, with the next step; `None`
+    /// if it can, as far as anybody knows.
+    #[must_use]
+    pub fn misfit(self, image: &str) -> Option<String> {
+        let own = self.architecture().filter(|own| *own != image)?;
+        Some(format!(
+            "its image is for {image} processors and this machine has {own} ones; \
+             `meadow machine boot MACHINE image --image IMAGE` gives it another image, \
+             `meadow machine boot MACHINE script` another system"
+        ))
     }
 
     /// Why a machine with this firmware gets nothing, for people, with the next step.

@@ -20,6 +20,7 @@ mod reply_route;
 mod request;
 mod silence;
 mod subnet;
+mod winners;
 
 pub use client_key::ClientKey;
 pub use datagram::{Outcome, Receive, ServerPort, Transmit};
@@ -33,3 +34,4 @@ pub use other_server::{OtherServer, probe};
 pub use reply::MAX_REPLY;
 pub use request::{MessageKind, Request, RequestError, VendorClass};
 pub use silence::Silence;
+pub use winners::{MAX_WINNERS, Winner};

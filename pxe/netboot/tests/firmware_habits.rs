@@ -212,6 +212,30 @@ fn arm64_gets_its_own_loader_for_a_script_and_nothing_of_the_image() {
     }
 }
 
+/// An image for other processors than the machine's: its firmware is told nothing, and people are told why.
+#[test]
+fn an_image_for_other_processors_is_not_offered_and_said() {
+    let x64: [(&[u8], u8); 4] = [(b"PXEClient", 0), (b"PXEClient", 7), (b"HTTPClient", 16), (b"HTTPClient", 20)];
+    let arm64: [(&[u8], u8); 2] = [(b"PXEClient", 11), (b"HTTPClient", 19)];
+    for (firmware, own, other) in [(&x64[..], "x86_64", "aarch64"), (&arm64[..], "aarch64", "x86_64")] {
+        for (class, arch) in firmware {
+            for policy in [BootPolicy::Image, BootPolicy::Hold] {
+                let client = Client::with(7, &[(60, class), (93, &[0, *arch])]);
+                let mut server = Server::new(policy);
+                server.policy.architecture = Some(own);
+                assert!(ask(&mut server, Site::Router, &on_67(), &client.discover()).is_some(), "{arch} {policy:?}");
+                let mut server = Server::new(policy);
+                server.policy.architecture = Some(other);
+                let outcome = server.boot.handle(server.now, &on_67(), &client.discover(), &server.policy);
+                assert!(outcome.reply.is_none(), "{arch} {policy:?}");
+                let said = outcome.notes.last().expect("a reason").kind.to_string();
+                let words = format!("for {other} processors and this machine has {own} ones");
+                assert!(said.contains(&words) && said.contains("meadow machine boot"), "{said}");
+            }
+        }
+    }
+}
+
 /// HTTP boot of a BIOS (20) wants a URL too, of what a BIOS can start.
 #[test]
 fn bios_http_boot_gets_the_url_of_a_bios_loader() {

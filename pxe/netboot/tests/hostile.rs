@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use meadow_model::boot::BootPolicy;
 use meadow_netboot::dhcp::{MAX_REPLY, ProxyDhcp, Receive, Request, ServerConfig, Transmit};
-use mutation::mutated;
-use packets::{Everyone, captured, on_67, on_4011, option, options, request};
+use mutation::mutated_from;
+use packets::{Everyone, all_captured, captured, on_67, on_4011, option, options, request};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
@@ -80,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn dhcp_replies_to_damaged_packets_keep_their_bounds(bytes in mutated(DHCP)) {
+    fn dhcp_replies_to_damaged_packets_keep_their_bounds(bytes in mutated_from(all_captured(DHCP))) {
         for rx in [on_67(), on_4011()] {
             if let Some(reply) = handle(&rx, &bytes) {
                 check_reply(&rx, &bytes, &reply)?;
@@ -90,7 +90,7 @@ proptest! {
 
     #[test]
     fn dhcp_keeps_its_bounds_over_a_history_of_damaged_packets(
-        history in prop::collection::vec((mutated(DHCP), any::<bool>(), 0..60_u64), 1..20),
+        history in prop::collection::vec((mutated_from(all_captured(DHCP)), any::<bool>(), 0..60_u64), 1..20),
     ) {
         let mut engine = ProxyDhcp::new(ServerConfig { http_port: 7480 });
         let mut now = NOW;

@@ -15,8 +15,8 @@ use std::net::Ipv4Addr;
 use leases::{Client, RELAY, Server, kind, pool, relayed, yiaddr};
 use meadow_model::boot::BootPolicy;
 use meadow_netboot::dhcp::{LeaseOutcome, MAX_REPLY, OtherServer, Silence};
-use mutation::mutated;
-use packets::{SERVER, on_67, options, request};
+use mutation::mutated_from;
+use packets::{SERVER, all_captured, on_67, options, request};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
@@ -73,7 +73,7 @@ proptest! {
 
     #[test]
     fn leases_keep_their_bounds_over_a_history_of_damaged_packets(
-        history in prop::collection::vec((mutated(DHCP), any::<bool>(), 0..4000_u64), 1..20),
+        history in prop::collection::vec((mutated_from(all_captured(DHCP)), any::<bool>(), 0..4000_u64), 1..20),
     ) {
         let mut server = Server::new(BootPolicy::Image);
         for (bytes, is_relayed, seconds) in history {
@@ -90,7 +90,7 @@ proptest! {
     }
 
     #[test]
-    fn other_servers_are_read_from_damaged_packets(head in bytes(28), payload in mutated(DHCP)) {
+    fn other_servers_are_read_from_damaged_packets(head in bytes(28), payload in mutated_from(all_captured(DHCP))) {
         let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 1, 2, 3, 4, 255, 255, 255, 255, 0, 67, 0, 68, 0, 0, 0, 0];
         packet[1..=head.len().min(3)].copy_from_slice(&head[..head.len().min(3)]);
         packet.extend_from_slice(&payload);

@@ -1,6 +1,7 @@
 //! The proxyDHCP engine against packets of real firmware.
 
 #[path = "support/packets.rs"]
+#[allow(dead_code, reason = "the other tests use all of it")]
 mod packets;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -212,7 +213,7 @@ fn architectures_without_a_loader_are_named_and_left_alone() {
     for (bytes, part) in [
         (pi, "Raspberry Pi"),
         (arch(6), "32-bit UEFI"),
-        (arch(11), "for x86-64"),
+        (arch(11), "for x86_64 processors and this machine has aarch64"),
         (arch(41), "Raspberry Pi"),
         (arch(99), "USB"),
     ] {
@@ -288,7 +289,7 @@ fn boot_items_are_asked_for_on_port_67_too() {
 #[test]
 fn ipxe_treated_as_plain_pxe_gets_the_loader_then_the_script() {
     let mut engine = engine();
-    let policy = Everyone { decision: BootDecision { policy: BootPolicy::Image, plain_pxe: true }, missing: None };
+    let policy = Everyone { decision: BootDecision { policy: BootPolicy::Image, plain_pxe: true }, ..image() };
     let discover = captured("ipxe-rom-bios-discover");
     let offer =
         |engine: &mut ProxyDhcp, now| text(option(reply(&engine.handle(now, &on_67(), &discover, &policy)), 67));

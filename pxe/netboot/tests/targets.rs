@@ -7,6 +7,9 @@
 #[path = "support/checks.rs"]
 #[allow(missing_docs, unreachable_pub, reason = "helpers of the tests in this folder")]
 mod checks;
+#[path = "support/connection_checks.rs"]
+#[allow(missing_docs, unreachable_pub, reason = "helpers of the tests in this folder")]
+mod connection_checks;
 #[path = "support/history_checks.rs"]
 #[allow(missing_docs, unreachable_pub, reason = "helpers of the tests in this folder")]
 mod history_checks;
@@ -81,6 +84,7 @@ target!(tftp_request, 600, ["ovmf-tftp-read", "ovmf-tftp-size"]);
 target!(tftp_transfer, 300, []);
 target!(http_head, 400, ["curl-http-range", "ipxe-rom-http-get"]);
 target!(http_range, 60, []);
+target!(connection_checks, http_connection, 600, []);
 target!(icmpv6, 100, ["ipxe-rom-router-solicitation"]);
 target!(path, 200, []);
 target!(script, 200, []);

@@ -97,6 +97,8 @@ struct State {
     problem: Option<String>,
     /// The image's version, as its manifest has it.
     version: Option<String>,
+    /// The processors that it is for, where its manifest says that.
+    architecture: Option<String>,
     entries: BTreeMap<String, Entry>,
 }
 
@@ -124,6 +126,11 @@ impl ArtifactStore {
     /// Version of the image; `None` until its manifest was read.
     pub(crate) fn version(&self) -> Option<String> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).version.clone()
+    }
+
+    /// The processors that the image is for; `None` until its manifest was read, and where that does not say it.
+    pub(crate) fn architecture(&self) -> Option<String> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).architecture.clone()
     }
 
     /// Digest of a file as the manifest has it.
@@ -202,8 +209,8 @@ impl ArtifactStore {
     fn load(&self, say: &dyn Fn(EventKind)) {
         let path = self.folder.join(MANIFEST);
         let stamp = Stamp::read(&path);
-        let (image, expected) = match self.read_manifest(&path) {
-            Ok(read) => read,
+        let manifest = match self.read_manifest(&path) {
+            Ok(manifest) => manifest,
             Err(why) => {
                 let why = format!("{} cannot be used: {why}; {}", path.display(), self.next_step());
                 let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -214,7 +221,8 @@ impl ArtifactStore {
                 return;
             }
         };
-        for name in self.publish(stamp, &image, expected) {
+        let image = manifest.image.clone();
+        for name in self.publish(stamp, manifest) {
             let status = self.check(&name);
             if let Status::Damaged(why) = &status {
                 say(EventKind::Failed { file: name.clone(), why: why.clone() });
@@ -233,27 +241,26 @@ impl ArtifactStore {
         if self.digest.is_some() { NEXT_STEP_ADOPTED } else { NEXT_STEP }
     }
 
-    fn read_manifest(&self, path: &Path) -> Result<(String, BTreeMap<String, Expected>), String> {
+    fn read_manifest(&self, path: &Path) -> Result<Manifest, String> {
         let bytes = read_bounded(path)?;
         if self.digest.as_ref().is_some_and(|digest| *digest != expect(&bytes).sha256) {
             return Err("it is another image's".into());
         }
-        let manifest = Manifest::parse(&bytes)?;
-        let mut expected = manifest.artifacts;
+        let mut manifest = Manifest::parse(&bytes)?;
         // Nodes fetch these two beside the files that they vouch for.
-        expected.insert(MANIFEST.into(), expect(&bytes));
+        manifest.artifacts.insert(MANIFEST.into(), expect(&bytes));
         if let Ok(signature) = read_bounded(&self.folder.join(SIGNATURE)) {
-            expected.insert(SIGNATURE.into(), expect(&signature));
+            manifest.artifacts.insert(SIGNATURE.into(), expect(&signature));
         }
-        Ok((manifest.image, expected))
+        Ok(manifest)
     }
 
     /// Takes over the new list; the names to check, small files first.
-    fn publish(&self, manifest: Option<Stamp>, version: &str, expected: BTreeMap<String, Expected>) -> Vec<String> {
+    fn publish(&self, stamp_of_manifest: Option<Stamp>, manifest: Manifest) -> Vec<String> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let mut old = std::mem::take(&mut state.entries);
         let mut to_check = Vec::new();
-        for (name, expected) in expected {
+        for (name, expected) in manifest.artifacts {
             let stamp = Stamp::read(&self.folder.join(&name));
             let known = old.remove(&name).filter(|entry| {
                 entry.stamp == stamp && entry.expected == expected && !matches!(entry.status, Status::Checking)
@@ -264,9 +271,10 @@ impl ArtifactStore {
             });
             state.entries.insert(name, entry);
         }
-        state.manifest = Some(manifest);
+        state.manifest = Some(stamp_of_manifest);
         state.problem = None;
-        state.version = Some(version.to_owned());
+        state.version = Some(manifest.image);
+        state.architecture = manifest.architecture;
         to_check.sort();
         to_check.into_iter().map(|(_, name)| name).collect()
     }

@@ -27,6 +27,9 @@ impl Caretaker {
             said.clone_from(&problems);
             self.shared.set_problems(problems);
             self.refresh_artifacts();
+            let shared = self.shared.clone();
+            // One that crashed has said so, and is tried again.
+            let _ = tokio::task::spawn_blocking(move || shared.keep_forms(false)).await;
             tokio::time::sleep(SUPERVISE).await;
         }
     }

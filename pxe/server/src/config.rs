@@ -56,6 +56,8 @@ pub struct PxeConfig {
     pub dhcp: Vec<LeaseConfig>,
     /// The file that keeps the leases.
     pub lease_file: PathBuf,
+    /// The file that keeps which form of offer each machine's firmware took; a restart forgets it where absent.
+    pub forms_file: Option<PathBuf>,
 }
 
 /// Settings that cannot work.
@@ -98,6 +100,7 @@ impl PxeConfig {
             tftp_single_port: false,
             dhcp: Vec::new(),
             lease_file: PathBuf::from(DEFAULT_LEASE_FILE),
+            forms_file: None,
         }
     }
 

@@ -38,7 +38,7 @@ pub trait Director: Send + Sync + 'static {
     }
 
     /// Digests of the adopted images that some machine is to boot: they are checked beforehand, and only they are
-    /// served. Asked every few seconds, never from the packet path.
+    /// served, for ten minutes longer than they are named here. Asked every few seconds, never from the packet path.
     fn images(&self) -> BTreeSet<String> {
         BTreeSet::new()
     }

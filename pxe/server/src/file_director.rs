@@ -35,6 +35,8 @@ pub(crate) struct FileConfig {
     dhcp: Vec<LeaseConfig>,
     /// The file that keeps the leases.
     lease_file: Option<PathBuf>,
+    /// The file that keeps which form of offer each machine took.
+    forms_file: Option<PathBuf>,
     #[serde(default)]
     cluster: ClusterConfig,
     #[serde(default, rename = "machine")]
@@ -109,6 +111,7 @@ impl FileConfig {
             tftp_single_port: self.tftp_single_port,
             dhcp: self.dhcp.clone(),
             lease_file: self.lease_file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_LEASE_FILE)),
+            forms_file: self.forms_file.clone(),
         }
     }
 }

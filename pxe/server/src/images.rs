@@ -10,7 +10,9 @@ use meadow_netboot::route::is_digest;
 use crate::artifacts::ArtifactStore;
 use crate::problem::Problem;
 
-/// How long an image stays open that no machine is to boot any more: one that runs its initrd still comes for its root.
+/// How long an image stays open that no machine is to boot any more. One that was to boot it once, and whose order is spent
+/// with its first answer, still comes for kernel and initrd, asking again where an answer was lost; one that runs the initrd
+/// still comes for its root. No director needs to remember that.
 const LINGERS: Duration = Duration::from_secs(600);
 
 /// Images by the digest of their manifest. Only those that are wanted are open, and so served.

@@ -3,16 +3,18 @@
 //! The file begins with a line that names the form. Then come records: a mark, the length of the body, the body, and the
 //! first 8 bytes of the body's SHA-256. A record that is torn or damaged is skipped, and the next whole one counts.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meadow_model::MacAddress;
 use meadow_netboot::dhcp::{ClientKey, LeaseRecord};
 use sha2::{Digest, Sha256};
+
+use crate::durable_file;
 
 /// First line.
 const HEADER: &[u8] = b"meadow-leases 1\n";
@@ -132,22 +134,7 @@ fn zeros(length: u64) -> Vec<u8> {
 fn write_anew(path: &Path, wall: u64, records: &[LeaseRecord]) -> io::Result<(File, u64)> {
     let mut bytes = HEADER.to_vec();
     bytes.extend(records.iter().flat_map(|record| encode(record, wall)));
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
-    // One that a cut left behind may have other rights.
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(&bytes)?;
-    file.write_all(&zeros(ROOM))?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        File::open(folder)?.sync_all()?;
-    }
+    let file = durable_file::replace(path, &[&bytes, &zeros(ROOM)])?;
     Ok((file, bytes.len() as u64))
 }
 

@@ -80,6 +80,7 @@ impl PxeServer {
         config.check()?;
         raise_file_limit();
         let shared = Arc::new(Shared::new(config, director)?);
+        shared.restore_forms();
         let names = shared.config.interfaces.iter();
         let segments: Vec<_> = names.map(|name| Arc::new(Segment::new(name.clone(), shared.clone()))).collect();
         let mut tasks = JoinSet::new();
@@ -257,8 +258,10 @@ impl PxeHandle {
         self.captures.read(mac, from)
     }
 
-    /// Closes all sockets and ends all transfers.
+    /// Closes all sockets, ends all transfers and has on disk what is to be known after a restart.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
+        let shared = self.shared;
+        let _ = tokio::task::spawn_blocking(move || shared.keep_forms(true)).await;
     }
 }

@@ -6,17 +6,19 @@ use std::time::{Duration, Instant};
 
 use meadow_model::MacAddress;
 use meadow_netboot::dhcp::{Policy, ProxyDhcp, ServerConfig};
-use meadow_netboot::{BootDecision, EventKind, Note, Sighting};
+use meadow_netboot::{BootDecision, BootImage, EventKind, Note, Sighting};
 
 use crate::artifacts::ArtifactStore;
 use crate::config::{ConfigError, PxeConfig};
 use crate::counters::Counting;
 use crate::director::Director;
 use crate::event_log::EventLog;
+use crate::form_store::FormStore;
 use crate::full_dhcp::FullDhcp;
 use crate::http::Crowd;
 use crate::images::Images;
 use crate::own_cards::OwnCards;
+use crate::page_cache::PageCache;
 use crate::problem::Problem;
 use crate::restraint::Restraint;
 use crate::tftp::Table;
@@ -28,6 +30,9 @@ pub(crate) struct Shared {
     pub(crate) director: Arc<dyn Director>,
     /// The installed image.
     pub(crate) artifacts: Arc<ArtifactStore>,
+    forms: FormStore,
+    /// Whether files are in memory when they are sent.
+    pub(crate) page_cache: PageCache,
     /// The other ones that some machine boots.
     pub(crate) images: Images,
     /// Our own interfaces, which may hear each other.
@@ -61,6 +66,8 @@ impl Shared {
             artifacts: Arc::new(ArtifactStore::new(config.artifacts.clone())),
             images: Images::new(config.images.clone()),
             own_cards: OwnCards::default(),
+            forms: FormStore::new(config.forms_file.clone()),
+            page_cache: PageCache::default(),
             log: EventLog::default(),
             counting: Counting::default(),
             restraint: Restraint::default(),
@@ -79,6 +86,25 @@ impl Shared {
     /// The proxyDHCP engine and its memory of machines. Never held across an await.
     pub(crate) fn engine(&self) -> MutexGuard<'_, ProxyDhcp> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over what firmware took before this server started. Blocks for the reading of a small file.
+    pub(crate) fn restore_forms(&self) {
+        let said = self.forms.restore(&mut self.engine());
+        if let Some(message) = said {
+            self.say(EventKind::Server { message });
+        }
+    }
+
+    /// Has on disk what firmware took; `is_last` is for the end, after which nothing is learnt. Blocks.
+    pub(crate) fn keep_forms(&self, is_last: bool) {
+        let learnt = || {
+            let engine = self.engine();
+            (engine.winner_changes(), engine.winners())
+        };
+        if let Some(message) = self.forms.keep((!is_last).then(|| self.now()), learnt) {
+            self.say(EventKind::Server { message });
+        }
     }
 
     /// The TFTP transfers. Never held across an await.
@@ -154,6 +180,13 @@ impl Policy for Shared {
 
     fn is_ready(&self, artifact: &str) -> bool {
         self.artifacts.is_ready(artifact)
+    }
+
+    fn image_architecture(&self, mac: MacAddress) -> Option<String> {
+        match self.director.image(mac) {
+            BootImage::Installed => self.artifacts.architecture(),
+            BootImage::Adopted(digest) => self.images.get(&digest)?.architecture(),
+        }
     }
 
     fn left_to_its_disk(&self, mac: MacAddress) {

@@ -8,6 +8,7 @@ mod endpoint;
 mod job;
 mod offload;
 mod pause;
+mod session;
 mod table;
 
 use std::net::SocketAddrV4;

@@ -37,6 +37,7 @@ impl View for Machine {
             ("Fingerprint", self.status.fingerprint.map(|f| f.to_string()).unwrap_or_default()),
             ("MAC", self.status.mac.map(|mac| mac.to_string()).unwrap_or_default()),
             ("Address", self.status.address.map(|address| address.to_string()).unwrap_or_default()),
+            ("Processors", self.status.architecture.clone().unwrap_or_default()),
             ("Boot", boot(self)),
             ("Seen", self.status.last_seen.map(|_| format!("{} ago", seen(self))).unwrap_or_default()),
         ];

@@ -11,11 +11,18 @@ use crate::limits::{MAX_TEXT, MAX_UNDECIDED};
 use crate::query::machine_name;
 
 impl Transaction {
-    pub(super) fn see_machine(&mut self, mac: MacAddress, arch: &str) -> Result<Outcome, Problem> {
+    pub(super) fn see_machine(
+        &mut self,
+        mac: MacAddress,
+        arch: &str,
+        architecture: Option<&str>,
+    ) -> Result<Outcome, Problem> {
+        let architecture: Option<String> = architecture.map(|text| text.chars().take(MAX_TEXT).collect());
         if let Some(machine) = self.state.machine(&MachineRef::Mac(mac)) {
             let mut machine = machine.clone();
             let name = machine.metadata.name.clone();
             machine.status.last_seen = Some(self.at);
+            machine.status.architecture = architecture.or(machine.status.architecture);
             self.put_machine(machine);
             return Ok(Outcome::Machine { name });
         }
@@ -24,7 +31,8 @@ impl Transaction {
             return Err(conflict(format!("{name} is another machine than the one with {mac}")));
         }
         self.make_room_for_a_stranger()?;
-        let machine = self.new_machine(&name, Some(mac));
+        let mut machine = self.new_machine(&name, Some(mac));
+        machine.status.architecture = architecture;
         self.put_machine(machine);
         let arch: String = arch.chars().take(MAX_TEXT).collect();
         let message = format!("{mac} ({arch}) asks to boot; name it with `meadow machine arm {mac}` or leave it alone");
@@ -55,8 +63,8 @@ impl Transaction {
         if_match: Option<u64>,
     ) -> Result<Outcome, Problem> {
         check_options(boot, options)?;
-        self.check_images(options)?;
         let mut machine = self.find_or_new(reference)?;
+        self.check_images(options, &machine)?;
         check_revision(&machine.metadata, if_match)?;
         let name = machine.metadata.name.clone();
         let known = self.state.machines.contains(&name);
@@ -74,10 +82,17 @@ impl Transaction {
         Ok(Outcome::Machine { name })
     }
 
-    fn check_images(&self, options: &BootOptions) -> Result<(), Problem> {
-        for image in [&options.image, &options.once_image].into_iter().flatten() {
-            if !self.state.images.contains(image) {
-                return Err(not_found("image", image));
+    /// The images must be there, and for the machine's processors where those are known.
+    fn check_images(&self, options: &BootOptions, machine: &Machine) -> Result<(), Problem> {
+        for name in [&options.image, &options.once_image].into_iter().flatten() {
+            let image = self.state.images.get(name).ok_or_else(|| not_found("image", name))?;
+            let own = machine.status.architecture.as_ref();
+            if let Some(own) = own.filter(|own| **own != image.spec.architecture) {
+                return Err(conflict(format!(
+                    "the image {name} is for {} processors and {} has {own} ones; choose an image for those, \
+                     see `meadow image ls`",
+                    image.spec.architecture, machine.metadata.name
+                )));
             }
         }
         Ok(())

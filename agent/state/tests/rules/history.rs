@@ -32,7 +32,11 @@ fn ever_new_machines_do_not_push_out_what_people_did() {
     let count = u16::try_from(2 * MAX_EVENTS).expect("fits");
     for number in 0..count {
         let [high, low] = number.to_be_bytes();
-        let command = Command::SeeMachine { mac: MacAddress([2, 0, 0, 0, high, low]), arch: "x64 UEFI".to_owned() };
+        let command = Command::SeeMachine {
+            mac: MacAddress([2, 0, 0, 0, high, low]),
+            arch: "x64 UEFI".to_owned(),
+            architecture: None,
+        };
         let proposal = Proposal { at: cluster.now, actor: "pxe".to_owned(), idempotency_key: None, command };
         cluster.propose(&proposal).expect("listed");
     }

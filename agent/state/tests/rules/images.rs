@@ -128,3 +128,44 @@ fn a_machine_boots_another_image_which_stays_as_long_as_it_does() {
     cluster.ok(set(of(None)));
     cluster.ok(remove("old"));
 }
+
+#[test]
+fn a_machine_gets_no_image_for_other_processors_than_its_own() {
+    let mut cluster = Cluster::new();
+    cluster.ok(adopt("x86", spec("0.1.0-a", "a", 1)));
+    cluster.ok(adopt("arm", ImageSpec { architecture: "aarch64".to_owned(), ..spec("0.1.0-b", "b", 1) }));
+    let set = |image: &str, is_once: bool| {
+        let image = Some(name(image));
+        let options = match is_once {
+            true => BootOptions { once: Some(BootPolicy::Image), once_image: image, ..BootOptions::default() },
+            false => BootOptions { image, ..BootOptions::default() },
+        };
+        Command::SetBoot {
+            machine: MachineRef::Mac(mac(7)),
+            boot: BootPolicy::Image,
+            plain_pxe: false,
+            options,
+            if_match: None,
+        }
+    };
+    let seen = |architecture: Option<&str>| Command::SeeMachine {
+        mac: mac(7),
+        arch: String::new(),
+        architecture: architecture.map(str::to_owned),
+    };
+    // Nobody knows its processors yet: the boot server looks again when it comes.
+    cluster.ok(set("arm", false));
+    cluster.ok(seen(Some("x86_64")));
+    for is_once in [false, true] {
+        let refused = cluster.apply(set("arm", is_once)).expect_err("other processors");
+        assert_eq!(refused.code, ProblemCode::Conflict);
+        let says = "is for aarch64 processors and m-525400000007 has x86_64 ones";
+        assert!(refused.detail.contains(says) && refused.detail.contains("meadow image ls"), "{refused:?}");
+        cluster.ok(set("x86", is_once));
+    }
+    // A sighting that tells nothing changes nothing, and a new board in the old case counts.
+    cluster.ok(seen(None));
+    assert_eq!(cluster.refused(set("arm", false)), ProblemCode::Conflict);
+    cluster.ok(seen(Some("aarch64")));
+    cluster.ok(set("arm", false));
+}

@@ -47,7 +47,7 @@ fn strangers_are_bounded_and_what_was_named_stays() {
     let (waiting, _) = cluster.pending(&claim(3));
     let strange = |n: usize| {
         let [a, b, c, d] = u32::try_from(n).expect("small").to_be_bytes();
-        Command::SeeMachine { mac: MacAddress([2, 0, a, b, c, d]), arch: String::new() }
+        Command::SeeMachine { mac: MacAddress([2, 0, a, b, c, d]), arch: String::new(), architecture: None }
     };
     for n in 0..MAX_UNDECIDED + 10 {
         cluster.pass(1);

@@ -179,7 +179,7 @@ pub(crate) fn durable(claim: ClaimRecord) -> ClaimRecord {
 }
 
 pub(crate) fn see(last: u8) -> Command {
-    Command::SeeMachine { mac: mac(last), arch: "x64 UEFI".to_owned() }
+    Command::SeeMachine { mac: mac(last), arch: "x64 UEFI".to_owned(), architecture: None }
 }
 
 pub(crate) fn set_boot(machine: MachineRef, boot: BootPolicy) -> Command {

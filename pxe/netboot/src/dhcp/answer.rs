@@ -1,5 +1,6 @@
 //! What each kind of client is given.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use meadow_model::boot::BootPolicy;
@@ -28,25 +29,25 @@ pub(super) struct Question<'a> {
     pub(super) wants_loader: bool,
     /// The form of offer to plain PXE firmware.
     pub(super) pxe_form: OfferForm,
+    /// The processors that the machine's image is for.
+    pub(super) architecture: &'a str,
 }
-
-/// It goes on to its next boot device, instead of fetching a kernel that cannot run.
-const NOT_FOR_ARM64: &str = "the image is for x86-64 and this machine is ARM64; \
-    `meadow machine boot MACHINE script` boots another system on it";
 
 impl Question<'_> {
     /// Chooses what the machine gets, or says why it gets nothing.
-    pub(super) fn answer(&self) -> Result<Answer, &'static str> {
+    pub(super) fn answer(&self) -> Result<Answer, Cow<'static, str>> {
         match (self.decision.policy, self.sighting.client) {
             (BootPolicy::Ignore, _) => {
-                return Err("nobody named this machine; `meadow pxe open` or `meadow machine arm` lets it boot");
+                return Err("nobody named this machine; `meadow pxe open` or `meadow machine arm` lets it boot".into());
             }
             (BootPolicy::LocalDisk, ClientKind::Initrd) => {}
-            (BootPolicy::LocalDisk, _) => return Err("its policy is to boot from its own disk"),
-            (BootPolicy::Image | BootPolicy::Hold, _) if !self.sighting.firmware.is_none_or(Firmware::runs_image) => {
-                return Err(NOT_FOR_ARM64);
+            (BootPolicy::LocalDisk, _) => return Err("its policy is to boot from its own disk".into()),
+            (BootPolicy::Image | BootPolicy::Hold, _) => {
+                // It goes on to its next boot device, instead of fetching a kernel that cannot run.
+                let misfit = self.sighting.firmware.and_then(|firmware| firmware.misfit(self.architecture));
+                misfit.map_or(Ok(()), |why| Err(Cow::Owned(why)))?;
             }
-            (BootPolicy::Image | BootPolicy::Hold | BootPolicy::Script, _) => {}
+            (BootPolicy::Script, _) => {}
         }
         match self.sighting.client {
             ClientKind::Initrd => {
@@ -63,7 +64,7 @@ impl Question<'_> {
         }
     }
 
-    fn loader(&self, form: OfferForm) -> Result<Answer, &'static str> {
+    fn loader(&self, form: OfferForm) -> Result<Answer, Cow<'static, str>> {
         let firmware = self.sighting.firmware.unwrap_or(Firmware::Other(u16::MAX));
         let loader = firmware.loader().ok_or(firmware.unsupported_hint())?;
         let file = match form {

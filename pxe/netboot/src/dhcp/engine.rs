@@ -15,8 +15,9 @@ use super::reply::{Reply, finish, set_broadcast};
 use super::reply_route::ReplyRoute;
 use super::request::{MessageKind, Request, RequestError, VendorClass};
 use super::silence::Silence;
+use super::winners::Winner;
 use crate::allowance::Allowance;
-use crate::arch::Firmware;
+use crate::arch::{Firmware, X86_64};
 use crate::event::{EventKind, Note, OfferForm, Transport};
 use crate::policy::{BootDecision, BootImage, ClientKind, Sighting};
 
@@ -38,6 +39,10 @@ pub trait Policy {
     fn decide(&self, sighting: &Sighting) -> BootDecision;
     /// Whether an artifact is there and was checked, so that it may be offered.
     fn is_ready(&self, artifact: &str) -> bool;
+    /// The processors that the image of a machine is for, as Rust names them; `None` where nobody knows.
+    fn image_architecture(&self, _mac: MacAddress) -> Option<String> {
+        None
+    }
     /// A machine's firmware was left to its own disk, as the decision wants it. Told at each request of it.
     fn left_to_its_disk(&self, _mac: MacAddress) {}
 }
@@ -130,12 +135,14 @@ impl ProxyDhcp {
         self.sight(now, request, client, notes);
         let sighting = Sighting { mac: request.mac, firmware: request.firmware, client, uuid: request.uuid() };
         let decision = policy.decide(&sighting);
+        let architecture = policy.image_architecture(request.mac);
         let question = Question {
             http: SocketAddr::from((rx.address, self.config.http_port)),
             sighting: &sighting,
             decision,
             wants_loader: self.wants_loader(now, request.mac),
             pxe_form: self.form_for(request.mac, request.firmware),
+            architecture: architecture.as_deref().unwrap_or(X86_64),
         };
         let answer = match question.answer() {
             Ok(answer) => answer,
@@ -143,7 +150,7 @@ impl ProxyDhcp {
                 if decision.policy == BootPolicy::LocalDisk {
                     policy.left_to_its_disk(request.mac);
                 }
-                self.say_ignored(now, request, why, notes);
+                self.say_ignored(now, request, &why, notes);
                 return Err(Silence::LeftAlone);
             }
         };
@@ -169,12 +176,11 @@ impl ProxyDhcp {
     /// The form to begin with: the one that this machine took before, else the one that most others with its firmware
     /// took, else BIOS wants to be told at once and UEFI before April 2017 only believes a boot server.
     fn form_for(&self, mac: MacAddress, firmware: Option<Firmware>) -> OfferForm {
-        let winner = self.memory.get(mac).and_then(|machine| machine.winner);
-        match winner {
+        let Some(firmware) = firmware else { return OfferForm::BootServer };
+        let usual = if firmware == Firmware::Bios { OfferForm::Direct } else { OfferForm::BootServer };
+        match self.memory.winners.get(mac, firmware) {
             Some(form @ (OfferForm::Direct | OfferForm::BootServer)) => form,
-            _ if firmware == Some(Firmware::Bios) => self.memory.form_of_most(Firmware::Bios, OfferForm::Direct),
-            _ => firmware
-                .map_or(OfferForm::BootServer, |firmware| self.memory.form_of_most(firmware, OfferForm::BootServer)),
+            _ => self.memory.winners.form_of_most(firmware, usual),
         }
     }
 
@@ -264,11 +270,9 @@ impl ProxyDhcp {
         machine.last_seen = now;
         // Only firmware speaks for itself: iPXE says 0 or 7 whatever started it.
         let is_firmware = matches!(client, ClientKind::Pxe | ClientKind::HttpBoot);
-        if machine.firmware.is_none() || (is_firmware && machine.firmware != request.firmware) {
-            self.memory.forget_winner(request.mac);
-            self.memory.entry(request.mac, now).firmware = request.firmware;
+        if machine.firmware.is_none() || is_firmware {
+            machine.firmware = request.firmware;
         }
-        let machine = self.memory.entry(request.mac, now);
         let uuid = request.uuid().filter(|uuid| !is_placeholder(uuid));
         let conflict = match (uuid, machine.uuid) {
             (Some(new), Some((kind, old))) => kind == client && old != new,
@@ -331,7 +335,7 @@ impl ProxyDhcp {
             if let Some(exchange) = machine.exchange {
                 let form = match exchange.form {
                     // iPXE's and the initrd's own forms say nothing of the firmware.
-                    OfferForm::Ipxe | OfferForm::Initrd => machine.winner.unwrap_or(exchange.form),
+                    OfferForm::Ipxe | OfferForm::Initrd => self.memory.winner(mac).unwrap_or(exchange.form),
                     form => form,
                 };
                 self.memory.settle(mac, form);
@@ -379,6 +383,27 @@ impl ProxyDhcp {
             firmware: machine.and_then(|machine| machine.firmware),
             client,
             uuid: machine.and_then(|machine| machine.uuid).map(|(_, uuid)| uuid),
+        }
+    }
+
+    /// The forms of offer that worked, the one that was confirmed last at the end; at most [`MAX_WINNERS`].
+    ///
+    /// [`MAX_WINNERS`]: super::MAX_WINNERS
+    #[must_use]
+    pub fn winners(&self) -> Vec<Winner> {
+        self.memory.winners.all()
+    }
+
+    /// Counts up with each form that worked for the first time, or in place of another one.
+    #[must_use]
+    pub fn winner_changes(&self) -> u64 {
+        self.memory.winners.changes()
+    }
+
+    /// Takes over what an earlier server has learnt, as [`Self::winners`] gave it.
+    pub fn restore(&mut self, winners: &[Winner]) {
+        for winner in winners {
+            self.memory.winners.confirm(*winner);
         }
     }
 

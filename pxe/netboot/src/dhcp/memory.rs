@@ -10,6 +10,8 @@ use crate::arch::Firmware;
 use crate::event::OfferForm;
 use crate::policy::{BootImage, ClientKind};
 
+use super::winners::{Winner, Winners};
+
 /// Machines remembered at once. The one that was silent longest makes room, machines that are
 /// being booted last.
 pub const MAX_MACHINES: usize = 4096;
@@ -37,8 +39,6 @@ pub(super) struct Machine {
     pub(super) stage_until: Option<Duration>,
     /// Its own IP address, as last observed.
     pub(super) address: Option<IpAddr>,
-    /// The form of offer that it came for.
-    pub(super) winner: Option<OfferForm>,
     /// The exchange that goes on.
     pub(super) exchange: Option<Exchange>,
     /// When it asked for our boot loader; with "treat as plain PXE" its next iPXE is ours.
@@ -82,7 +82,6 @@ impl Machine {
             last_seen: now,
             stage_until: None,
             address: None,
-            winner: None,
             exchange: None,
             loader_sent: None,
             uuid: None,
@@ -119,8 +118,8 @@ pub struct MachineView {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     machines: HashMap<MacAddress, Machine>,
-    /// How many machines with a firmware took a form.
-    winners: HashMap<(Firmware, OfferForm), usize>,
+    /// The forms of offer that they came for, of those before a restart as well.
+    pub(super) winners: Winners,
 }
 
 impl Memory {
@@ -143,48 +142,35 @@ impl Memory {
     /// Strangers go first, then those that booted before, each with the longest silence first.
     fn make_room(&mut self, now: Duration) {
         let key = |(mac, machine): (&MacAddress, &Machine)| {
-            (machine.in_stage(now), machine.winner.is_some(), machine.last_seen, *mac)
+            (machine.in_stage(now), self.winner_of(*mac, machine).is_some(), machine.last_seen, *mac)
         };
         let mut all: Vec<_> = self.machines.iter().map(key).collect();
         let at = MAKE_ROOM.min(all.len().saturating_sub(1));
         let (victims, ..) = all.select_nth_unstable(at);
         for (.., mac) in victims {
-            self.forget_winner(*mac);
             self.machines.remove(mac);
         }
     }
 
     /// A machine took this form of our offer, and the exchange is over.
     pub(super) fn settle(&mut self, mac: MacAddress, form: OfferForm) {
-        self.forget_winner(mac);
         let Some(machine) = self.machines.get_mut(&mac) else { return };
-        machine.winner = Some(form);
         if let Some(exchange) = &mut machine.exchange {
             exchange.form = form;
             exchange.is_over = true;
         }
         if let Some(firmware) = machine.firmware {
-            *self.winners.entry((firmware, form)).or_default() += 1;
+            self.winners.confirm(Winner { mac, firmware, form });
         }
     }
 
-    /// The machine's firmware is another one now, or it is forgotten.
-    pub(super) fn forget_winner(&mut self, mac: MacAddress) {
-        let Some(machine) = self.machines.get_mut(&mac) else { return };
-        let (Some(firmware), Some(form)) = (machine.firmware, machine.winner.take()) else { return };
-        if let Some(count) = self.winners.get_mut(&(firmware, form)) {
-            *count -= 1;
-            if *count == 0 {
-                self.winners.remove(&(firmware, form));
-            }
-        }
+    /// The form that a machine's firmware came for.
+    pub(super) fn winner(&self, mac: MacAddress) -> Option<OfferForm> {
+        self.winner_of(mac, self.machines.get(&mac)?)
     }
 
-    /// The form that machines with a firmware took, where more took the other one than the usual one.
-    pub(super) fn form_of_most(&self, firmware: Firmware, usual: OfferForm) -> OfferForm {
-        let other = if usual == OfferForm::Direct { OfferForm::BootServer } else { OfferForm::Direct };
-        let count = |form| self.winners.get(&(firmware, form)).copied().unwrap_or(0);
-        if count(other) > count(usual) { other } else { usual }
+    fn winner_of(&self, mac: MacAddress, machine: &Machine) -> Option<OfferForm> {
+        self.winners.get(mac, machine.firmware?)
     }
 
     /// The machine that uses an IP address, the one heard last if several claim it.
@@ -206,7 +192,7 @@ impl Memory {
                 address: machine.address,
                 last_seen: machine.last_seen,
                 booting: machine.in_stage(now),
-                form: machine.winner,
+                form: self.winner_of(*mac, machine),
                 image: machine.image.clone(),
             })
             .collect();

@@ -3,8 +3,6 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::packets::captured;
-
 #[derive(Debug, Clone)]
 enum Mutation {
     FlipBit(Index, u8),
@@ -52,12 +50,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
     ]
 }
 
-/// One of these captures after up to eleven mutations; some come out whole.
-pub fn mutated(captures: &[&str]) -> impl Strategy<Value = Vec<u8>> {
-    mutated_from(captures.iter().map(|capture| captured(capture)).collect())
-}
-
-/// The same with packets from elsewhere.
+/// One of these packets after up to eleven mutations; some come out whole.
 pub fn mutated_from(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     (prop::sample::select(seeds), prop::collection::vec(mutation(), 0..12)).prop_map(|(mut bytes, mutations)| {
         for mutation in mutations {

@@ -4,6 +4,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use meadow_model::MacAddress;
 use meadow_model::boot::BootPolicy;
 use meadow_netboot::dhcp::{Policy, Receive, ServerPort};
 use meadow_netboot::{BootDecision, Sighting};
@@ -28,6 +29,11 @@ pub fn captured(name: &str) -> Vec<u8> {
         _ => panic!("no such capture: {name}"),
     };
     from_hex(text)
+}
+
+/// Several packets of `testdata/`.
+pub fn all_captured(names: &[&str]) -> Vec<Vec<u8>> {
+    names.iter().map(|name| captured(name)).collect()
 }
 
 /// The bytes of a file in hex; lines that begin with `#` say what they are.
@@ -86,11 +92,13 @@ pub fn on_4011() -> Receive {
 pub struct Everyone {
     pub decision: BootDecision,
     pub missing: Option<&'static str>,
+    /// The processors that the image is for.
+    pub architecture: Option<&'static str>,
 }
 
 impl Everyone {
     pub fn gets(policy: BootPolicy) -> Self {
-        Self { decision: BootDecision::new(policy), missing: None }
+        Self { decision: BootDecision::new(policy), missing: None, architecture: None }
     }
 }
 
@@ -101,5 +109,9 @@ impl Policy for Everyone {
 
     fn is_ready(&self, artifact: &str) -> bool {
         self.missing != Some(artifact)
+    }
+
+    fn image_architecture(&self, _: MacAddress) -> Option<String> {
+        self.architecture.map(str::to_owned)
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Expected {
 pub(super) struct Manifest {
     version: u32,
     pub(super) image: String,
+    /// The processors that it is for, as Rust names them; older ones say nothing.
+    pub(super) architecture: Option<String>,
     pub(super) artifacts: BTreeMap<String, Expected>,
 }
 

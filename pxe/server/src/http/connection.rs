@@ -10,22 +10,18 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use meadow_model::MacAddress;
 use meadow_netboot::EventKind;
 use meadow_netboot::event::Transport;
-use meadow_netboot::http::{HeadError, MAX_HEAD, Method, Parsed, RequestHead, ResponseHead};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use meadow_netboot::http::{Conversation, Method, Refusal, RequestHead, ResponseHead, Step};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::body::{STALL, send_file, send_head};
-use super::response::{Body, MAX_PROGRESS, Responder, Response};
+use super::response::{Body, Responder, Response};
 use crate::restraint::Trouble;
 use crate::segment::Segment;
 
-/// How long a connection may wait for its next request, and how long when others need its place.
-const IDLE: Duration = Duration::from_secs(60);
-const IDLE_CROWDED: Duration = Duration::from_secs(5);
-
-/// How long a request may take from its first byte to the end of its body.
-const REQUEST: Duration = Duration::from_secs(15);
+/// Received at once: more than most requests have.
+const RECEIVED: usize = 4096;
 
 /// Files above this size are reported in quarters while they are sent.
 const REPORT_ABOVE: u64 = 4 << 20;
@@ -36,111 +32,81 @@ pub(super) struct Connection {
     local: SocketAddr,
     client: IpAddr,
     mac: Option<MacAddress>,
-    received: Vec<u8>,
 }
 
 impl Connection {
     pub(super) fn new(segment: Arc<Segment>, stream: TcpStream, local: SocketAddr, client: IpAddr) -> Self {
-        Self { segment, stream, local, client, mac: None, received: Vec::new() }
+        Self { segment, stream, local, client, mac: None }
     }
 
     /// Answers requests until the client closes, is silent or sends what is no request.
     pub(super) async fn run(mut self) -> io::Result<()> {
+        let mut conversation = Conversation::new(self.now(), self.is_crowded());
         loop {
-            let head = match self.read_head().await? {
-                Some(Ok(head)) => head,
-                Some(Err(error)) => {
-                    return self
-                        .refuse(ResponseHead::new(error.status(), "text/plain; charset=utf-8", 0), &error.to_string())
-                        .await;
+            match conversation.step() {
+                Step::Receive => self.receive(&mut conversation).await?,
+                Step::Continue => self.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?,
+                Step::Answer(head, body) => {
+                    self.answer(&head, &body).await?;
+                    conversation.answered(self.now(), self.is_crowded());
                 }
-                None => return Ok(()),
-            };
-            if head.content_length > MAX_PROGRESS as u64 {
-                let text = format!("bodies here are at most {MAX_PROGRESS} bytes");
-                return self.refuse(ResponseHead::new(413, "text/plain; charset=utf-8", 0), &text).await;
-            }
-            let body = self.read_body(&head).await?;
-            // Looked up once: that costs as much as sending a small file.
-            self.mac = self.mac.or_else(|| self.segment.mac_of(self.client));
-            let mac = self.mac;
-            let responder = Responder { shared: &self.segment.shared, local: self.local, client: self.client, mac };
-            let mut response = responder.respond(&head, &body);
-            response.head.date = Some(date());
-            let counting = &self.segment.shared.counting;
-            counting.http_requests.add(1);
-            match response.head.status {
-                404 => counting.http_missing.add(1),
-                400 | 405 => counting.http_malformed.add(1),
-                _ => {}
-            }
-            self.write(response, &head, mac).await?;
-            if !head.keep_alive {
-                return self.stream.shutdown().await;
-            }
-        }
-    }
-
-    /// Reads until a head is complete. `None` when the client closed or was silent between requests.
-    async fn read_head(&mut self) -> io::Result<Option<Result<RequestHead, HeadError>>> {
-        let idle = if self.segment.shared.crowd.is_crowded() { IDLE_CROWDED } else { IDLE };
-        let mut deadline = Instant::now() + idle;
-        if !self.received.is_empty() {
-            deadline = Instant::now() + REQUEST;
-        }
-        loop {
-            match RequestHead::parse(&self.received) {
-                Ok(Parsed::Complete(head, length)) => {
-                    self.received.drain(..length);
-                    return Ok(Some(Ok(head)));
-                }
-                Ok(Parsed::Incomplete) => {}
-                Err(error) => return Ok(Some(Err(error))),
-            }
-            let was_empty = self.received.is_empty();
-            match tokio::time::timeout_at(deadline, self.read_more()).await {
-                Ok(Ok(0)) => return Ok(None),
-                Ok(Ok(_)) if was_empty => deadline = Instant::now() + REQUEST,
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(error),
-                Err(_) => {
-                    if !was_empty {
-                        self.say_slow();
-                    }
-                    return Ok(None);
-                }
-            }
-        }
-    }
-
-    async fn read_more(&mut self) -> io::Result<usize> {
-        let room = (MAX_HEAD + MAX_PROGRESS).saturating_sub(self.received.len());
-        (&mut self.stream).take(room as u64).read_buf(&mut self.received).await
-    }
-
-    async fn read_body(&mut self, head: &RequestHead) -> io::Result<Vec<u8>> {
-        let length = usize::try_from(head.content_length).map_err(|_| io::ErrorKind::InvalidData)?;
-        if head.expects_continue && self.received.len() < length {
-            self.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
-        }
-        let deadline = Instant::now() + REQUEST;
-        while self.received.len() < length {
-            match tokio::time::timeout_at(deadline, self.read_more()).await {
-                Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Err(_) => {
+                Step::Refuse(refusal) => self.refuse(refusal).await?,
+                Step::Close => return self.stream.shutdown().await,
+                Step::CloseSlow => {
                     self.say_slow();
-                    return Err(io::ErrorKind::TimedOut.into());
+                    return self.stream.shutdown().await;
                 }
-                Ok(read) => read?,
-            };
+            }
         }
-        Ok(self.received.drain(..length).collect())
+    }
+
+    fn now(&self) -> Duration {
+        self.segment.shared.now()
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.segment.shared.crowd.is_crowded()
+    }
+
+    /// Waits for what the client sends, until the conversation's deadline.
+    async fn receive(&self, conversation: &mut Conversation) -> io::Result<()> {
+        let left = conversation.deadline().saturating_sub(self.now());
+        if let Ok(readable) = timeout(left, self.stream.readable()).await {
+            readable?;
+            // Held for the call only: hundreds of connections wait.
+            let mut buffer = [0; RECEIVED];
+            let room = conversation.room().min(RECEIVED);
+            match self.stream.try_read(&mut buffer[..room]) {
+                Ok(length) => conversation.receive(self.now(), &buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        conversation.on_deadline(self.now());
+        Ok(())
+    }
+
+    async fn answer(&mut self, head: &RequestHead, body: &[u8]) -> io::Result<()> {
+        // Looked up once: that costs as much as sending a small file.
+        self.mac = self.mac.or_else(|| self.segment.mac_of(self.client));
+        let mac = self.mac;
+        let responder = Responder { shared: &self.segment.shared, local: self.local, client: self.client, mac };
+        let mut response = responder.respond(head, body);
+        response.head.date = Some(date());
+        let counting = &self.segment.shared.counting;
+        counting.http_requests.add(1);
+        match response.head.status {
+            404 => counting.http_missing.add(1),
+            400 | 405 => counting.http_malformed.add(1),
+            _ => {}
+        }
+        self.write(response, head, mac).await
     }
 
     fn say_slow(&self) {
         self.segment.shared.counting.http_slow.add(1);
         self.segment.shared.complain(Trouble::Http, Some(self.client), || {
-            format!("an HTTP request was not complete after {} s, its connection was closed", REQUEST.as_secs())
+            "an HTTP request was not complete in time, its connection was closed".to_owned()
         });
     }
 
@@ -148,20 +114,19 @@ impl Connection {
         timeout(STALL, self.stream.write_all(bytes)).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
-    async fn refuse(mut self, mut head: ResponseHead, text: &str) -> io::Result<()> {
+    async fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
         let shared = &self.segment.shared;
         shared.counting.http_malformed.add(1);
         shared.complain(Trouble::Http, Some(self.client), || {
-            format!("an HTTP request was refused with {}: {text}", head.status)
+            format!("an HTTP request was refused with {}: {refusal}", refusal.status())
         });
-        let body = format!("{text}\n");
+        let body = format!("{refusal}\n");
+        let mut head = ResponseHead::new(refusal.status(), "text/plain; charset=utf-8", body.len() as u64);
         head.date = Some(date());
-        head.content_length = body.len() as u64;
         head.keep_alive = false;
         let mut bytes = head.encode();
         bytes.extend_from_slice(body.as_bytes());
-        self.write_all(&bytes).await?;
-        self.stream.shutdown().await
+        self.write_all(&bytes).await
     }
 
     async fn write(&mut self, response: Response, request: &RequestHead, mac: Option<MacAddress>) -> io::Result<()> {
@@ -191,7 +156,8 @@ impl Connection {
                         self.segment.shared.record_for(mac, self.client, event);
                     }
                 };
-                let result = send_file(&self.stream, &artifact.file, range, &mut report).await;
+                let page_cache = &self.segment.shared.page_cache;
+                let result = send_file(&self.stream, &artifact, range, page_cache, &mut report).await;
                 if let Err(error) = &result {
                     self.segment.shared.counting.http_failed.add(1);
                     if error.kind() == io::ErrorKind::TimedOut {

@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use meadow_model::MacAddress;
 use meadow_model::boot::BootPolicy;
+use meadow_netboot::arch::X86_64;
+use meadow_netboot::dhcp::Policy;
 use meadow_netboot::event::{Transport, printable};
 use meadow_netboot::http::{ByteRange, Method, RequestHead, ResponseHead, content_type};
 use meadow_netboot::route::{ROOT, Route};
-use meadow_netboot::{BootImage, ClientKind, EventKind, script};
+use meadow_netboot::{BootImage, ClientKind, EventKind, Sighting, script};
 use serde::Deserialize;
 
 use super::own_file;
 use crate::artifacts::{Artifact, ArtifactStore, Lookup};
 use crate::shared::Shared;
-
-/// Largest body of a progress report.
-pub(super) const MAX_PROGRESS: usize = 4096;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -166,6 +165,10 @@ impl Responder<'_> {
                 None => return Response::text(404, "this machine has no script; `meadow machine boot` gives it one"),
             },
             BootPolicy::Image | BootPolicy::Hold => {
+                if let Some(why) = self.misfit(&sighting) {
+                    self.shared.record_for(Some(mac), self.client, EventKind::Ignored { why: why.clone() });
+                    return Response::text(404, &why);
+                }
                 let own = self.shared.director.options(mac).kernel_arguments;
                 let command_line = format!("{} {own}", config.command_line);
                 let image = self.shared.director.image(mac);
@@ -176,6 +179,12 @@ impl Responder<'_> {
         };
         self.note_script(mac, method, given);
         Response::bytes(200, content_type("boot.ipxe"), text)
+    }
+
+    /// Why the machine cannot run its image. Its firmware was told nothing of it: its image may be another one since.
+    fn misfit(&self, sighting: &Sighting) -> Option<String> {
+        let architecture = self.shared.image_architecture(sighting.mac);
+        sighting.firmware?.misfit(architecture.as_deref().unwrap_or(X86_64))
     }
 
     /// A machine has got its script. Who asks for the head alone, or comes from another card, has begun no boot with it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use meadow_model::MacAddress;
 use meadow_netboot::EventKind;
 use meadow_netboot::event::Transport;
-use meadow_netboot::tftp::{Ending, Output, ReadRequest, Transfer};
+use meadow_netboot::tftp::{Ending, Output, ReadRequest};
 use tokio::sync::mpsc::Receiver;
 
 use crate::artifacts::Artifact;
@@ -16,6 +16,7 @@ use crate::segment::Segment;
 use super::endpoint::Endpoint;
 use super::offload::Offload;
 use super::pause::Pause;
+use super::session::Session;
 use super::table::{Message, TransferStatus};
 
 /// Longer datagrams of a client are cut: only errors have a text.
@@ -35,10 +36,11 @@ pub(super) struct Job {
 impl Job {
     /// Runs it to its end and says how it ended.
     pub(super) async fn run(mut self, mut messages: Receiver<Message>) {
-        let (mut transfer, output) = Transfer::start(self.segment.shared.now(), &self.request, self.artifact.size);
+        let (now, size) = (self.segment.shared.now(), self.artifact.size);
+        let (mut session, output) = Session::start(now, &self.request, size, self.status.clone());
         let mut mac = None;
-        let ending = self.transfer(&mut transfer, output, &mut messages, &mut mac).await;
-        let counting = &self.segment.shared.counting;
+        let ending = self.transfer(&mut session, output, &mut messages, &mut mac).await;
+        let (transfer, counting) = (session.transfer(), &self.segment.shared.counting);
         counting.tftp_resent_windows.add(transfer.resent_windows());
         let event = match ending {
             Ok(Ending::Complete) => {
@@ -75,24 +77,26 @@ impl Job {
 
     async fn transfer(
         &mut self,
-        transfer: &mut Transfer,
+        session: &mut Session,
         mut output: Output,
         messages: &mut Receiver<Message>,
         mac: &mut Option<MacAddress>,
     ) -> io::Result<Ending> {
         let mut pause = Pause::default();
-        let mut is_known = false;
+        let (mut is_known, mut in_memory) = (false, 0..0);
         loop {
             match output {
                 Output::Wait => {}
                 Output::Packet(packet) => self.endpoint.send_packet(&packet).await?,
                 Output::Blocks(window) => {
+                    let part = window.offset..window.offset + window.length;
+                    self.segment.shared.page_cache.bring_in(&self.artifact, &mut in_memory, part).await?;
                     self.endpoint.send_blocks(&self.artifact.file, window, &self.offload).await?;
                 }
                 Output::End(ending) => return Ok(ending),
             }
-            output = self.next(transfer, messages, &mut pause).await?;
-            if transfer.is_answered() && !is_known {
+            output = self.next(session, messages, &mut pause).await?;
+            if session.transfer().is_answered() && !is_known {
                 is_known = true;
                 *mac = self.on_answered();
             }
@@ -102,42 +106,28 @@ impl Job {
     /// What to do after the next datagram, or when there was none in time.
     async fn next(
         &self,
-        transfer: &mut Transfer,
+        session: &mut Session,
         messages: &mut Receiver<Message>,
         pause: &mut Pause,
     ) -> io::Result<Output> {
         let mut buffer = [0; MAX_DATAGRAM];
-        let left = transfer.deadline().saturating_sub(self.segment.shared.now());
-        let was_answered = transfer.is_answered();
+        let left = session.transfer().deadline().saturating_sub(self.segment.shared.now());
+        let was_answered = session.transfer().is_answered();
         let message = tokio::select! {
             biased;
             message = self.endpoint.receive(messages, was_answered, &mut buffer) => Some(message),
             () = pause.wait(left) => None,
         };
         let now = self.segment.shared.now();
-        Ok(match message {
-            Some(Ok(Message::RequestAgain)) => transfer.on_request_again(now),
-            Some(Ok(Message::Datagram(bytes))) => {
-                let output = transfer.on_datagram(now, &bytes);
-                if transfer.is_answered() {
-                    self.status.answered();
-                }
-                output
-            }
+        match message {
+            Some(Ok(message)) => Ok(session.on_message(now, &message)),
             // The client's port is closed: it rebooted, or never sees our packets.
             Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Output::End(Ending::ClientError("its port is closed".into()))
+                Ok(Output::End(Ending::ClientError("its port is closed".into())))
             }
-            Some(Err(error)) => return Err(error),
-            None => {
-                let resent = transfer.resent_windows();
-                let output = transfer.on_deadline(now);
-                if transfer.resent_windows() > resent {
-                    self.status.silent();
-                }
-                output
-            }
-        })
+            Some(Err(error)) => Err(error),
+            None => Ok(session.on_deadline(now)),
+        }
     }
 
     /// The client is where it says it is. Only now is it worth looking up, and a mere question for the size is not

@@ -1,5 +1,6 @@
 //! Which transfers there are, and how many there may be.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -127,31 +128,11 @@ impl Table {
     /// Makes room for a transfer to `client`, which has none. Gives its status, its mailbox and how many others had to
     /// go; `None` if there is no room.
     pub(super) fn make_room(&mut self, client: Client) -> Option<(Arc<TransferStatus>, mpsc::Receiver<Message>, u64)> {
-        let mut evicted = 0;
-        if self.count_of(client.address.ip()) >= MAX_PER_ADDRESS {
-            let at = self
-                .unanswered
-                .iter()
-                .position(|(other, status)| other.address.ip() == client.address.ip() && status.is(UNANSWERED))?;
-            let (oldest, _) = self.unanswered.remove(at)?;
-            self.drop_entry(oldest);
-            evicted += 1;
+        let going = self.going(*client.address.ip())?;
+        for other in &going {
+            self.drop_entry(*other);
         }
-        if self.unanswered.len() >= MAX_UNANSWERED {
-            self.unanswered.retain(|(_, status)| status.is(UNANSWERED));
-            while self.unanswered.len() >= MAX_UNANSWERED
-                && let Some((oldest, _)) = self.unanswered.pop_front()
-            {
-                self.drop_entry(oldest);
-                evicted += 1;
-            }
-        }
-        // The queue holds all that are unanswered, so that the others are answered.
-        if self.entries.len().saturating_sub(self.unanswered.len()) >= MAX_ANSWERED {
-            let greedy = self.greediest(client.address.ip())?;
-            self.drop_entry(greedy);
-            evicted += 1;
-        }
+        let evicted = going.len() as u64;
         self.begun += 1;
         let (mailbox, messages) = mpsc::channel(MAILBOX);
         let status = Arc::new(TransferStatus::default());
@@ -161,19 +142,45 @@ impl Table {
         Some((status, messages, evicted))
     }
 
+    /// Who has to go for a newcomer from this address; `None` if there is no room, and then nobody goes.
+    fn going(&mut self, newcomer: Ipv4Addr) -> Option<Vec<Client>> {
+        if self.unanswered.len() >= MAX_UNANSWERED {
+            self.unanswered.retain(|(_, status)| status.is(UNANSWERED));
+        }
+        let oldest = if self.count_of(&newcomer) >= MAX_PER_ADDRESS {
+            let is_its = |(client, status): &(Client, Arc<TransferStatus>)| {
+                *client.address.ip() == newcomer && status.is(UNANSWERED)
+            };
+            Some(self.unanswered.iter().position(is_its)?)
+        } else {
+            (self.unanswered.len() >= MAX_UNANSWERED).then_some(0)
+        };
+        // The queue holds all that are unanswered, so that the others are answered.
+        let is_full = self.entries.len().saturating_sub(self.unanswered.len()) >= MAX_ANSWERED;
+        let greedy = if is_full { Some(self.greediest(&newcomer)?) } else { None };
+        let oldest = oldest.and_then(|at| self.unanswered.remove(at)).map(|(client, _)| client);
+        Some(oldest.into_iter().chain(greedy).collect())
+    }
+
     fn count_of(&self, address: &Ipv4Addr) -> usize {
         self.per_address.get(address).copied().unwrap_or(0)
     }
 
-    /// The oldest transfer of the address that has the most, if that is more than the newcomer has with one more.
+    /// The oldest transfer of the address that has the most, if that is more than the newcomer has with one more. Only
+    /// those whose client has answered count: requests that are forged in the name of a machine make it not greedy.
     fn greediest(&self, newcomer: &Ipv4Addr) -> Option<Client> {
-        let (address, most) = self.per_address.iter().max_by_key(|(_, count)| **count)?;
-        let its = self
-            .entries
-            .iter()
-            .filter(|(client, entry)| client.address.ip() == address && !entry.status.is(UNANSWERED));
-        let oldest = its.min_by_key(|(_, entry)| entry.number).map(|(client, _)| *client);
-        oldest.filter(|_| *most > self.count_of(newcomer) + 1)
+        let mut by_address: HashMap<&Ipv4Addr, (usize, u64, Client)> = HashMap::new();
+        let answered = self.entries.iter().filter(|(_, entry)| !entry.status.is(UNANSWERED));
+        for (client, entry) in answered {
+            let (count, oldest, of) = by_address.entry(client.address.ip()).or_insert((0, entry.number, *client));
+            *count += 1;
+            if entry.number < *oldest {
+                (*oldest, *of) = (entry.number, *client);
+            }
+        }
+        let own = by_address.get(newcomer).map_or(0, |(count, ..)| *count);
+        let (most, _, oldest) = by_address.into_values().max_by_key(|(count, number, _)| (*count, Reverse(*number)))?;
+        (most > own + 1).then_some(oldest)
     }
 
     /// The task of the transfer that room was made for.
@@ -213,6 +220,9 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod target;
 
 #[cfg(test)]
 mod tests {

@@ -9,9 +9,14 @@ use crate::rig::*;
 impl Rig {
     /// Adopts an image with this kernel, initrd and root, as the agent's store of images lays it down; its digest.
     fn adopt(&self, version: &str, root: &[u8]) -> String {
+        self.adopt_for(version, "x86_64", root)
+    }
+
+    /// The same for other processors.
+    fn adopt_for(&self, version: &str, architecture: &str, root: &[u8]) -> String {
         let new = self.folder.path().join("images/new");
         let files = [("vmlinuz", &b"other kernel"[..]), ("initrd", b"other initrd"), ("root.img", root)];
-        let digest = write_image(&new, version, &files);
+        let digest = write_image(&new, version, architecture, &files);
         std::fs::rename(new, self.folder.path().join("images").join(&digest)).unwrap();
         digest
     }
@@ -107,5 +112,22 @@ async fn a_damaged_image_is_a_problem_and_is_not_served() {
         .unwrap();
     rig.director.give_image(KNOWN, Some(&forged));
     rig.wait(|server| server.problems().iter().any(|problem| problem.text.contains("another image's"))).await;
+    rig.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_image_for_other_processors_is_refused_with_a_reason() {
+    let rig = Rig::start(|_| {}).await;
+    let digest = rig.adopt_for("2", "aarch64", b"other root");
+    rig.director.give_image(KNOWN, Some(&digest));
+    rig.wait_for_event("pxe.server", "image 2: 4 of 4 files checked and served").await;
+    rig.power_on(KNOWN);
+    rig.wait_for_event("pxe.ignored", "for aarch64 processors and this machine has x86_64 ones").await;
+    // It may have got our boot loader before it was given that image.
+    let (head, body) = rig.get(&format!("/ipxe/{}/boot.ipxe", KNOWN.hyphenated()), "").await;
+    assert!(head.starts_with("HTTP/1.1 404"), "{head}");
+    assert!(String::from_utf8_lossy(&body).contains("gives it another image"));
+    rig.director.give_image(KNOWN, None);
+    assert!(rig.script(KNOWN).await.contains("/artifacts/vmlinuz"));
     rig.server.stop().await;
 }

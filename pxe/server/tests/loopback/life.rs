@@ -2,6 +2,9 @@
 
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 
+use meadow_pxe::PxeHandle;
+use meadow_pxe::netboot::event::OfferForm;
+
 use crate::rig::*;
 
 #[tokio::test]
@@ -39,4 +42,33 @@ async fn stop_closes_the_ports() {
         UdpSocket::bind(("0.0.0.0", port)).expect("a closed port");
     }
     assert!(TcpStream::connect(("127.0.0.1", ports.http)).is_err());
+}
+
+/// A BIOS that asks a boot server, as few do. What it took is on the disk while the server runs, so that no orderly end is
+/// needed, and the next server offers it first.
+#[tokio::test]
+async fn what_firmware_took_is_known_after_a_restart() {
+    let rig = Rig::start(|_| {}).await;
+    let bios = |kind: u8| {
+        let mut packet = boot_server_request(KNOWN);
+        (packet[242], packet[257]) = (kind, 0);
+        packet
+    };
+    let send = |port, packet: &[u8]| {
+        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(packet, (Ipv4Addr::LOCALHOST, port)).unwrap();
+    };
+    let form = |server: &PxeHandle| server.machines().first().and_then(|machine| machine.form);
+    send(rig.ports.dhcp, &bios(1));
+    rig.wait_for_event("pxe.offered", "ipxe/undionly.kpxe (form direct, offer 1)").await;
+    send(rig.ports.boot_server, &bios(3));
+    rig.wait(|server| form(server) == Some(OfferForm::BootServer)).await;
+    let file = rig.folder.path().join("forms.json");
+    rig.wait(|_| file.exists()).await;
+
+    let rig = rig.restart().await;
+    assert!(rig.server.machines().is_empty(), "nobody has been heard yet");
+    send(rig.ports.dhcp, &bios(1));
+    rig.wait_for_event("pxe.offered", "ipxe/undionly.kpxe (form boot-server, offer 1)").await;
+    assert_eq!(form(&rig.server), Some(OfferForm::BootServer));
+    rig.server.stop().await;
 }

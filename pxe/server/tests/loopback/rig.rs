@@ -99,11 +99,12 @@ pub(crate) fn big_file() -> Vec<u8> {
 fn write_installed(folder: &Path) {
     let loader = &b"loader"[..];
     let files = [("initrd", &big_file()[..]), ("ipxe/ipxe.efi", loader), ("ipxe/snponly.efi", loader)];
-    write_image(folder, "test", &[&files[..], &[("root.img", b"installed root")]].concat());
+    let files = [&files[..], &[("ipxe/undionly.kpxe", loader), ("root.img", b"installed root")]].concat();
+    write_image(folder, "test", "x86_64", &files);
 }
 
-/// Writes an image; the digest of its manifest.
-pub(crate) fn write_image(folder: &Path, version: &str, files: &[(&str, &[u8])]) -> String {
+/// Writes an image for these processors; the digest of its manifest.
+pub(crate) fn write_image(folder: &Path, version: &str, architecture: &str, files: &[(&str, &[u8])]) -> String {
     let mut artifacts = serde_json::Map::new();
     for (name, bytes) in files {
         let path = folder.join(name);
@@ -111,7 +112,8 @@ pub(crate) fn write_image(folder: &Path, version: &str, files: &[(&str, &[u8])])
         std::fs::write(&path, bytes).unwrap();
         artifacts.insert((*name).to_owned(), json!({ "size": bytes.len(), "sha256": hex_digest(bytes) }));
     }
-    let manifest = json!({ "version": 1, "image": version, "artifacts": artifacts }).to_string();
+    let about = json!({ "version": 1, "image": version, "architecture": architecture, "artifacts": artifacts });
+    let manifest = about.to_string();
     std::fs::write(folder.join("manifest.json"), &manifest).unwrap();
     hex_digest(manifest.as_bytes())
 }
@@ -125,6 +127,7 @@ pub(crate) struct Rig {
     pub(crate) director: Arc<Named>,
     pub(crate) ports: Ports,
     pub(crate) folder: tempfile::TempDir,
+    config: PxeConfig,
 }
 
 fn free_udp_port() -> u16 {
@@ -151,10 +154,27 @@ impl Rig {
         change(&mut ports);
         let files = Some(folder.path().join("files"));
         let images = Some(folder.path().join("images"));
-        let config = PxeConfig { ports, files, images, tftp_single_port, ..PxeConfig::new(interfaces, folder.path()) };
-        let director = Arc::new(Named::default());
-        let server = PxeServer::start(config, director.clone()).unwrap();
-        let rig = Self { server, director, ports, folder };
+        let config = PxeConfig {
+            ports,
+            files,
+            images,
+            tftp_single_port,
+            forms_file: Some(folder.path().join("forms.json")),
+            ..PxeConfig::new(interfaces, folder.path())
+        };
+        Self::run(config, Arc::new(Named::default()), folder).await
+    }
+
+    /// Ends the server, and starts another one with the same settings and files.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { server, director, folder, config, .. } = self;
+        server.stop().await;
+        Self::run(config, director, folder).await
+    }
+
+    async fn run(config: PxeConfig, director: Arc<Named>, folder: tempfile::TempDir) -> Self {
+        let server = PxeServer::start(config.clone(), director.clone()).unwrap();
+        let rig = Self { server, director, ports: config.ports, folder, config };
         rig.wait(|server| {
             let artifacts = server.artifacts();
             server.interfaces().iter().any(|interface| interface.address.is_some())
