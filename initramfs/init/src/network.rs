@@ -199,14 +199,47 @@ impl Network {
         if asks(&self.fixed_for(name, status.mac)) { status.addresses() } else { status.fixed.clone() }
     }
 
-    /// Waits for the first address, without its prefix length.
-    pub fn wait_for_address(&self) -> String {
-        let mut cards = lock(&self.cards);
+    /// Waits for the first address that can be reached, without its prefix length. `missing` hears meanwhile why there is none,
+    /// and again whenever that is another reason.
+    pub fn wait_for_address(&self, missing: impl Fn(&str)) -> String {
+        let mut said = String::new();
         loop {
-            if let Some(address) = cards.iter().flat_map(|(name, status)| self.addresses_of(name, status)).next() {
+            if let Some(address) = self.address_within(WAIT_STEP) {
                 return address.split('/').next().unwrap_or_default().to_owned();
             }
-            cards = self.changed.wait(cards).unwrap_or_else(std::sync::PoisonError::into_inner);
+            let why = describe_wait(&lock(&self.cards));
+            if why != said {
+                missing(&why);
+                said = why;
+            }
+        }
+    }
+
+    /// Whether a card with a cable has an address within this time; says meanwhile what is missing.
+    pub fn reachable_within(&self, limit: Duration, log: &BootLog) -> bool {
+        let end = uptime() + limit;
+        loop {
+            let left = end.saturating_sub(uptime());
+            let found = self.address_within(left.min(WAIT_STEP)).is_some();
+            if found || left.is_zero() {
+                return found;
+            }
+            log.waiting(&describe_wait(&lock(&self.cards)));
+        }
+    }
+
+    /// An address on a card with a cable.
+    fn address_within(&self, limit: Duration) -> Option<String> {
+        let end = uptime() + limit;
+        let mut cards = lock(&self.cards);
+        loop {
+            let linked = cards.iter().filter(|(_, status)| status.carrier);
+            let address = linked.flat_map(|(name, status)| self.addresses_of(name, status)).next();
+            let left = end.saturating_sub(uptime());
+            if address.is_some() || left.is_zero() {
+                return address;
+            }
+            (cards, _) = self.changed.wait_timeout(cards, left).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
 

@@ -147,10 +147,15 @@ impl Boot {
         // A cable that comes later brings the address later.
         let (network, log) = (Arc::clone(&self.network), Arc::clone(&self.log));
         let tell = move || {
-            let address = network.wait_for_address();
-            if state::opened().is_none() {
-                log.say(&format!("unlock over the network: ssh -p {PORT} root@{address}"));
-            }
+            let say = |text: &str| {
+                if state::opened().is_none() {
+                    log.say(text)
+                }
+            };
+            let address = network.wait_for_address(|why| {
+                say(&format!("no network so far, so the passphrase can only be typed here: {why}"));
+            });
+            say(&format!("unlock over the network: ssh -p {PORT} root@{address}"));
         };
         if !found.authorized_keys.is_empty() {
             // Without it the address is still in the network's own line.

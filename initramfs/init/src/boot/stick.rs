@@ -18,6 +18,9 @@ use crate::system::{RUN_DIR, uptime, write_private};
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);
 /// For a disk that the seed names and that shows itself later than the stick.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a machine that nobody has invited yet waits for a network: a switch that was switched on with it takes minutes
+/// before it passes anything on. Without one the booted system can only be looked at and repaired.
+const NETWORK_PATIENCE: Duration = Duration::from_secs(120);
 /// How long to look for a Meadow server on the LAN.
 const SERVER_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -111,6 +114,9 @@ impl Boot {
     /// A server on the LAN may know this machine, as if it had booted over the network.
     pub(super) fn ask_the_lan(&self, why: &str) {
         self.log.say(&format!("{why}; looking for a Meadow server on this LAN"));
+        if !self.network.reachable_within(NETWORK_PATIENCE, &self.log) {
+            return self.log.say("this machine has no network, and goes on without one: restart it once it has");
+        }
         let Some(uplink) = self.network.server_within(SERVER_PATIENCE, &self.log) else {
             return self.log.say("no Meadow server answers on this LAN");
         };
