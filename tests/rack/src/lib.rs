@@ -31,6 +31,7 @@ pub mod seed;
 pub mod serial;
 pub mod site;
 pub mod subnet;
+pub mod terminal;
 pub mod tpm;
 pub mod wait;
 

@@ -92,6 +92,7 @@ impl Machine {
             disk_first: false,
             stick: None,
             stick_first: true,
+            stick_protected: false,
             control: run.file(format!("{name}.qmp")),
             serial: serial.clone(),
             card: Card::default(),
@@ -166,6 +167,11 @@ impl Machine {
         (self.hardware.stick, self.hardware.stick_first) = (Some(stick), true);
     }
 
+    /// From the next time that it is switched on, nobody can write to the stick that is plugged in.
+    pub fn protect_stick(&mut self) {
+        self.hardware.stick_protected = true;
+    }
+
     /// From the next time that it is switched on, this stick is plugged in, and tried after all others.
     pub fn plug_in_behind(&mut self, stick: PathBuf) {
         (self.hardware.stick, self.hardware.stick_first) = (Some(stick), false);
@@ -173,7 +179,7 @@ impl Machine {
 
     /// From the next time that it is switched on, no stick is plugged in.
     pub fn pull_stick(&mut self) {
-        self.hardware.stick = None;
+        (self.hardware.stick, self.hardware.stick_protected) = (None, false);
     }
 
     /// From the next time that it is switched on, every write to its disk is recorded in `log`; what the disk holds before,

@@ -36,6 +36,8 @@ pub struct Hardware {
     pub stick: Option<PathBuf>,
     /// Whether firmware tries the stick before all others, or after them.
     pub stick_first: bool,
+    /// Whether the stick's write-protect switch is on.
+    pub stick_protected: bool,
     /// Where its serial line is written.
     pub serial: PathBuf,
     /// Socket of QEMU's control.
@@ -84,7 +86,8 @@ impl Hardware {
         arguments.add("-device", format!("virtio-blk-pci,id={DISK},drive=d0,serial={},bootindex={turn}", self.name));
         if let Some(stick) = &self.stick {
             arguments.add("-device", "qemu-xhci,id=usb");
-            arguments.add("-drive", format!("if=none,id=s0,format=raw,file={}", stick.display()));
+            let protected = if self.stick_protected { "on" } else { "off" };
+            arguments.add("-drive", format!("if=none,id=s0,format=raw,readonly={protected},file={}", stick.display()));
             let serial = stick_serial(&self.name);
             let turn = if self.stick_first { 0 } else { 9 };
             let device = format!("usb-storage,bus=usb.0,drive=s0,removable=on,serial={serial},bootindex={turn}");
@@ -204,6 +207,7 @@ mod tests {
             disk_first: false,
             stick: None,
             stick_first: true,
+            stick_protected: false,
             serial: "/s.log".into(),
             control: "/c.sock".into(),
             card: Card::Virtio,

@@ -90,12 +90,20 @@ impl Rack {
         &self.router
     }
 
-    /// Switches the home router's DHCP server off, for good.
+    /// Switches the home router's DHCP server off.
     ///
     /// # Errors
     /// When it cannot be killed.
     pub fn switch_router_off(&mut self) -> Result<()> {
         self.router.switch_off()
+    }
+
+    /// Switches it on again.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn switch_router_on(&mut self) -> Result<()> {
+        self.router.switch_on(&mut self.run)
     }
 
     /// The machines.

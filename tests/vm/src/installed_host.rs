@@ -1,10 +1,7 @@
 //! An ordinary Debian host on which a person has run `make install`: the tools tree under a real systemd, which is the
 //! first process of namespaces of its own.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -14,8 +11,7 @@ use meadow_rack::cgroup::Cgroup;
 use meadow_rack::namespace::Namespace;
 use meadow_rack::process::Program;
 use meadow_rack::run_dir::RunDir;
-use meadow_rack::{paths, wait};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use meadow_rack::{paths, terminal, wait};
 
 /// Boots it.
 const BOOT: &str = include_str!("boot-systemd.sh");
@@ -112,16 +108,9 @@ impl InstalledHost {
     /// When there is no terminal, or it cannot be run.
     pub fn typed(&self, words: &[&str], lines: &str) -> Result<Output> {
         let (program, arguments) = words.split_first().context("no program")?;
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        let name = ptsname(&master, Vec::new())?;
-        let slave = File::options().read(true).write(true).open(OsStr::from_bytes(name.as_bytes()))?;
-        // The kernel keeps what is typed ahead until somebody reads it, line by line. Who asks more gets an end (Ctrl-D).
-        let mut master = File::from(master);
-        master.write_all(lines.as_bytes())?;
-        master.write_all(b"\x04")?;
-        Ok(self.command(program).args(arguments).stdin(slave).output()?)
+        // Whoever types stays until it has ended.
+        let (_person, input) = terminal::typed(lines)?;
+        Ok(self.command(program).args(arguments).stdin(input).output()?)
     }
 
     /// Runs a script of the checkout there, which has no checkout.

@@ -182,6 +182,16 @@ pub fn wait_serial(rack: &mut Rack, number: usize, texts: &[&str]) {
     });
 }
 
+/// Pulls the network cable of a machine that was just switched on.
+///
+/// # Panics
+/// When that is not possible.
+pub fn pull_cable(rack: &mut Rack, number: usize) {
+    // QEMU listens for that a moment after its start.
+    let pulled = wait::until("QEMU", BOOT, || Ok(rack.machine(number)?.set_cable(false).ok()));
+    pulled.expect("the cable is pulled");
+}
+
 /// Waits until each machine of the rack has reached a milestone that begins with `prefix`; these milestones.
 ///
 /// # Panics

@@ -8,6 +8,7 @@ use crate::{Admin, BOOT, milestone};
 use meadow_rack::cluster::NodeRow;
 use meadow_rack::progress::Progress;
 use meadow_rack::seed::SeedConfig;
+use meadow_rack::terminal::Conversation;
 use meadow_rack::{RackConfig, Site};
 
 /// The passphrase of every node.
@@ -64,6 +65,13 @@ impl Story {
     pub fn begin(&self, arguments: &[&str]) -> Child {
         let mut command = self.site.seed().meadow().expect("a context");
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("meadow runs")
+    }
+
+    /// Begins to run `meadow` on the seed, at a terminal where a person answers.
+    pub fn begin_at_a_terminal(&self, arguments: &[&str]) -> Conversation {
+        let mut command = self.site.seed().meadow().expect("a context");
+        command.args(arguments);
+        Conversation::begin(command).expect("meadow runs")
     }
 
     /// Runs `meadow` on the seed; what it prints.
@@ -134,5 +142,21 @@ impl Story {
         let mut arguments = vec!["node", "install", node, "--disk", node];
         arguments.extend(consent);
         self.ok(&arguments).trim().to_owned()
+    }
+
+    /// The same by a person at a terminal, who is asked for the disk's serial number and a passphrase.
+    pub fn install_at_a_terminal(&self, node: &str) -> String {
+        let mut talk = self.begin_at_a_terminal(&["node", "install", node, "--disk", node, "--no-reboot"]);
+        for (question, line) in [
+            (&*format!("Type {node} to go on:"), node),
+            ("New passphrase:", PASSPHRASE),
+            ("The same again:", PASSPHRASE),
+        ] {
+            talk.answer(question, line, BOOT).expect("it asks");
+        }
+        let ended = talk.finish().expect("its end");
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success() && told.contains("keep it on paper"), "{ended:?}");
+        String::from_utf8(ended.stdout).expect("text").trim().to_owned()
     }
 }
