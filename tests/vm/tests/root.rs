@@ -1,4 +1,4 @@
-//! The root file system's way into a machine's memory: what is damaged or breaks off is said and tried again.
+//! The root file system's way into a machine's memory: what is damaged, breaks off or is missing is said and tried again.
 
 use std::fs;
 use std::path::Path;
@@ -50,8 +50,21 @@ fn wait_console(rack: &mut Rack, text: &str) {
     found.unwrap_or_else(|error| panic!("{error:#}; stages: {:?}", rack.machines()[0].milestones()));
 }
 
+/// The cable is pulled and the router switched off as soon as the firmware has all that it loads.
+fn the_network_comes_late(rack: &mut Rack) {
+    // Its last letter does not come out before the kernel's first.
+    wait_console(rack, "/artifacts/initrd... o");
+    rack.machine(1).expect("there").set_cable(false).expect("pulled");
+    rack.switch_router_off().expect("off");
+    wait_console(rack, "no carrier; plug in a network cable");
+    rack.machine(1).expect("there").set_cable(true).expect("plugged in");
+    wait_console(rack, "no DHCP lease yet; no DHCP server answers: is the router on?");
+    assert_eq!(milestone(&rack.machines()[0], "network ").expect("read"), None);
+    rack.switch_router_on().expect("on");
+}
+
 #[test]
-fn a_wrong_root_is_never_booted_and_a_broken_download_goes_on() {
+fn a_wrong_root_is_never_booted_and_a_broken_download_or_a_late_network_goes_on() {
     let mut rack = Rack::build(&RackConfig::cycled(1, &[Firmware::BiosPxe])).expect("a rack");
     let seed = rack.computer_at("seed", 2).expect("a seed");
     let forged = rack.run().file("forged");
@@ -59,6 +72,7 @@ fn a_wrong_root_is_never_booted_and_a_broken_download_goes_on() {
 
     let server = serve(&mut rack, &seed, &forged);
     rack.power_on_all().expect("power");
+    the_network_comes_late(&mut rack);
     wait_console(&mut rack, "another root.img now");
     assert_eq!(milestone(&rack.machines()[0], "root verified").expect("read"), None);
     drop(server);
@@ -70,4 +84,6 @@ fn a_wrong_root_is_never_booted_and_a_broken_download_goes_on() {
     let _server = serve(&mut rack, &seed, &paths::image().canonicalize().expect("an image"));
     wait_console(&mut rack, "meadow: root verified");
     wait_console(&mut rack, "meadow: switch-root");
+    let text = rack.machines()[0].serial().text_from(0).expect("a log");
+    assert_eq!(text.matches("meadow: init ").count(), 1, "it restarted");
 }

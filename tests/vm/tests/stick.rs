@@ -1,4 +1,4 @@
-//! Machines boot from USB sticks that `meadow image flash` wrote.
+//! Machines boot from USB sticks that `meadow image flash` wrote, some of them with their write-protect switch on.
 //!
 //! Few tests: each boot costs time.
 
@@ -11,7 +11,7 @@ use meadow_rack::seed::SeedConfig;
 use meadow_rack::{Firmware, RackConfig, Site, paths};
 use meadow_tests_vm::esp::Esp;
 use meadow_tests_vm::story::{PASSPHRASE, Story};
-use meadow_tests_vm::{BOOT, disk, forged};
+use meadow_tests_vm::{BOOT, disk, forged, pull_cable, wait_screen};
 use serde_json::Value;
 
 /// The first one gets a fixed address and is installed; the second one asks DHCP.
@@ -37,7 +37,8 @@ fn node(story: &Story, name: &str) -> NodeRow {
     story.nodes().into_iter().find(|node| node.name == name).unwrap_or_else(|| panic!("no node {name}"))
 }
 
-/// Nobody here serves PXE or an image.
+/// Nobody here serves PXE or an image. Nothing can be written to the stick of the first one, and nothing is to the other one's; the
+/// second one's cable comes late.
 #[test]
 fn machines_join_from_sticks_and_one_installs_itself_from_its_stick() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -54,17 +55,29 @@ fn machines_join_from_sticks_and_one_installs_itself_from_its_stick() {
     write_stick(&mut story, 2, &joins("node-2"));
     let shown = story.ok(&["image", "seed", &stick(&story, "node-1").display().to_string(), "--show", "-o", "json"]);
     assert!(shown.contains(&fixed) && shown.contains("ssh-ed25519") && !shown.contains("meadow-join"), "{shown}");
-    let written = disk::digest(&stick(&story, "node-1")).expect("a digest");
+    story.site.rack_mut().machine(1).expect("there").protect_stick();
+    let written = disk::digest(&stick(&story, "node-2")).expect("a digest");
 
-    story.progress.line("both boot from them and join");
+    story.progress.line("both boot from them and join, one of them once its cable is in");
     story.site.rack_mut().power_on_all().expect("power");
+    pull_cable(story.site.rack_mut(), 2);
+    wait_screen(story.site.rack_mut(), 2, &["ASKS TO BE LET IN", "none yet: check the cable and the router"]);
+    story.site.rack_mut().machine(2).expect("there").set_cable(true).expect("plugged in");
     story.wait_ready();
     let own = format!("network eth0 {}/24 fixed", subnet.host(FIXED));
     story.wait_stage(&[1], &own);
     assert!(story.ok(&["node", "ls", "-o", "json"]).matches("\"ephemeral\": true").count() == 2);
     let before = node(&story, "node-1");
 
-    story.progress.line("the stick itself is no place to install to; the disk is, with what is on the stick");
+    story.progress.line(
+        "nothing can be written to the stick, or installed onto it; the disk is installed, with what is on the stick",
+    );
+    let bundle = story.meadow(&["support", "bundle", "node-1", "--stick", &stick_serial("node-1")]);
+    let said = String::from_utf8_lossy(&bundle.stderr);
+    assert!(
+        bundle.status.code() == Some(1) && said.contains("is read-only; look for a write-protect switch"),
+        "{said}"
+    );
     let refused = story.meadow(&["--no-input", "node", "install", "node-1", "--disk", &stick_serial("node-1")]);
     assert_eq!(refused.status.code(), Some(4), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is a Meadow stick"), "{refused:?}");
@@ -72,7 +85,6 @@ fn machines_join_from_sticks_and_one_installs_itself_from_its_stick() {
     let consent = ["--yes", "--accept-risk=wipe-disk", "--passphrase-file", &file];
     story.site.rack_mut().machine(1).expect("there").expect_restart();
     story.ok(&[&["node", "install", "node-1", "--disk", "node-1"][..], &consent].concat());
-    assert_eq!(disk::digest(&stick(&story, "node-1")).expect("a digest"), written, "nobody writes to a stick");
 
     story.progress.line("the stick that is left in boots the disk that it names");
     story.wait_stage(&[1], "unlock waiting node-1");
@@ -94,6 +106,7 @@ fn machines_join_from_sticks_and_one_installs_itself_from_its_stick() {
     let code = waits.code.expect("a code");
     story.ok(&["--no-input", "machine", "approve", &waits.name, "--replaces", "node-2", "--code", &code, "--no-wait"]);
     story.wait_ready();
+    assert_eq!(disk::digest(&stick(&story, "node-2")).expect("a digest"), written, "nobody writes to a stick");
     let after = node(&story, "node-1");
     assert_eq!((after.fingerprint, after.address), (before.fingerprint, before.address), "the same node");
     story.wait_stage(&[1], &own);
@@ -112,8 +125,9 @@ fn said(story: &Story, number: usize, text: &str) {
     assert!(shown.contains(text), "no {text:?} in {shown}");
 }
 
-/// The boot server has a newer image than the sticks. One stick has no seed and finds its cluster by that server; the second
-/// one starts the server's image under Secure Boot, is in a VLAN too, and is pulled; the third one is another builder's and keeps to its own.
+/// The boot server has a newer image than the sticks. One stick has no seed and finds its cluster by that server, a minute after
+/// its start, when its cable is in; the second one starts the server's image under Secure Boot, is in a VLAN too, cannot be
+/// written, and is pulled; the third one is another builder's and keeps to its own.
 #[test]
 fn a_stick_asks_the_lan_and_starts_the_image_that_the_cluster_has_now() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -126,6 +140,7 @@ fn a_stick_asks_the_lan_and_starts_the_image_that_the_cluster_has_now() {
     let networks = ["--network", "*=dhcp", "--network", &tagged];
     let starts_next = ["--action", "network"];
     write_stick(&mut story, 2, &[&["--token", "new", "--name", "node-2"][..], &starts_next, &networks].concat());
+    story.site.rack_mut().machine(2).expect("there").protect_stick();
     write_stick(&mut story, 3, &starts_next);
     let esp = Esp::open(&stick(&story, "node-3")).expect("an ESP");
     let initrd = esp.read("meadow/a/initrd").expect("an initrd");
@@ -139,8 +154,17 @@ fn a_stick_asks_the_lan_and_starts_the_image_that_the_cluster_has_now() {
     let mac = story.site.rack().machines()[0].hardware().mac.clone();
     story.site.cluster().arm(&mac, "node-1").expect("armed");
 
-    story.progress.line("three machines boot from sticks; one of them is another builder's");
+    story
+        .progress
+        .line("three machines boot from sticks; one of them is another builder's, one has no network at first");
     story.site.rack_mut().power_on_all().expect("power");
+    pull_cable(story.site.rack_mut(), 1);
+    let reminded = story.site.until("a reminder, after a minute", BOOT, |site| {
+        let text = site.rack_mut().machine(1)?.serial().text_from(0)?;
+        Ok((text.matches("no carrier; plug in a network cable").count() == 2).then_some(()))
+    });
+    reminded.unwrap_or_else(|error| panic!("{error:#}; {:?}", story.site.rack().machines()[0].serial().text_from(0)));
+    story.site.rack_mut().machine(1).expect("there").set_cable(true).expect("plugged in");
     story.wait_stage(&[3], "switch-root");
     said(&story, 3, "not signed by the key that this node's image was built with, so it is not started");
     said(&story, 3, "the stick's own image is taken");

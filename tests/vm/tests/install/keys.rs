@@ -56,7 +56,7 @@ pub(crate) fn are_changed(story: &mut Story, recovery: &str) -> String {
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     let consent = ["--yes", "--accept-risk=remove-key"];
     story.ok(&[&remove[..], &["0"], &consent].concat());
-    wait_slots(story, &[(2, "second"), (4, "recovery key")]);
+    wait_slots(story, &[(2, "second"), (5, "recovery key")]);
     assert!(!opens(story, PASSPHRASE), "it was removed");
 
     let first = story.file("first", PASSPHRASE).display().to_string();
@@ -64,7 +64,7 @@ pub(crate) fn are_changed(story: &mut Story, recovery: &str) -> String {
     let (code, said) = keys(story, SECOND, &add);
     assert_eq!(code, Some(0), "{said}");
     story.ok(&[&remove[..], &["2"], &consent].concat());
-    wait_slots(story, &[(0, "passphrase"), (4, "recovery key")]);
+    wait_slots(story, &[(0, "passphrase"), (5, "recovery key")]);
     renewed
 }
 
@@ -87,9 +87,33 @@ fn renew_recovery(story: &mut Story, recovery: &str) -> String {
     wait_slots(story, &[(0, "passphrase"), (1, "recovery key"), (2, "second"), (3, "recovery key")]);
     assert!(opens(story, recovery), "the old one opens until somebody has a new one");
 
-    let renewed = story.ok(&renew).trim().to_owned();
-    assert!(!renewed.is_empty() && renewed != recovery, "another key");
-    wait_slots(story, &[(0, "passphrase"), (2, "second"), (4, "recovery key")]);
+    renewed_at_a_terminal(story, recovery)
+}
+
+/// At a terminal the older keys go once a person has typed the last group of the new one, and not before.
+fn renewed_at_a_terminal(story: &mut Story, recovery: &str) -> String {
+    let file = story.file("existing", SECOND).display().to_string();
+    let renew = ["node", "keys", "recovery", NODE, "--passphrase-file", &file];
+    let question = "Type its last group to remove the older one (nothing to keep both):";
+
+    let mut unsure = story.begin_at_a_terminal(&renew);
+    unsure.answer(question, "", BOOT).expect("it asks");
+    let unsure = unsure.finish().expect("its end");
+    let said = String::from_utf8_lossy(&unsure.stderr);
+    assert!(unsure.status.code() == Some(2) && said.contains("both open the state"), "{said}");
+    let kept = [(0, "passphrase"), (1, "recovery key"), (2, "second"), (3, "recovery key"), (4, "recovery key")];
+    wait_slots(story, &kept);
+
+    let mut sure = story.begin_at_a_terminal(&renew);
+    sure.answer(question, "nonsense", BOOT).expect("it asks");
+    let renewed = sure.first_line(BOOT).expect("a key");
+    let last = renewed.rsplit('-').next().expect("a last group").to_ascii_lowercase();
+    sure.answer(question, &last, BOOT).expect("it asks again");
+    let sure = sure.finish().expect("its end");
+    let said = String::from_utf8_lossy(&sure.stderr);
+    assert!(sure.status.success() && said.contains("That is not its last group."), "{said}");
+    assert!(!renewed.is_empty() && renewed != recovery && sure.stdout != unsure.stdout, "another key");
+    wait_slots(story, &[(0, "passphrase"), (2, "second"), (5, "recovery key")]);
     assert!(!opens(story, recovery), "the old one is ended");
     renewed
 }
