@@ -4,6 +4,7 @@
 //! the guest's last flush, only a part reaches the disk, and of the last write only a part of its sectors.
 
 use std::fs::{File, OpenOptions};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -61,10 +62,35 @@ impl WriteLog {
     /// # Errors
     /// When a file cannot be read or written.
     pub fn cut_power(&self, from: &Path, to: &Path, seed: u64) -> Result<String> {
-        copy(from, to)?;
-        let disk = OpenOptions::new().write(true).open(to)?;
         let mut random = Random(seed);
         let end = self.moment(&mut random);
+        self.cut(from, to, end, random).map(|said| format!("seed {seed}: {said}"))
+    }
+
+    /// As [`WriteLog::cut_power`], but at one of the writes to `bytes` of the disk, or up to three writes later: a machine writes
+    /// much beside what is tried here.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written, or nobody wrote there.
+    pub fn cut_power_at(&self, from: &Path, to: &Path, seed: u64, bytes: &Range<u64>) -> Result<String> {
+        let mut random = Random(seed);
+        let places = self.writes_to(bytes);
+        ensure!(!places.is_empty(), "nothing was written to the bytes {bytes:?}");
+        let end = (places[random.index(places.len())] + 1 + random.index(4)).min(self.len());
+        self.cut(from, to, end, random).map(|said| format!("seed {seed}: {said}"))
+    }
+
+    fn writes_to(&self, bytes: &Range<u64>) -> Vec<usize> {
+        let touches = |entry: &Entry| {
+            let first = entry.sector * SECTOR;
+            entry.flags & DISCARD == 0 && first < bytes.end && first + entry.sectors * SECTOR > bytes.start
+        };
+        (0..self.len()).filter(|index| touches(&self.entries[*index])).collect()
+    }
+
+    fn cut(&self, from: &Path, to: &Path, end: usize, mut random: Random) -> Result<String> {
+        copy(from, to)?;
+        let disk = OpenOptions::new().write(true).open(to)?;
         let flushed = self.entries[..end].iter().rposition(|entry| entry.flags & FLUSH != 0).map_or(0, |at| at + 1);
         let mut lost = 0;
         for (index, entry) in self.entries[..end].iter().enumerate() {
@@ -80,7 +106,7 @@ impl WriteLog {
         }
         disk.sync_all()?;
         let (all, open) = (self.entries.len(), end - flushed);
-        Ok(format!("seed {seed}: cut after {end} of {all} writes, {lost} of {open} unflushed ones are lost"))
+        Ok(format!("cut after {end} of {all} writes, {lost} of {open} unflushed ones are lost"))
     }
 
     /// How many writes and flushes were recorded.
@@ -218,6 +244,12 @@ mod tests {
         for expected in [b"000", b"a00", b"c00", b"abb", b"cbb", b"ab0"] {
             assert!(seen.contains(&(expected[0], expected[1], expected[2])), "{expected:?} of {seen:?}");
         }
+        // The third sector was written last, so everything before is there in part.
+        for seed in 0..20 {
+            let said = log.cut_power_at(&from, &to, seed, &(1024..1025)).unwrap();
+            assert!(said.contains("cut after 4 of 5") || said.contains("cut after 5 of 5"), "{said}");
+        }
+        assert!(log.cut_power_at(&from, &to, 1, &(2048..4096)).is_err(), "nobody wrote there");
         // `c` overwrites `a` in place, so without `a` there is nothing behind the flush.
         assert!(!seen.iter().any(|disk| disk.0 == b'0' && disk.1 == b'b'), "{seen:?}");
     }

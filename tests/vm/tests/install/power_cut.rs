@@ -1,11 +1,12 @@
 //! Power cuts at seeded moments of the nodes' updates, on BIOS and on UEFI with Secure Boot: whatever of the unflushed writes
 //! is lost, they boot and are opened.
 
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use meadow_power::WriteLog;
 use meadow_tests_vm::story::{PASSPHRASE, Story};
-use meadow_tests_vm::{BOOT, milestone};
+use meadow_tests_vm::{BOOT, milestone, node_disk};
 
 /// How many, which the nodes share; `make soak` wants more.
 const CUTS: &str = "MEADOW_POWER_CUTS";
@@ -42,8 +43,8 @@ pub(crate) fn none_loses_a_node(story: &mut Story) {
     for first in (1..=cuts).step_by(2) {
         let together: Vec<(usize, u64)> = (1..=2).zip(first..=cuts).collect();
         for (number, seed) in &together {
-            let disk = story.site.rack().machines()[number - 1].hardware().disk.clone();
-            let said = logs[number - 1].cut_power(&recorded(story, *number).base, &disk, *seed).expect("cut");
+            let (disk, base) = (disk(story, *number), recorded(story, *number).base);
+            let said = logs[number - 1].cut_power_at(&base, &disk, *seed, &system(&base)).expect("cut");
             story.progress.line(&format!("node-{number}: {said}"));
             story.site.rack_mut().power_on(*number).expect("power");
         }
@@ -55,18 +56,34 @@ pub(crate) fn none_loses_a_node(story: &mut Story) {
     }
 }
 
+fn disk(story: &Story, number: usize) -> PathBuf {
+    story.site.rack().machines()[number - 1].hardware().disk.clone()
+}
+
+/// Where the boot loader's files and both roots are, which updates write; nine of ten writes are the running node's, to its state.
+fn system(disk: &Path) -> Range<u64> {
+    let partitions = node_disk::partitions(disk).expect("partitions");
+    let start = |name: &str| partitions.iter().find(|(found, ..)| found == name).expect("a partition").1;
+    start("meadow-esp")..start("meadow-preboot")
+}
+
 /// By its TPM, which opens it from the moment on at which it was given a key without a PIN; else by the passphrase.
 fn open(story: &mut Story, number: usize) {
-    let opened = story.site.until("a prompt or an open state", BOOT, |site| {
+    let prompt = story.site.until("a prompt or an open state", BOOT, |site| {
         let machine = site.rack_mut().machine(number)?;
-        let asks = milestone(machine, "unlock waiting")?.and(milestone(machine, "dropbear")?).map(|_| false);
-        Ok(milestone(machine, "unlocked")?.map(|_| true).or(asks))
+        if milestone(machine, "unlocked")?.is_some() {
+            return Ok(Some(None));
+        }
+        let listens = milestone(machine, "dropbear")?.is_some();
+        Ok(milestone(machine, "unlock waiting")?.filter(|_| listens).map(Some))
     });
-    let opened = opened.unwrap_or_else(|error| {
+    let prompt = prompt.unwrap_or_else(|error| {
         panic!("{error:#}; {:?}", story.site.rack().machines()[number - 1].serial().text_from(0))
     });
-    if !opened {
-        let opened = story.unlock(&format!("node-{number}"), PASSPHRASE);
+    if let Some(prompt) = prompt {
+        // The cluster has heard of a host key that the TPM was given after this cut: a person takes it from the console.
+        let key = prompt.split_whitespace().find(|word| word.starts_with("SHA256:")).expect("a host key").to_owned();
+        let opened = story.unlock_with(&format!("node-{number}"), PASSPHRASE, &["--host-key", &key]);
         assert!(opened.status.success(), "{opened:?}");
     }
 }
