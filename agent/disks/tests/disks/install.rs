@@ -7,11 +7,12 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use meadow_disks::{Installed, install};
 use meadow_luks::{Key, Volume};
 use meadow_model::Secret;
-use meadow_model::install::{BootSlot, InstallMode, InstallWork, KeyKind, Partition};
+use meadow_model::install::{BootSlot, DiskRequest, InstallMode, InstallWork, KeyKind, Partition};
 use meadow_model::preboot::{HostKey, Preboot};
 use meadow_model::record;
 
 use crate::image::{self, PASSPHRASE};
+use crate::keys::ask;
 use crate::machine::{Loop, MadeUp};
 use crate::stock;
 
@@ -131,6 +132,19 @@ fn a_blank_disk_becomes_a_node() {
     // The same request again finds a disk that is no longer what was planned.
     let again = run(&machine, &work).unwrap_err();
     assert!(again.contains("is not what the plan was made for") && again.contains("meadow-state"), "{again}");
+}
+
+/// udev has the table of a disk that was written to read anew, and the partitions are away for that moment.
+#[test]
+fn udev_is_kept_off_while_a_disk_is_installed_and_while_it_is_looked_at() {
+    let machine = MadeUp::new(4 * GIB);
+    run(&machine, &image::work(&machine, SYSTEM)).unwrap();
+    let installing = machine.was_steady();
+    assert!(installing.len() > 5 && installing.iter().all(|held| *held), "{installing:?}");
+    machine.restart_hard();
+    ask(&machine, &DiskRequest::Look);
+    // What is looked at first tells whether it is a node's disk at all.
+    assert_eq!(machine.was_steady().first(), Some(&true));
 }
 
 #[test]

@@ -19,6 +19,7 @@ use meadow_model::install::{BootSlot, InstallMode, Partition};
 use meadow_plan::install;
 use meadow_power::{Recorder, WriteLog};
 use meadow_tpm::{Tpm, TpmError};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::chip::Chip;
 use crate::stock;
@@ -69,6 +70,7 @@ pub(crate) struct MadeUp {
     pub(crate) tpm: RefCell<Option<Chip>>,
     pub(crate) measured: RefCell<Option<Measured>>,
     stick: RefCell<bool>,
+    steady: RefCell<Vec<bool>>,
     _made: Option<tempfile::TempDir>,
     // Dropped last.
     _alone: MutexGuard<'static, ()>,
@@ -102,6 +104,7 @@ impl MadeUp {
             tpm: RefCell::default(),
             measured: RefCell::default(),
             stick: RefCell::default(),
+            steady: RefCell::default(),
             _made: made,
             _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
         }
@@ -204,6 +207,11 @@ impl MadeUp {
         *self.opened.borrow_mut() = Some(disk.to_owned());
     }
 
+    /// Whether a disk was locked, so that udev kept off, each time that the place of one of its partitions was asked for.
+    pub(crate) fn was_steady(&self) -> Vec<bool> {
+        self.steady.take()
+    }
+
     /// What a power cut or a restart takes: everything but the disks.
     pub(crate) fn restart_hard(&self) {
         self.opened.borrow_mut().take();
@@ -239,6 +247,8 @@ impl Machine for MadeUp {
     }
 
     fn partition_node(&self, disk: &str, partition: &Partition) -> PathBuf {
+        let node = File::open(self.disk_node(disk)).unwrap();
+        self.steady.borrow_mut().push(flock(&node, FlockOperation::NonBlockingLockExclusive).is_err());
         let mut partitions = self.partitions.borrow_mut();
         let device = partitions
             .entry((disk.to_owned(), partition.start))
