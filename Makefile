@@ -81,8 +81,9 @@ fix: prerequisites ## Format the code and apply what the linters propose
 bench: image image-variants ## Measure what docs/specification.md publishes
 	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' tests/make/bench
 
-soak: image ## The long tests: cold caches, many boots, many cases (ROUNDS, CASES)
-	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/make/soak '$(INIT)'
+soak: packages image image-variants ## The long tests: cold caches, many boots, many cases (SOAK_ROUNDS, CASES)
+	@tests/packages/install-packages test.list
+	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' ROUNDS='$(SOAK_ROUNDS)' CASES='$(CASES)' tests/make/soak '$(INIT)'
 
 install: image ## Put meadow, meadowd and the image on this host
 	@$(ROOT) tests/make/install '$(DESTDIR)' '$(PREFIX)'

@@ -176,14 +176,6 @@ fn is_final(code: ProblemCode) -> bool {
     )
 }
 
-/// The identity of a node: its key with the certificate that it was admitted with.
-///
-/// # Errors
-/// [`PkiError`] where the certificate is not one for this key.
-pub fn node_identity(keys: &Keys, admission: &Admission) -> Result<Identity, PkiError> {
-    Identity::with_chain(keys.identity.key_pem().expose(), &chain_pem(admission))
-}
-
 /// The certificates of an admission, the node's own one first.
 #[must_use]
 pub fn chain_pem(admission: &Admission) -> String {

@@ -190,6 +190,24 @@ fn one_node_after_the_other_is_written_tried_and_blessed() {
 }
 
 #[test]
+fn the_only_voter_is_taken_only_where_somebody_agreed_to_it() {
+    for without_majority in [false, true] {
+        let mut played = Played::new();
+        [2, 3].into_iter().for_each(|number| played.set_disk(number, disk(BootSlot::B, BootSlot::B, BOTH)));
+        let installed = Some(Box::new(disk(BootSlot::A, BootSlot::A, BOTH)));
+        played.apply(Command::SetNodeDisk { node: name("seed"), installed, durable: true });
+        played.apply(Command::StartRollout { digest: "new".to_owned(), allow_older: false, without_majority });
+        match played.next() {
+            Action::Give { node, task: NodeTask::TryImage { .. } } => assert!(without_majority && node == name("seed")),
+            Action::End(OperationEnd::Failed { why }) => {
+                assert!(!without_majority && why.ends_with("; then say --without-majority"), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_node_that_goes_back_ends_it_and_the_others_stay_as_they_are() {
     let mut played = Played::new();
     played.roll_out("new");

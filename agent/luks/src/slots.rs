@@ -179,17 +179,6 @@ impl Volume {
         slots.into_iter().filter(|slot| *slot != opened).try_for_each(|slot| self.remove(slot))
     }
 
-    /// Exchanges what is needed to open a machine's slot, such as a TPM policy for the next image.
-    ///
-    /// # Errors
-    /// [`LuksError::NoSuchSlot`], [`LuksError::Library`]
-    pub fn set_extra(&mut self, slot: u32, extra: Map<String, Value>) -> Result<(), LuksError> {
-        let found = self.tokens()?.into_iter().find(|(_, token)| token.slot() == Some(slot));
-        let (number, mut token) = found.ok_or(LuksError::NoSuchSlot(slot))?;
-        token.extra = extra;
-        self.write_token(Some(number), &token)
-    }
-
     /// Removes a slot and what is known of it. The last one that a person can open stays.
     ///
     /// # Errors

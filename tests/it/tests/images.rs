@@ -58,6 +58,10 @@ impl<'a> Builder<'a> {
         self.lab.meadow([&consent[..], more].concat())
     }
 
+    fn roll_back(&self) -> Result<Ran> {
+        self.lab.meadow(["image", "rollback", "--yes", "--accept-risk=restart-nodes"])
+    }
+
     fn was_rolled_out(&self, version: &str) -> Result<bool> {
         let shown = self.lab.meadow(["image", "show", version, "-o", "json"])?.ok()?.json()?;
         Ok(!shown["status"]["rolled_out"].is_null())
@@ -77,6 +81,8 @@ fn an_older_image_is_taken_in_and_rolled_out_only_on_purpose() -> Result<()> {
     assert!(first.stderr.contains("meadow image rollout 0-2-0-b"), "{}", first.stderr);
     let second = builder.add("0.2.0-a", 6)?.ok()?;
     assert!(!second.stderr.contains("older"), "{}", second.stderr);
+    let nothing_before = builder.roll_back()?;
+    assert_eq!(nothing_before.code, Some(4), "{}", nothing_before.stderr);
     builder.roll_out("0.2.0-b", &[])?.ok()?;
     assert!(builder.was_rolled_out("0.2.0-b")?);
 

@@ -80,6 +80,29 @@ impl Admin {
             .context("ssh-keygen printed no fingerprint")
     }
 
+    /// Opens a machine's state over the network, at the newest prompt on its serial line.
+    ///
+    /// # Panics
+    /// When it asks for nothing, or the passphrase does not open it.
+    pub fn open_at_newest_prompt(&self, rack: &mut Rack, person: &Namespace, number: usize, passphrase: &str) {
+        let line = wait::until("a prompt", BOOT, || {
+            rack.look_after()?;
+            Ok(serial_text(rack, number)
+                .lines()
+                .rfind(|line| line.contains("unlock over the network: "))
+                .map(str::to_owned))
+        });
+        let line = line.unwrap_or_else(|error| panic!("node-{number}: {error:#}: {}", serial_text(rack, number)));
+        let address = line.trim().rsplit_once('@').expect("an address").1.parse().expect("an address");
+        let key = wait::until("SSH", BOOT, || {
+            rack.look_after()?;
+            Ok(self.fetch_host_key(person, address).ok())
+        });
+        key.expect("a host key");
+        let opened = self.unlock(person, address, passphrase).expect("ssh");
+        assert!(opened.status.success(), "{opened:?}");
+    }
+
     /// Runs a stock ssh to the machine at `address`, trusting only the host key that was fetched.
     ///
     /// # Errors

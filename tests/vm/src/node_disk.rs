@@ -18,6 +18,7 @@ use meadow_model::{Fingerprint, Name, Secret, record};
 use meadow_rack::{Machine, Rack, paths};
 
 use crate::Admin;
+use crate::esp::Esp;
 use crate::sealer::Sealer;
 
 const MIB: u64 = 1 << 20;
@@ -27,6 +28,7 @@ const STATE_MIB: u64 = 144;
 const HEADER_MIB: u64 = 16;
 /// Bytes of the state's partition before its file system.
 pub const HEADER_BYTES: u64 = HEADER_MIB * MIB;
+const ROOT_TYPE: &str = "6d656164-6f77-4f53-8001-000000000001";
 const UUID: &str = "0f9c7a1e-5d0c-4a59-9d9e-4c5d6a1f2b3c";
 const TYPES: [&str; 2] = ["6d656164-6f77-4f53-8001-000000000002", "6d656164-6f77-4f53-8001-000000000003"];
 
@@ -223,4 +225,28 @@ fn feed(command: &mut Command, input: &[u8]) -> Result<()> {
     let status = child.wait()?;
     ensure!(status.success(), "{command:?} failed ({status})");
     Ok(())
+}
+
+/// Puts an image into slot b of a node's disk, as an update does; GRUB finds `environment` in its file, as lines.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn fill_slot_b(disk: &Path, image: &Path, environment: &str) -> Result<()> {
+    let image_root = image.join("root.img");
+    let length = fs::metadata(&image_root).context("no root; tests/make/image-variants makes it")?.len();
+    append(disk, &format!("size={}, type={ROOT_TYPE}, name=meadow-root-b\n", length.div_ceil(512)))?;
+    let found = partitions(disk)?.into_iter().find(|(name, ..)| name == "meadow-root-b");
+    let (_, start, _) = found.context("no second root")?;
+    let place = [format!("if={}", image_root.display()), format!("of={}", disk.display()), format!("seek={start}")];
+    let how = ["bs=1M", "conv=notrunc", "oflag=seek_bytes", "status=none"];
+    ensure!(Command::new("dd").args(place).args(how).status()?.success(), "dd failed");
+    let esp = Esp::open(disk)?;
+    for name in ["vmlinuz", "initrd", "uki.efi", "uki.efi.sig"] {
+        esp.write("meadow/b", name, &fs::read(image.join(name))?)?;
+    }
+    // Whatever it says: it makes the slot count as whole.
+    esp.write("meadow/b", "root.json", b"{}")?;
+    let mut file = format!("# GRUB Environment Block\n{environment}trial=\nfailures=0\n").into_bytes();
+    file.resize(1024, b'#');
+    esp.write("meadow", "grubenv", &file)
 }

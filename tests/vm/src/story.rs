@@ -109,9 +109,14 @@ impl Story {
 
     /// `meadow unlock`, with more options.
     pub fn unlock_with(&self, node: &str, secret: &str, options: &[&str]) -> Output {
-        let file = self.file(&format!("{node}.secret"), secret);
+        self.unlock_all(&[node], secret, options)
+    }
+
+    /// `meadow unlock` of several nodes.
+    pub fn unlock_all(&self, nodes: &[&str], secret: &str, options: &[&str]) -> Output {
+        let file = self.file(&format!("{}.secret", nodes.join("+")), secret);
         let (file, key) = (file.display().to_string(), self.admin.private_key().display().to_string());
-        self.meadow(&[&["unlock", node, "--passphrase-file", &file, "--identity", &key], options].concat())
+        self.meadow(&[&["unlock"], nodes, &["--passphrase-file", &file, "--identity", &key], options].concat())
     }
 
     /// `meadow node keys add --tpm`.

@@ -49,7 +49,8 @@ fn expect_restart(story: &mut Story, number: usize) {
     story.site.rack_mut().machine(number).expect("there").expect_restart();
 }
 
-pub(crate) fn roll_out_a_good_image(story: &mut Story) {
+/// The name of that image.
+pub(crate) fn roll_out_a_good_image(story: &mut Story) -> String {
     story.progress.line("an image that is not signed, and one that was cut off, are refused");
     refuse_bad_images(story);
     story.progress.line("a new image is rolled out, one node after the other");
@@ -67,6 +68,24 @@ pub(crate) fn roll_out_a_good_image(story: &mut Story) {
     let listed: Value = serde_json::from_str(&story.ok(&["image", "show", &image, "-o", "json"])).expect("JSON");
     assert_eq!(listed["status"]["nodes"], serde_json::json!(["node-1", "node-2"]), "{listed}");
     assert!(listed["status"]["rolled_out"].is_string(), "{listed}");
+    image
+}
+
+/// `meadow image rollback`, and the new image once more. Four boots: `make soak` only.
+pub(crate) fn all_go_back_and_forth(story: &mut Story, image: &str) {
+    story.progress.line("all nodes go back to the image before, and forth again");
+    let back = ["image", "rollback", "--yes", "--accept-risk=restart-nodes", "--timeout", "10m"];
+    let forth = ["image", "rollout", image, "--yes", "--accept-risk=restart-nodes", "--timeout", "10m"];
+    for (order, slot) in [(&back[..], "a"), (&forth[..], "b")] {
+        [1, 2].into_iter().for_each(|number| expect_restart(story, number));
+        let rollout = story.begin(order);
+        open(story, 1);
+        let output = ended(rollout);
+        assert!(output.status.success(), "{output:?}");
+        for node in ["node-1", "node-2"] {
+            assert_eq!(slots(story, node), (slot.to_owned(), slot.to_owned()), "{node}");
+        }
+    }
 }
 
 fn refuse_bad_images(story: &Story) {
