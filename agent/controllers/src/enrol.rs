@@ -11,7 +11,7 @@ use meadow_model::console::SelfState;
 use meadow_model::enrolment::{Admission, Claim, ClaimReply};
 use meadow_model::hardware::{Hardware, Measures};
 use meadow_model::{Name, Problem, ProblemCode, Secret};
-use meadow_pki::{CaPin, Identity, PkiError};
+use meadow_pki::CaPin;
 use tracing::info;
 
 use crate::keys::Keys;
