@@ -44,6 +44,24 @@ pub struct Machine {
     restarts: u32,
 }
 
+impl Drop for Machine {
+    /// Where a test fails, the registers of its processors are kept beside its logs: they tell a system that hangs from one that
+    /// waits for something, and where.
+    fn drop(&mut self) {
+        if self.program.is_none() || !std::thread::panicking() {
+            return;
+        }
+        let command = json!({"command-line": "info registers -a"});
+        let registers = qmp::execute(&self.hardware.control, "human-monitor-command", &command);
+        let text =
+            registers.map_or_else(|error| format!("{error:#}"), |text| text.as_str().unwrap_or_default().to_owned());
+        let file = self.hardware.control.with_extension("registers.log");
+        if let Err(error) = fs::write(&file, text) {
+            eprintln!("{} cannot be written: {error}", file.display());
+        }
+    }
+}
+
 /// What a new machine is made of.
 #[derive(Clone, Debug)]
 pub struct Wanted {
