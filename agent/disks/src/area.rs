@@ -44,6 +44,11 @@ impl Area {
         Ok(Self { path: path.to_owned(), file })
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The open file.
     #[must_use]
     pub fn file(&self) -> &File {

@@ -125,7 +125,7 @@ fn finish(
         let bios = checks::partition(&work.plan, layout::BIOS)?;
         // What an earlier run has brought to its end is not begun again: a cut in that would leave a torn loader behind boot
         // code that says that all is there.
-        if !system::is_bootable(device, bios)? {
+        if !system::is_bootable(device.path(), bios)? {
             system::make_bootable(image, bios, place, device, progress)?;
         }
     }

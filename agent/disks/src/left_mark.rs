@@ -43,5 +43,5 @@ fn is_whole(machine: &dyn Machine, own: &OwnDisk) -> Result<bool, DiskError> {
         return Ok(true);
     }
     let Some(bios) = own.partition(layout::BIOS) else { return Ok(false) };
-    system::is_bootable(&Area::open(&machine.disk_node(&own.disk.name))?, bios)
+    system::is_bootable(&machine.disk_node(&own.disk.name), bios)
 }

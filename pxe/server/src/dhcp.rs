@@ -30,8 +30,10 @@ pub(crate) async fn serve(segment: Arc<Segment>, socket: UdpPort, port: ServerPo
     let writer = tokio::task::spawn_blocking(move || writer.run());
     tokio::select! {
         () = receive(&segment, &socket, port, &commits) => {}
-        // The supervisor is to see a panic, and starts both anew.
-        Err(defect) = writer => std::panic::resume_unwind(defect.into_panic()),
+        // The supervisor is to see a panic, and starts both anew. Where the program stops, there is none.
+        Err(ended) = writer => if let Ok(defect) = ended.try_into_panic() {
+            std::panic::resume_unwind(defect);
+        },
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `sendfile` and `read` of what is not in memory wait for the disk, and with them all else that is to run on their thread.
 //! Files were read whole when they were checked, so that they usually are in memory; where the memory was needed for
-//! something else they are not. Measured with 50 machines that fetch 400 MB from a disk of 40 MB/s: port 4011 answered
+//! something else they are not. Measured by hand, with 50 machines that fetch 400 MB from a disk of 40 MB/s: port 4011 answered
 //! after 7.3 to 7.9 s at worst, and firmware waits for 2 to 4 s. So it is looked first, and what is missing is read on a
 //! thread that may wait: 5 to 372 ms at worst in five runs on a busy computer, where it is as much without any disk. What is
 //! in memory is sent at the same processor time as before.

@@ -1,6 +1,7 @@
 //! The system: ESP, root and boot code.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use meadow_model::install::{BootSlot, Partition};
@@ -38,8 +39,11 @@ pub(crate) fn write(
 }
 
 /// Whether the boot code lies on the disk, which is written after everything else: an installation has nothing left to write then.
-pub(crate) fn is_bootable(disk: &Area, bios: &Partition) -> Result<bool, DiskError> {
-    Ok(bios::is_placed(&disk.read(0, 512)?, bios.start))
+pub(crate) fn is_bootable(disk: &Path, bios: &Partition) -> Result<bool, DiskError> {
+    let mut sector = [0; 512];
+    // To read only: udev looks at a disk anew that was open for writing.
+    File::open(disk).and_then(|file| file.read_exact_at(&mut sector, 0)).map_err(DiskError::io("read", disk))?;
+    Ok(bios::is_placed(&sector, bios.start))
 }
 
 /// Writes GRUB for UEFI and for BIOS, of that first what the boot code loads, then the boot code. Done again it comes to the same.

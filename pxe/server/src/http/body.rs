@@ -17,12 +17,6 @@ use crate::page_cache::PageCache;
 pub(super) const STALL: Duration = Duration::from_secs(30);
 const STALL_BYTES: u64 = 16 << 10;
 
-/// Sent by one call at first, and at most while calls are quick: each turn costs, and whoever shares this thread waits for
-/// a disk of which nobody knew that it has to be read.
-const LEAST: u64 = 128 << 10;
-const MOST: u64 = 2 << 20;
-const QUICK: Duration = Duration::from_millis(2);
-
 /// Sends what comes before a file, to share its first segment.
 pub(super) async fn send_head(stream: &TcpStream, head: &[u8]) -> io::Result<()> {
     let deadline = Instant::now() + STALL;
@@ -46,19 +40,16 @@ pub(super) async fn send_file(
     let end = range.start + range.length;
     let (mut offset, mut known) = (range.start, 0..0);
     let (mut deadline, mut enough) = (Instant::now() + STALL, offset + STALL_BYTES);
-    let mut chunk = LEAST;
     while offset < end {
         // For a slow disk the client cannot be blamed.
         if page_cache.bring_in(artifact, &mut known, offset..offset + 1).await? {
             (deadline, enough) = (Instant::now() + STALL, offset + STALL_BYTES);
         }
-        // Fits: at most MOST.
-        let count = (end.min(known.end) - offset).min(chunk) as usize;
+        // All that is known to be in memory, which fits: each turn costs.
+        let count = (end.min(known.end) - offset) as usize;
         let send = stream.async_io(Interest::WRITABLE, || {
-            let (mut at, begun) = (offset, Instant::now());
-            let sent = rustix::fs::sendfile(stream, &artifact.file, Some(&mut at), count)?;
-            chunk = if begun.elapsed() < QUICK { MOST.min(chunk * 2) } else { LEAST };
-            Ok(sent)
+            let mut at = offset;
+            Ok(rustix::fs::sendfile(stream, &artifact.file, Some(&mut at), count)?)
         });
         match timeout_at(deadline, send).await {
             Ok(Ok(0)) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter")),
