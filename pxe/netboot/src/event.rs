@@ -38,6 +38,8 @@ pub enum OfferForm {
     Direct,
     /// Without option 43: the firmware asks again on port 4011.
     BootServer,
+    /// Both, one behind the other: the firmware takes what it knows.
+    Both,
     /// Option 60 `HTTPClient` and a URL.
     Http,
     /// iPXE: `siaddr` and the file in the offer.
@@ -46,11 +48,20 @@ pub enum OfferForm {
     Initrd,
 }
 
+impl OfferForm {
+    /// Whether it is a form for plain PXE firmware, which can be told in more than one.
+    #[must_use]
+    pub fn is_for_pxe(self) -> bool {
+        matches!(self, Self::Direct | Self::BootServer | Self::Both)
+    }
+}
+
 impl fmt::Display for OfferForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Direct => "direct",
             Self::BootServer => "boot-server",
+            Self::Both => "both",
             Self::Http => "http",
             Self::Ipxe => "ipxe",
             Self::Initrd => "initrd",

@@ -73,8 +73,8 @@ impl BootProgress {
     pub fn waits_for(&self, firmware: Option<Firmware>) -> Option<&'static str> {
         let uefi = matches!(firmware, Some(Firmware::UefiX64 | Firmware::UefiIa32 | Firmware::UefiArm64));
         match self.stage {
-            BootStage::Offered { form: OfferForm::Direct | OfferForm::BootServer } if uefi => {
-                Some("UEFI collects offers for 3.5 s before it takes one")
+            BootStage::Offered { form } if uefi && form.is_for_pxe() => {
+                Some("UEFI collects offers for 4 s before it takes one")
             }
             BootStage::Offered { form: OfferForm::Http } => Some("UEFI collects offers before it takes one"),
             BootStage::Offered { form: OfferForm::Ipxe } => Some("iPXE settles its addresses, IPv4 and IPv6"),
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn a_wait_has_a_cause_and_one_that_lasts_has_a_next_step() {
         let uefi = BootProgress::of([&offered(OfferForm::BootServer)]).unwrap();
-        assert!(uefi.waits_for(Some(Firmware::UefiX64)).unwrap().contains("3.5 s"));
+        assert!(uefi.waits_for(Some(Firmware::UefiX64)).unwrap().contains("4 s"));
         assert!(uefi.waits_for(Some(Firmware::Bios)).unwrap().contains("router"));
         assert_eq!(uefi.next_step(Duration::from_secs(5)), None);
         assert!(uefi.next_step(Duration::from_secs(30)).unwrap().contains("doctor"));

@@ -10,6 +10,7 @@ mod mutation;
 #[path = "support/packets.rs"]
 mod packets;
 
+use std::iter;
 use std::time::Duration;
 
 use meadow_model::boot::BootPolicy;
@@ -40,11 +41,14 @@ fn handle(rx: &Receive, bytes: &[u8]) -> Option<Transmit> {
 fn check_reply(rx: &Receive, bytes: &[u8], reply: &Transmit) -> TestCaseResult {
     let asked = Request::parse(bytes).expect("what is answered parses");
     prop_assert!(asked.client().is_some());
-    prop_assert!((300..=MAX_REPLY).contains(&reply.payload.len()));
-    prop_assert_eq!(&reply.payload[4..8], asked.xid.to_be_bytes());
-    prop_assert_eq!(&reply.payload[16..20], &[0; 4][..], "no address is given out");
-    prop_assert_eq!(&reply.payload[28..34], &asked.mac.0[..]);
-    prop_assert!(!options(&reply.payload).is_empty());
+    for payload in iter::once(&reply.payload).chain(&reply.also) {
+        prop_assert!((300..=MAX_REPLY).contains(&payload.len()));
+        prop_assert_eq!(&payload[4..8], asked.xid.to_be_bytes());
+        prop_assert_eq!(&payload[16..20], &[0; 4][..], "no address is given out");
+        prop_assert_eq!(&payload[28..34], &asked.mac.0[..]);
+        prop_assert!(!options(payload).is_empty());
+    }
+    prop_assert!(reply.also.is_none() || reply.destination.ip().is_broadcast(), "two only on the wire itself");
     prop_assert_eq!(reply.source_port, rx.port);
     Ok(())
 }

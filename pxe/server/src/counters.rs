@@ -43,6 +43,7 @@ counting!(
     dhcp_packets,
     offers_direct,
     offers_boot_server,
+    offers_both,
     offers_http,
     offers_ipxe,
     offers_initrd,
@@ -108,6 +109,7 @@ impl Counting {
         match form {
             OfferForm::Direct => &self.offers_direct,
             OfferForm::BootServer => &self.offers_boot_server,
+            OfferForm::Both => &self.offers_both,
             OfferForm::Http => &self.offers_http,
             OfferForm::Ipxe => &self.offers_ipxe,
             OfferForm::Initrd => &self.offers_initrd,

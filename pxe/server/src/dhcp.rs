@@ -1,5 +1,6 @@
 //! DHCP on ports 67 and 4011.
 
+use std::iter;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -107,7 +108,8 @@ fn handle(segment: &Segment, rx: &Receive, bytes: &[u8]) -> LeaseOutcome {
 /// Sends a reply, and says once in a while that it could not be sent.
 pub(crate) fn send(shared: &Shared, socket: &UdpPort, reply: Option<(Transmit, Ipv4Addr)>) {
     let Some((reply, local)) = reply else { return };
-    if let Err(error) = socket.send(&reply.payload, local, reply.destination) {
+    let mut payloads = iter::once(&reply.payload).chain(&reply.also);
+    if let Err(error) = payloads.try_for_each(|payload| socket.send(payload, local, reply.destination)) {
         shared.counting.replies_unsent.add(1);
         let interface = &socket.link().name;
         shared.complain(Trouble::Unsent, Some((*reply.destination.ip()).into()), || {

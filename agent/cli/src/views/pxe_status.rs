@@ -72,6 +72,7 @@ fn counted(counters: &PxeCounters) -> [(&'static str, String); 4] {
     let offers = in_words(&[
         ("direct", c.offers_direct),
         ("boot-server", c.offers_boot_server),
+        ("both forms", c.offers_both),
         ("http", c.offers_http),
         ("ipxe", c.offers_ipxe),
         ("initrd", c.offers_initrd),

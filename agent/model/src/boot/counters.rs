@@ -12,6 +12,8 @@ pub struct PxeCounters {
     pub offers_direct: u64,
     /// Offers after which the firmware asks again on port 4011.
     pub offers_boot_server: u64,
+    /// Offers in both forms, one behind the other.
+    pub offers_both: u64,
     /// Offers of a URL, to UEFI that boots over HTTP.
     pub offers_http: u64,
     /// Offers to iPXE.
@@ -94,7 +96,12 @@ impl PxeCounters {
     /// Offers in any form.
     #[must_use]
     pub fn offers(&self) -> u64 {
-        self.offers_direct + self.offers_boot_server + self.offers_http + self.offers_ipxe + self.offers_initrd
+        self.offers_direct
+            + self.offers_boot_server
+            + self.offers_both
+            + self.offers_http
+            + self.offers_ipxe
+            + self.offers_initrd
     }
 
     /// Requests that got no answer, for any reason.

@@ -36,11 +36,13 @@ pub struct Receive {
     pub source: SocketAddrV4,
 }
 
-/// A datagram to send.
+/// A datagram to send, or two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
     /// The datagram.
     pub payload: Vec<u8>,
+    /// The same offer in its other form, to send right behind it.
+    pub also: Option<Vec<u8>>,
     /// The port to send it from.
     pub source_port: ServerPort,
     /// Where to; the limited broadcast address goes out of the receiving interface.

@@ -54,6 +54,23 @@ pub struct ServerConfig {
     pub http_port: u16,
 }
 
+/// Who gives the machine its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Giver {
+    /// The router on its wire.
+    Router,
+    /// Somebody else, and we hear it through a relay.
+    RouterAfar,
+    /// We do: our offer is the lease as well.
+    Ourselves,
+}
+
+/// What a machine gets, up to the end mark: one reply, or an offer in two forms.
+struct Bodies {
+    first: Vec<u8>,
+    second: Option<Vec<u8>>,
+}
+
 /// The proxyDHCP server; one for all interfaces, with one memory of machines.
 #[derive(Debug)]
 pub struct ProxyDhcp {
@@ -97,14 +114,17 @@ impl ProxyDhcp {
         if route.is_unproved && !self.relayed.pass(now) {
             return Err(Silence::TooMany);
         }
-        let mut body = self.answer(now, rx, (&request, client), route.kind, policy, notes)?;
+        let giver = if route.is_relayed { Giver::RouterAfar } else { Giver::Router };
+        let Bodies { mut first, second } =
+            self.answer(now, rx, (&request, client), (route.kind, giver), policy, notes)?;
         if route.is_relayed && request.ciaddr.is_unspecified() {
             // We give out no address to which the relay could send it (RFC 1542, 4.1.2).
-            set_broadcast(&mut body);
+            set_broadcast(&mut first);
         }
-        relay_info::echo(request.relay_info.as_deref(), &mut body);
-        let payload = finish(body).ok_or(Silence::NoFile)?;
-        Ok(Transmit { payload, source_port: rx.port, destination: route.destination })
+        relay_info::echo(request.relay_info.as_deref(), &mut first);
+        let payload = finish(first).ok_or(Silence::NoFile)?;
+        let also = second.and_then(finish);
+        Ok(Transmit { payload, also, source_port: rx.port, destination: route.destination })
     }
 
     /// The boot server's part of a DHCP server's OFFER or ACK, up to its end mark; `None` if the client boots nothing.
@@ -119,7 +139,7 @@ impl ProxyDhcp {
     ) -> Option<Vec<u8>> {
         self.learn_address(request);
         let client = request.client()?;
-        self.answer(now, rx, (request, client), kind, policy, notes).ok()
+        self.answer(now, rx, (request, client), (kind, Giver::Ourselves), policy, notes).ok().map(|bodies| bodies.first)
     }
 
     /// Takes note of the machine and builds what it gets, up to the end mark.
@@ -128,10 +148,10 @@ impl ProxyDhcp {
         now: Duration,
         rx: &Receive,
         (request, client): (&Request, ClientKind),
-        kind: MessageType,
+        (kind, giver): (MessageType, Giver),
         policy: &dyn Policy,
         notes: &mut Vec<Note>,
-    ) -> Result<Vec<u8>, Silence> {
+    ) -> Result<Bodies, Silence> {
         self.sight(now, request, client, notes);
         let sighting = Sighting { mac: request.mac, firmware: request.firmware, client, uuid: request.uuid() };
         let decision = policy.decide(&sighting);
@@ -141,7 +161,7 @@ impl ProxyDhcp {
             sighting: &sighting,
             decision,
             wants_loader: self.wants_loader(now, request.mac),
-            pxe_form: self.form_for(request.mac, request.firmware),
+            pxe_form: self.form_for(request.mac, request.firmware, giver),
             architecture: architecture.as_deref().unwrap_or(X86_64),
         };
         let answer = match question.answer() {
@@ -162,9 +182,9 @@ impl ProxyDhcp {
             notes.push(self.note(request, EventKind::Failed { file: artifact.into(), why }));
             return Err(Silence::NoFile);
         }
-        let (body, event) = self.reply(now, rx, request, answer, kind);
+        let (bodies, event) = self.reply(now, rx, request, answer, kind);
         notes.extend(event.map(|event| self.note(request, event)));
-        body.ok_or(Silence::NoFile)
+        bodies.ok_or(Silence::NoFile)
     }
 
     /// Whether an iPXE that is to be treated as plain PXE still has to fetch our boot loader.
@@ -174,13 +194,21 @@ impl ProxyDhcp {
     }
 
     /// The form to begin with: the one that this machine took before, else the one that most others with its firmware
-    /// took, else BIOS wants to be told at once and UEFI before April 2017 only believes a boot server.
-    fn form_for(&self, mac: MacAddress, firmware: Option<Firmware>) -> OfferForm {
+    /// took, else BIOS wants to be told at once, and so does UEFI.
+    ///
+    /// UEFI before April 2017 believes only a boot server, where the offer is not the lease as well: beside a router a
+    /// machine gets both forms. It takes the better one that it knows, and is spared EDK2's second of waiting for port
+    /// 4011. Behind a relay one request leads to one packet, since whoever forges the request chooses where that goes.
+    fn form_for(&self, mac: MacAddress, firmware: Option<Firmware>, giver: Giver) -> OfferForm {
         let Some(firmware) = firmware else { return OfferForm::BootServer };
-        let usual = if firmware == Firmware::Bios { OfferForm::Direct } else { OfferForm::BootServer };
-        match self.memory.winners.get(mac, firmware) {
-            Some(form @ (OfferForm::Direct | OfferForm::BootServer)) => form,
-            _ => self.memory.winners.form_of_most(firmware, usual),
+        let taken = self.memory.winners.get(mac, firmware);
+        match (taken, firmware, giver) {
+            (Some(form @ (OfferForm::Direct | OfferForm::BootServer)), ..) => form,
+            (_, Firmware::Bios, _) | (.., Giver::Ourselves) => {
+                self.memory.winners.form_of_most(firmware, OfferForm::Direct)
+            }
+            (.., Giver::Router) => OfferForm::Both,
+            (.., Giver::RouterAfar) => self.memory.winners.form_of_most(firmware, OfferForm::BootServer),
         }
     }
 
@@ -192,7 +220,7 @@ impl ProxyDhcp {
         request: &Request,
         mut answer: Answer,
         kind: MessageType,
-    ) -> (Option<Vec<u8>>, Option<EventKind>) {
+    ) -> (Option<Bodies>, Option<EventKind>) {
         // The second half of our own lease, which repeats its offer.
         let is_lease = rx.port == ServerPort::Dhcp && request.kind == MessageKind::Request && !request.boot_item;
         let machine = self.memory.entry(request.mac, now);
@@ -212,12 +240,14 @@ impl ProxyDhcp {
                 answer.form = alternate(previous.form, answer.form);
             }
             let (xid, form) = (request.xid, answer.form);
-            machine.exchange = Some(Exchange { xid, attempts: attempt, form, offered_at: now, is_over: false });
+            let had_both = form == OfferForm::Both || previous.is_some_and(|previous| previous.had_both);
+            machine.exchange =
+                Some(Exchange { xid, attempts: attempt, form, had_both, offered_at: now, is_over: false });
         } else if is_lease {
             answer.form = machine.exchange.map_or(answer.form, |offered| repeat(offered.form, answer.form));
         } else {
             // A boot server's answer is itself what option 43 would promise.
-            if answer.form == OfferForm::Direct {
+            if matches!(answer.form, OfferForm::Direct | OfferForm::Both) {
                 answer.form = OfferForm::BootServer;
             }
             if answer.form == OfferForm::BootServer {
@@ -225,18 +255,20 @@ impl ProxyDhcp {
                 self.memory.settle(request.mac, OfferForm::BootServer);
             }
         }
-        let reply = Reply {
-            request,
-            kind,
-            vendor: request.vendor.unwrap_or(VendorClass::Pxe),
-            server: rx.address,
-            file: &answer.file,
-            form: answer.form,
+        let body = |form| {
+            let vendor = request.vendor.unwrap_or(VendorClass::Pxe);
+            Reply { request, kind, vendor, server: rx.address, file: &answer.file, form }.body()
         };
-        let Some(body) = reply.body() else {
+        // Who takes the first that comes, and asks port 4011 or not, boots as well.
+        let (form, also) = match answer.form {
+            OfferForm::Both => (OfferForm::BootServer, Some(OfferForm::Direct)),
+            form => (form, None),
+        };
+        let Some(first) = body(form) else {
             let why = "the boot file's name is too long for DHCP".to_owned();
             return (None, Some(EventKind::Failed { file: answer.file, why }));
         };
+        let second = also.and_then(body);
         let event = if repeated.is_some() {
             None
         } else if kind == MessageType::Offer {
@@ -246,7 +278,7 @@ impl ProxyDhcp {
         } else {
             Some(EventKind::Asked { file: answer.file, via: Transport::Dhcp })
         };
-        (Some(body), event)
+        (Some(Bodies { first, second }), event)
     }
 
     /// Remembers the lease that a booting machine takes from the router: TFTP requests show an
@@ -336,6 +368,8 @@ impl ProxyDhcp {
                 let form = match exchange.form {
                     // iPXE's and the initrd's own forms say nothing of the firmware.
                     OfferForm::Ipxe | OfferForm::Initrd => self.memory.winner(mac).unwrap_or(exchange.form),
+                    // Port 4011 was not asked, or the exchange would be over.
+                    _ if exchange.had_both && !exchange.is_over => OfferForm::Direct,
                     form => form,
                 };
                 self.memory.settle(mac, form);
@@ -414,21 +448,18 @@ impl ProxyDhcp {
     }
 }
 
-/// The other form for firmware that did not take the previous one; other programs have one only.
+/// Another form for firmware that did not take the previous one; other programs have one only.
 fn alternate(previous: OfferForm, planned: OfferForm) -> OfferForm {
-    match (previous, planned) {
-        (OfferForm::Direct, OfferForm::Direct | OfferForm::BootServer) => OfferForm::BootServer,
-        (OfferForm::BootServer, OfferForm::Direct | OfferForm::BootServer) => OfferForm::Direct,
-        (_, planned) => planned,
+    match previous {
+        OfferForm::Direct | OfferForm::Both if planned.is_for_pxe() => OfferForm::BootServer,
+        OfferForm::BootServer if planned.is_for_pxe() => OfferForm::Direct,
+        _ => planned,
     }
 }
 
 /// The form that was offered, for firmware; other programs have one only.
 fn repeat(offered: OfferForm, planned: OfferForm) -> OfferForm {
-    match (offered, planned) {
-        (OfferForm::Direct | OfferForm::BootServer, OfferForm::Direct | OfferForm::BootServer) => offered,
-        (_, planned) => planned,
-    }
+    if offered.is_for_pxe() && planned.is_for_pxe() { offered } else { planned }
 }
 
 /// UUIDs that boards without one of their own send.

@@ -199,7 +199,7 @@ impl LeaseServer {
         let subnet = (kind != MessageType::Nak).then_some(&self.subnets[at].0);
         let reply = LeaseReply { request: &request, kind, server: rx.address, address, subnet, boot };
         let destination = destination(&turn, kind);
-        let transmit = |payload| Transmit { payload, source_port: rx.port, destination };
+        let transmit = |payload| Transmit { payload, also: None, source_port: rx.port, destination };
         outcome.reply = reply.encode().map(transmit);
         outcome
     }

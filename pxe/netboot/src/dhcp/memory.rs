@@ -57,6 +57,8 @@ pub(super) struct Exchange {
     pub(super) xid: u32,
     pub(super) attempts: u32,
     pub(super) form: OfferForm,
+    /// Whether both forms were offered at once, now or before.
+    pub(super) had_both: bool,
     /// When that form was offered.
     pub(super) offered_at: Duration,
     /// Whether the machine has taken it.

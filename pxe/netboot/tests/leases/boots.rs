@@ -24,7 +24,7 @@ fn firmware_with_a_shared_uuid_keeps_one_address_from_power_on_to_the_initrd() {
 fn real_firmware_gets_address_and_boot_file_in_one_offer() {
     for (packet, form_43, file) in [
         ("ipxe-rom-bios-discover", false, "http://10.77.0.2:7480/ipxe/52-54-00-00-00-03/boot.ipxe\0"),
-        ("ovmf-pxe-discover", false, "ipxe/snponly.efi\0"),
+        ("ovmf-pxe-discover", true, "ipxe/snponly.efi\0"),
         ("ovmf-http-discover", false, "http://10.77.0.2:7480/artifacts/ipxe/ipxe.efi\0"),
     ] {
         let mut server = Server::new(BootPolicy::Image);
