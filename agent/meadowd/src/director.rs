@@ -144,6 +144,7 @@ impl StateDirector {
             ticket,
             authorized_keys: cluster.spec.authorized_keys.clone(),
             state_disk: state.state_disk(mac).map(str::to_owned),
+            node: state.state_disk(mac).and(state.node_of(mac)).map(|node| node.metadata.name.clone()),
             image: self.image_of(state, mac, now),
         })
     }

@@ -84,6 +84,9 @@ pub struct BootConfig {
     /// Serial number of the disk that holds the state of the node which this machine is; no other disk is opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_disk: Option<String>,
+    /// The name of that node, for people, and for the machine to tell what it was where that disk is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Name>,
     /// SHA-256 of the manifest of the adopted image that it is to boot; `None` for the boot server's installed one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

@@ -145,8 +145,14 @@ impl State {
     /// Serial number of the disk on which the node that this machine became keeps its state; `None` where it keeps none.
     #[must_use]
     pub fn state_disk(&self, mac: MacAddress) -> Option<&str> {
+        self.node_of(mac)?.status.installed.as_ref().map(|disk| disk.serial.as_str())
+    }
+
+    /// The node that this machine became; `None` where it is none, or none any more.
+    #[must_use]
+    pub fn node_of(&self, mac: MacAddress) -> Option<&Node> {
         let Decision::Approved { node, .. } = &self.machine(&MachineRef::Mac(mac))?.spec.decision else { return None };
-        self.nodes.get(node)?.status.installed.as_ref().map(|disk| disk.serial.as_str())
+        self.nodes.get(node)
     }
 
     /// SHA-256 of the ticket that the machine with this address may be given at time `now`: armed, not expired, not

@@ -6,5 +6,5 @@ mod serial;
 mod sysfs;
 
 pub use layout::{Layout, layouts};
-pub use serial::{how_many, same as same_serial, serial};
+pub use serial::{same as same_serial, serial, with_serial};
 pub use sysfs::{Partition, partitions};

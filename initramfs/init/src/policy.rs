@@ -36,6 +36,23 @@ pub struct BootConfig {
     /// Serial number of the disk that holds this machine's state; without it no disk is touched.
     #[serde(default)]
     pub state_disk: Option<String>,
+    /// The node whose state that is, as the server says.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// The server's cluster.
+    #[serde(default)]
+    pub cluster: Cluster,
+}
+
+/// A cluster, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Cluster {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Its CA's key.
+    #[serde(default)]
+    pub ca_fingerprint: String,
 }
 
 /// What to do next.

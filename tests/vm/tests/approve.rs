@@ -3,6 +3,7 @@
 //!
 //! One test, one rack: each step needs the one before, and each boot costs time.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -91,6 +92,7 @@ fn approved_machines_are_installed_at_once_and_survive_power_cuts_meanwhile() {
     story.site.rack_mut().machine(1).expect("there").power_off().expect("off");
 
     no_power_cut_loses_the_machine(&mut story, &log);
+    a_wiped_disk_is_not_waited_for(&mut story, &log);
 }
 
 fn someone_in_the_middle(story: &mut Story, address: std::net::IpAddr) {
@@ -154,6 +156,22 @@ fn no_power_cut_loses_the_machine(story: &mut Story, recorded: &Recorded) {
         story.wait_stage(&[2], "switch-root");
         story.site.rack_mut().machine(2).expect("there").power_off().expect("off");
     }
+}
+
+/// The cluster names the disk of a node's state. Where that is there and empty, the node comes back as a new machine, and is
+/// told what it was.
+fn a_wiped_disk_is_not_waited_for(story: &mut Story, recorded: &Recorded) {
+    story.progress.line("its disk is wiped, and it comes back as a new machine");
+    let mac = mac(story, 2);
+    let disk = story.site.rack().machines()[1].hardware().disk.clone();
+    // As it was before its installation.
+    fs::copy(&recorded.base, disk).expect("wiped");
+    story.ok(&["machine", "boot", &mac, "image"]);
+    story.site.rack_mut().power_on(2).expect("power");
+    wait_pending(story, 2);
+    let machine = pending(&story.site, &mac).expect("the cluster answers").expect("one that waits").name;
+    let shown = story.ok(&["machine", "show", &machine]);
+    assert!(shown.contains("it was node-2 of this cluster"), "{shown}");
 }
 
 /// Whether the machine asks for the passphrase of its state, and not for its approval.

@@ -154,7 +154,7 @@ impl Transaction {
             (true, None) => format!("{node} of this cluster, which is no node any more"),
             (false, _) => format!("{node} of another cluster, “{}”", plain(&lost.cluster)),
         };
-        format!("its disk says that it was {of}, whose state is lost: {why}")
+        format!("it says that it was {of}, whose state is lost: {why}")
     }
 
     fn is_own(&self, lost: &LostState) -> bool {

@@ -70,6 +70,7 @@ fn a_node_that_boots_from_its_disk_is_left_to_it() {
     cluster.ok(set_disk("attic", Some(installed(InstallMode::System)), true));
     assert_eq!(cluster.machine(machine.as_str()).spec.boot, BootPolicy::LocalDisk);
     assert!(!cluster.node("attic").spec.ephemeral);
+    assert_eq!(cluster.state.node_of(mac(7)).map(|node| &node.metadata.name), Some(&name("attic")));
 
     cluster.ok(set_boot(by_mac(7), BootPolicy::Image));
     let again = cluster.ok(set_disk("attic", Some(installed(InstallMode::System)), true));
@@ -116,8 +117,10 @@ fn one_piece_of_work_of_a_kind_runs_on_a_node() {
 #[test]
 fn the_work_of_a_removed_node_ends() {
     let (mut cluster, _) = with_node();
+    cluster.ok(set_disk("attic", Some(installed(InstallMode::StateOnly)), false));
     let operation = started(&mut cluster, "install");
     cluster.ok(remove("attic"));
+    assert_eq!(cluster.state.state_disk(mac(7)), None, "its computer waits for no disk of it");
     let status = &cluster.state.operations().get(&operation).expect("there").status;
     assert_eq!(status.state, OperationState::Failed);
 }

@@ -1,10 +1,11 @@
 //! Waits for disks: those that are late, and the stick that is plugged in by and by.
 
 use std::fs::File;
+use std::io::Read;
 use std::time::Duration;
 
 use super::{Boot, Setback};
-use crate::disks::{Layout, layouts, partitions, same_serial, serial};
+use crate::disks::{Layout, layouts, partitions, same_serial, serial, with_serial};
 use crate::system::uptime;
 
 /// From the first look on. USB disks show themselves after some seconds, SCSI adapters after up to half a minute; an
@@ -12,6 +13,9 @@ use crate::system::uptime;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// For the disk that the boot loader came from, once another one with a root is there.
 const HEAD_START: Duration = Duration::from_secs(10);
+
+/// Bytes at a disk's start in which its partition table lies.
+const TABLE: usize = 32 << 10;
 
 /// Most disks are there by then, and nobody has to read that they were waited for.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -41,8 +45,9 @@ impl Boot {
         }
     }
 
-    /// The disk that the server named for this machine's state.
-    pub(super) fn wait_for_state_disk(&self, wanted: &str) -> Result<Layout, Setback> {
+    /// The disk that the server named for this machine's state; `None` where it is there and nothing of ours is on it any
+    /// more.
+    pub(super) fn wait_for_state_disk(&self, wanted: &str, node: Option<&str>) -> Result<Option<Layout>, Setback> {
         if let Some(hardware) = &self.hardware
             && hardware.loader.allow_disks()
         {
@@ -65,14 +70,22 @@ impl Boot {
                         "two disks have the serial number {wanted} and a state, so neither is opened: unplug the one that is not this node's"
                     )));
                 }
-                Some(layout) => return Ok(layout),
+                Some(layout) => return Ok(Some(layout)),
                 None => {}
             }
             if uptime() >= end {
-                return Err(Setback::Retry(anyhow::anyhow!(
-                    "this node's state is on the disk with the serial number {wanted}, which is not there; {}: plug it in, or let the node boot without state (its boot policy)",
-                    there(of_states.iter().map(|layout| layout.disk.as_str()))
-                )));
+                return match with_serial(wanted).as_slice() {
+                    [] => Err(Setback::Retry(anyhow::anyhow!(
+                        "this node's state is on the disk with the serial number {wanted}, which is not there; {}: plug it in, or, if it is lost, `meadow node remove {}`: this machine then comes back as a new one",
+                        there(of_states.iter().map(|layout| layout.disk.as_str())),
+                        node.unwrap_or("NODE")
+                    ))),
+                    [disk] => answers(disk).map(|()| None),
+                    disks => Err(Setback::Retry(anyhow::anyhow!(
+                        "the disks {} have the serial number {wanted}, and none has a state: unplug the one that is not this node's",
+                        disks.join(", ")
+                    ))),
+                };
             }
             self.wait_for_arrival(known, begin, end, || {
                 format!("for the disk with the serial number {wanted}, which holds this node's state")
@@ -89,6 +102,17 @@ impl Boot {
         self.log.waiting(&what());
         self.arrivals.wait(known, end);
     }
+}
+
+/// A disk that does not answer has lost nothing yet.
+fn answers(disk: &str) -> Result<(), Setback> {
+    let mut table = [0; TABLE];
+    let read = File::open(format!("/dev/{disk}")).and_then(|mut file| file.read_exact(&mut table));
+    read.map_err(|error| {
+        Setback::Retry(anyhow::anyhow!(
+            "this node's state is on {disk}, which cannot be read: {error}; check its cable"
+        ))
+    })
 }
 
 /// What is there. The kernel adds partitions one after the other and keeps the disk locked meanwhile: opening it waits

@@ -22,8 +22,10 @@ impl Boot {
     pub(super) fn boot_from_network(&mut self, spec: &RootSpec) -> Result<Infallible, Setback> {
         let config = self.wait_for_permission()?;
         if let Some(serial) = &config.state_disk {
-            let layout = self.wait_for_state_disk(serial)?;
-            self.open_state(&layout)?;
+            match self.wait_for_state_disk(serial, config.node.as_deref())? {
+                Some(layout) => self.open_state(&layout)?,
+                None => self.go_on_with_an_empty_disk(serial, &config),
+            }
         }
         let uplink = self.network.wait_for_server(&self.log);
         self.fetch_root(spec, &uplink)?;

@@ -10,6 +10,7 @@ use crate::disks::{Layout, Partition, serial};
 use crate::dropbear::{PORT, Purpose};
 use crate::mode::Mode;
 use crate::network::FixedNetwork;
+use crate::policy::{BootConfig, Cluster};
 use crate::root::LostState;
 use crate::state::{self, Found, Probe, UploadTurn};
 use crate::system::RUN_DIR;
@@ -96,6 +97,19 @@ impl Boot {
             "{} s for a backup of the header over SSH; then this machine goes on as a new one, and tells that it was {node}",
             LAST_CHANCE.as_secs()
         ));
+    }
+
+    /// The disk of this node's state was wiped, or exchanged for a new one with its number.
+    pub(super) fn go_on_with_an_empty_disk(&mut self, serial: &str, config: &BootConfig) {
+        let why = format!("no state is on the disk with the serial number {serial} any more");
+        self.log.say(&format!("{why}; this machine goes on without one, as a new one: install it again"));
+        if let Some(node) = config.node.clone()
+            && self.lost.is_none()
+        {
+            self.log.milestone("state lost", &node);
+            let Cluster { name: cluster, ca_fingerprint } = config.cluster.clone();
+            self.lost = Some(LostState { node, cluster, ca_fingerprint, why });
+        }
     }
 
     /// As a new machine: what it was is told to whoever lets it in.

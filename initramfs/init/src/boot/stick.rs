@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Boot;
 use super::find_disk::settled;
 use super::offered::{LARGEST_SIGNATURE, SIGNATURE};
-use crate::disks::{Layout, how_many, same_serial, serial};
+use crate::disks::{Layout, same_serial, serial, with_serial};
 use crate::dropbear::Purpose;
 use crate::http::{self, BaseUrl, Route};
 use crate::network::Uplink;
@@ -49,13 +49,13 @@ impl Boot {
         let seed = stick.and_then(|partition| Seed::read(&partition.path()).ok().flatten());
         let Some(wanted) = seed.and_then(|seed| seed.installs_onto) else { return (disks, slot) };
         let (begin, end) = (uptime(), uptime() + DISK_PATIENCE);
-        while how_many(&wanted) == 0 && uptime() < end {
+        while with_serial(&wanted).is_empty() && uptime() < end {
             let known = self.arrivals.count();
             self.wait_for_arrival(known, begin, end, || {
                 format!("for the disk with the serial number {wanted}, which the stick's seed names")
             });
         }
-        let there = how_many(&wanted);
+        let there = with_serial(&wanted).len();
         if there > 1 {
             self.log.say(&format!(
                 "{there} disks say that they have the serial number {wanted}, which the stick's seed names: the stick boots; \

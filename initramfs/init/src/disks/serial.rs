@@ -21,15 +21,16 @@ pub fn serial(disk: &str) -> Option<String> {
         .or_else(|| unit_serial(&fs::read(place.join("device/vpd_pg80")).ok()?))
 }
 
-/// How many disks with this serial number are there.
+/// The kernel's names of the disks with this serial number.
 #[must_use]
-pub fn how_many(wanted: &str) -> usize {
-    let Ok(disks) = fs::read_dir("/sys/block") else { return 0 };
-    count(disks.flatten().map(|disk| serial(&disk.file_name().to_string_lossy())), wanted)
+pub fn with_serial(wanted: &str) -> Vec<String> {
+    let Ok(disks) = fs::read_dir("/sys/block") else { return Vec::new() };
+    let names = disks.flatten().map(|disk| disk.file_name().to_string_lossy().into_owned());
+    choose(names.map(|name| (serial(&name), name)), wanted)
 }
 
-fn count(serials: impl Iterator<Item = Option<String>>, wanted: &str) -> usize {
-    serials.flatten().filter(|found| same(found, wanted)).count()
+fn choose(disks: impl Iterator<Item = (Option<String>, String)>, wanted: &str) -> Vec<String> {
+    disks.filter(|(found, _)| found.as_ref().is_some_and(|found| same(found, wanted))).map(|(_, name)| name).collect()
 }
 
 /// Whether these are one serial number: udev writes runs of blanks as one underscore.
@@ -80,10 +81,12 @@ mod tests {
     }
 
     #[test]
-    fn disks_with_one_serial_number_are_counted() {
-        let serials =
-            || [None, Some("WD 12"), Some("ACME"), Some("WD_12")].map(|text| text.map(str::to_owned)).into_iter();
-        assert_eq!((count(serials(), "WD 12"), count(serials(), "ACME"), count(serials(), "WD")), (2, 1, 0));
+    fn all_disks_with_one_serial_number_are_found() {
+        let chosen = |wanted| {
+            let disks = [("vda", None), ("sda", Some("WD 12")), ("sdb", Some("ACME")), ("sdc", Some("WD_12"))];
+            choose(disks.map(|(name, serial)| (serial.map(str::to_owned), name.to_owned())).into_iter(), wanted)
+        };
+        assert_eq!([chosen("WD 12"), chosen("ACME"), chosen("WD")], [vec!["sda", "sdc"], vec!["sdb"], vec![]]);
     }
 
     proptest! {
