@@ -27,6 +27,8 @@ pub(crate) enum Trouble {
     Tftp,
     /// An HTTP request that is none, or one that takes too long.
     Http,
+    /// An HTTP request for what is not here, or in a way that is not served.
+    Request,
     /// A router solicitation that is none.
     Solicitation,
     /// An answer that could not be sent.
@@ -37,7 +39,7 @@ pub(crate) enum Trouble {
     Disk,
 }
 
-const TROUBLES: usize = 8;
+const TROUBLES: usize = 9;
 
 /// When each kind of trouble was said last, and what may be told of machines.
 #[derive(Debug)]

@@ -33,7 +33,7 @@ use table::{Client, Message, Port};
 pub(crate) use table::Table;
 
 /// iPXE looks for a script of this name beside itself, and goes on by DHCP where there is none.
-const OPTIONAL_SCRIPT: &str = "autoexec.ipxe";
+pub(crate) const OPTIONAL_SCRIPT: &str = "autoexec.ipxe";
 
 /// Answers requests until the task is aborted, which ends all transfers too.
 pub(crate) async fn serve(segment: Arc<Segment>, socket: UdpPort, link: Link) {

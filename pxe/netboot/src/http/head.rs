@@ -1,5 +1,7 @@
 //! Request heads.
 
+use std::fmt;
+
 use super::range::RangeRequest;
 
 /// Longest request head that is accepted, in bytes.
@@ -16,6 +18,17 @@ pub enum Method {
     Post,
     /// Any other method: answered with 405.
     Other,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Other => "another method,",
+        })
+    }
 }
 
 /// A parsed request head.

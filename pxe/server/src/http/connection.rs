@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use meadow_model::MacAddress;
 use meadow_netboot::EventKind;
-use meadow_netboot::event::Transport;
+use meadow_netboot::event::{Transport, printable};
 use meadow_netboot::http::{Conversation, Method, Refusal, RequestHead, ResponseHead, Step};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -19,9 +19,13 @@ use super::body::{STALL, send_file, send_head};
 use super::response::{Body, Responder, Response};
 use crate::restraint::Trouble;
 use crate::segment::Segment;
+use crate::tftp::OPTIONAL_SCRIPT;
 
 /// Received at once: more than most requests have.
 const RECEIVED: usize = 4096;
+
+/// Characters of a path that are said.
+const SAID: usize = 200;
 
 /// Files above this size are reported in quarters while they are sent.
 const REPORT_ABOVE: u64 = 4 << 20;
@@ -100,7 +104,22 @@ impl Connection {
             400 | 405 => counting.http_malformed.add(1),
             _ => {}
         }
+        if matches!(response.head.status, 400 | 404 | 405) && !response.is_told {
+            self.say_odd(head, response.head.status);
+        }
         self.write(response, head, mac).await
+    }
+
+    /// Says what was asked in vain, as far as a log can take it.
+    fn say_odd(&self, head: &RequestHead, status: u16) {
+        if head.path.ends_with(OPTIONAL_SCRIPT) {
+            return;
+        }
+        self.segment.shared.complain(Trouble::Request, Some(self.client), || {
+            let path = printable(head.path.as_bytes(), SAID);
+            let rest = if head.path.len() > SAID { "…" } else { "" };
+            format!("an HTTP request was answered with {status}: {} {path}{rest}", head.method)
+        });
     }
 
     fn say_slow(&self) {

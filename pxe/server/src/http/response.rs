@@ -27,16 +27,24 @@ pub(super) enum Body {
 pub(super) struct Response {
     pub(super) head: ResponseHead,
     pub(super) body: Body,
+    /// Whether an event of its own says why; else a request that cannot be served is one of many that is said at times.
+    pub(super) is_told: bool,
 }
 
 impl Response {
     fn bytes(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
-        Self { head: ResponseHead::new(status, content_type, body.len() as u64), body: Body::Bytes(body) }
+        let head = ResponseHead::new(status, content_type, body.len() as u64);
+        Self { head, body: Body::Bytes(body), is_told: false }
     }
 
     fn text(status: u16, text: &str) -> Self {
         Self::bytes(status, TEXT, format!("{text}\n"))
+    }
+
+    /// What is not there, and an event has said why.
+    fn told(text: &str) -> Self {
+        Self { is_told: true, ..Self::text(404, text) }
     }
 }
 
@@ -134,7 +142,7 @@ impl Responder<'_> {
             Err(error) => {
                 let event = EventKind::Failed { file: name.to_owned(), why: format!("it cannot be served: {error}") };
                 self.shared.record_for(self.mac, self.client, event);
-                Response::text(404, "there is no such file")
+                Response::told("there is no such file")
             }
         }
     }
@@ -157,7 +165,7 @@ impl Responder<'_> {
             BootPolicy::Ignore => {
                 let why = "nobody named this machine; `meadow pxe open` or `meadow machine arm` lets it boot";
                 self.shared.record_for(Some(mac), self.client, EventKind::Ignored { why: why.into() });
-                return Response::text(404, why);
+                return Response::told(why);
             }
             BootPolicy::LocalDisk => script::boot_local_disk(),
             BootPolicy::Script => match self.shared.director.options(mac).script {
@@ -167,7 +175,7 @@ impl Responder<'_> {
             BootPolicy::Image | BootPolicy::Hold => {
                 if let Some(why) = self.misfit(&sighting) {
                     self.shared.record_for(Some(mac), self.client, EventKind::Ignored { why: why.clone() });
-                    return Response::text(404, &why);
+                    return Response::told(&why);
                 }
                 let own = self.shared.director.options(mac).kernel_arguments;
                 let command_line = format!("{} {own}", config.command_line);
@@ -207,7 +215,7 @@ impl Responder<'_> {
         let Some(config) = self.shared.director.boot_config(mac) else {
             let why = "this machine is not to boot; `meadow pxe open` or `meadow machine arm` lets it";
             self.shared.record_for(Some(mac), self.client, EventKind::Ignored { why: why.into() });
-            return Response::text(404, why);
+            return Response::told(why);
         };
         if let Some(other) = self.mac.filter(|other| *other != mac) {
             // Said, not refused: with two cards in one network Linux may answer ARP with either.
@@ -276,7 +284,7 @@ fn file_response(artifact: Arc<Artifact>, request: &RequestHead) -> Response {
     head.digest.clone_from(&artifact.digest);
     head.accept_ranges = true;
     head.range = (status == 206).then_some((part, size));
-    Response { head, body: Body::File(artifact, part) }
+    Response { head, body: Body::File(artifact, part), is_told: false }
 }
 
 /// Whether `If-Range` names this very file: one strong entity tag. A weak one or a date does not (RFC 9110, 13.1.5).

@@ -55,7 +55,38 @@ async fn requests_that_are_none_are_counted_and_what_is_not_there_apart() {
     let counters = rig.server.counters();
     assert_eq!((counters.http_malformed, counters.http_missing, counters.http_slow), (4, 3, 0));
     assert_eq!(said(&rig, "an HTTP request was refused"), 1);
+    assert_eq!(said(&rig, "an HTTP request was answered with"), 1, "and 3 more were counted");
+    assert_eq!(said(&rig, "failed: an HTTP request was answered with 405: another method, /artifacts/initrd"), 1);
     rig.server.stop().await;
+}
+
+/// A server each, since the same kind is said once in half a minute.
+#[tokio::test]
+async fn each_odd_request_is_said_and_no_more_of_it_than_a_log_takes() {
+    let long = format!("/{}", "x".repeat(7000));
+    let progress = "/machine/52-54-00-00-00-01/progress";
+    for (asked, counted, wanted) in [
+        ("BREW /artifacts/initrd".to_owned(), (2, 0), "405: another method, /artifacts/initrd".to_owned()),
+        (format!("GET {progress}"), (2, 0), format!("405: GET {progress}")),
+        (format!("POST {progress}"), (2, 0), format!("400: POST {progress}")),
+        ("HEAD /%0a%1b[2J".to_owned(), (0, 2), "404: HEAD /%0a%1b[2J".to_owned()),
+        (format!("GET {long}"), (0, 2), format!("404: GET {}…", &long[..200])),
+        // Behind such a one the connection is closed.
+        ("GET /artifacts/none?\u{1b}[2J".to_owned(), (1, 0), "refused with 400: malformed request".to_owned()),
+    ] {
+        let rig = Rig::start(|_| {}).await;
+        let one = format!("{asked} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let last = format!("{asked} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        rig.http(one + &last).await;
+        let counters = rig.server.counters();
+        assert_eq!((counters.http_malformed, counters.http_missing), counted, "{wanted}");
+        let events = rig.server.events(None, 0);
+        let odd: Vec<_> = events.iter().filter(|event| event.text.contains("an HTTP request was")).collect();
+        let [event] = odd.as_slice() else { panic!("{wanted}: {odd:?}") };
+        assert!(event.text.ends_with(&wanted), "{wanted}: {}", event.text);
+        assert!(event.text.len() < 300 && !event.text.contains(char::is_control), "{}", event.text);
+        rig.server.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -111,6 +142,7 @@ async fn a_loop_of_requests_does_not_fill_the_log() {
     let counters = rig.server.counters();
     assert_eq!(counters.http_missing, 2001);
     assert!(counters.events_withheld > 1000, "{}", counters.events_withheld);
+    assert_eq!(said(&rig, "an HTTP request was answered with"), 0, "its own events say it");
     rig.server.stop().await;
 }
 
