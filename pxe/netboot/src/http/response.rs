@@ -113,14 +113,15 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Media type of an artifact, from its name. UEFI boots only `application/efi`, or what ends with
-/// `.efi`.
+/// Media type of a file, from its name. UEFI looks at the type first, then at the end of the name: it starts a program, or
+/// what it finds in the image of a CD or of a disk.
 #[must_use]
 pub fn content_type(name: &str) -> &'static str {
     match name.rsplit_once('.').map(|(_, extension)| extension) {
         Some("efi") => "application/efi",
         Some("json") => "application/json",
         Some("iso") => "application/vnd.efi-iso",
+        Some("img") => "application/vnd.efi-img",
         Some("ipxe") => "text/plain; charset=utf-8",
         _ => "application/octet-stream",
     }
@@ -140,7 +141,7 @@ mod tests {
         let text = String::from_utf8(head.encode()).unwrap();
         assert_eq!(
             text,
-            "HTTP/1.1 206 Partial Content\r\nContent-Type: application/octet-stream\r\nContent-Length: 100\r\n\
+            "HTTP/1.1 206 Partial Content\r\nContent-Type: application/vnd.efi-img\r\nContent-Length: 100\r\n\
              ETag: \"ab\"\r\nRepr-Digest: sha-256=:q80=:\r\nAccept-Ranges: bytes\r\nContent-Range: bytes 900-999/1000\r\n\
              Connection: keep-alive\r\n\r\n"
         );
@@ -148,7 +149,14 @@ mod tests {
 
     #[test]
     fn efi_files_have_the_type_that_firmware_wants() {
-        assert_eq!(content_type("ipxe/ipxe.efi"), "application/efi");
-        assert_eq!(content_type("vmlinuz"), "application/octet-stream");
+        for (name, wanted) in [
+            ("ipxe/ipxe.efi", "application/efi"),
+            ("debian/mini.iso", "application/vnd.efi-iso"),
+            ("root.img", "application/vnd.efi-img"),
+            ("vmlinuz", "application/octet-stream"),
+            ("img", "application/octet-stream"),
+        ] {
+            assert_eq!(content_type(name), wanted, "{name}");
+        }
     }
 }

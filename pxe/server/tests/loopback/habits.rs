@@ -62,6 +62,28 @@ async fn ipxe_asks_for_a_script_beside_itself_and_goes_on_without() {
     rig.server.stop().await;
 }
 
+/// UEFI's HTTP boot starts what is in the image of a CD or a disk, which it tells by the type, and by the name only where it
+/// knows no type.
+#[tokio::test]
+async fn uefi_http_boot_is_told_what_an_image_of_a_cd_or_a_disk_is() {
+    let rig = Rig::start(|_| {}).await;
+    for (name, wanted) in [
+        ("mini.iso", "application/vnd.efi-iso"),
+        ("disk.img", "application/vnd.efi-img"),
+        ("shell.efi", "application/efi"),
+        ("linux", "application/octet-stream"),
+    ] {
+        std::fs::write(rig.folder.path().join("files").join(name), name).unwrap();
+        for method in ["HEAD", "GET"] {
+            let request = format!("{method} /files/{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            let (head, _) = split(&rig.http(request).await);
+            assert!(head.starts_with("HTTP/1.1 200"), "{name}: {head}");
+            assert!(head.contains(&format!("Content-Type: {wanted}\r\n")), "{method} {name}: {head}");
+        }
+    }
+    rig.server.stop().await;
+}
+
 /// UEFI's HTTP boot asks for the length first, follows no redirection, and tells what a file is by its type or its name.
 #[tokio::test]
 async fn uefi_http_boot_asks_for_the_length_and_is_never_sent_elsewhere() {
