@@ -209,16 +209,28 @@ fn architectures_without_a_loader_are_named_and_left_alone() {
         bytes[28..31].copy_from_slice(&[0xdc, 0xa6, 0x32]);
         bytes
     };
-    let arch = |code: u8| request(&[DISCOVER, (60, b"PXEClient"), (93, &[0, code])]);
+    let of_class = |class: &'static [u8], code: u8| request(&[DISCOVER, (60, class), (93, &[0, code])]);
+    let arch = |code| of_class(b"PXEClient", code);
+    let http = |code| of_class(b"HTTPClient", code);
     for (bytes, part) in [
         (pi, "Raspberry Pi"),
         (arch(6), "32-bit UEFI"),
         (arch(11), "for x86_64 processors and this machine has aarch64"),
         (arch(41), "Raspberry Pi"),
         (arch(99), "USB"),
+        // HTTP boot: of IA32, of ARM with 32 bits, of RISC-V, of a Raspberry Pi's ROM.
+        (http(15), "32-bit UEFI"),
+        (of_class(b"HTTPClient:Arch:00015:UNDI:003001", 15), "32-bit UEFI"),
+        (arch(15), "32-bit UEFI"),
+        (http(18), "USB"),
+        (http(28), "USB"),
+        (http(19), "for x86_64 processors and this machine has aarch64"),
+        (http(41), "Raspberry Pi"),
     ] {
         let outcome = handle(&on_67(), &bytes, &image());
         assert!(outcome.reply.is_none(), "{part}");
+        assert_eq!(outcome.silence, Some(Silence::LeftAlone), "{part}");
+        assert_eq!(codes(&outcome), ["pxe.seen", "pxe.ignored"], "{part}");
         let said = outcome.notes.last().unwrap().kind.to_string();
         assert!(said.contains(part), "{said}");
     }
