@@ -11,6 +11,8 @@ use crate::throttle::Throttle;
 
 /// How often trouble of one kind is said.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// The same of failures that each name a file and perhaps a machine.
+const INTERVAL_UNPROVED: Duration = Duration::from_secs(1);
 /// Events of machines that are left alone: at once, and a second. A rack that is switched on is told of in full.
 const LEFT_ALONE: (u32, u32) = (256, 8);
 /// Events of all other machines that DHCP leads to.
@@ -37,9 +39,12 @@ pub(crate) enum Trouble {
     Crowd,
     /// The disk takes no leases.
     Disk,
+    /// A failure for an address that may be forged.
+    Unproved,
 }
 
-const TROUBLES: usize = 9;
+/// As many as there are above.
+const TROUBLES: usize = Trouble::Unproved as usize + 1;
 
 /// When each kind of trouble was said last, and what may be told of machines.
 #[derive(Debug)]
@@ -52,23 +57,34 @@ pub(crate) struct Restraint {
 impl Default for Restraint {
     fn default() -> Self {
         let allowance = |(at_once, per_second)| Mutex::new(Allowance::new(at_once, per_second));
-        Self {
-            said: Mutex::new(std::array::from_fn(|_| Throttle::every(INTERVAL))),
-            left_alone: allowance(LEFT_ALONE),
-            booting: allowance(BOOTING),
-        }
+        let mut said = std::array::from_fn(|_| Throttle::every(INTERVAL));
+        said[Trouble::Unproved as usize] = Throttle::every(INTERVAL_UNPROVED);
+        Self { said: Mutex::new(said), left_alone: allowance(LEFT_ALONE), booting: allowance(BOOTING) }
     }
 }
 
 impl Shared {
     /// Says trouble, unless the same kind was said a short while ago; the caller counts it.
     pub(crate) fn complain(&self, trouble: Trouble, address: Option<IpAddr>, why: impl FnOnce() -> String) {
-        let Some(withheld) = locked(&self.restraint.said)[trouble as usize].pass(self.now()) else { return };
-        let mut why = why();
-        if withheld > 0 {
-            why.push_str(&format!(" ({withheld} more like it since the last that was shown)"));
-        }
+        let Some(withheld) = self.pass(trouble) else { return };
+        let why = why() + &more_like_it(withheld);
         self.record(Note { mac: None, firmware: None, address, kind: EventKind::Failed { file: String::new(), why } });
+    }
+
+    /// A failure for an address that may be forged, if it may be recorded: one a second, whoever sends how much.
+    pub(crate) fn pass_unproved(&self, mut kind: EventKind) -> Option<EventKind> {
+        let Some(withheld) = self.pass(Trouble::Unproved) else {
+            self.counting.events_withheld.add(1);
+            return None;
+        };
+        if let EventKind::Failed { why, .. } = &mut kind {
+            why.push_str(&more_like_it(withheld));
+        }
+        Some(kind)
+    }
+
+    fn pass(&self, trouble: Trouble) -> Option<u64> {
+        locked(&self.restraint.said)[trouble as usize].pass(self.now())
     }
 
     /// Whether events that a datagram led to may be recorded: anybody can pose as ever new machines.
@@ -89,6 +105,13 @@ impl Shared {
             });
         }
         may
+    }
+}
+
+fn more_like_it(withheld: u64) -> String {
+    match withheld {
+        0 => String::new(),
+        _ => format!(" ({withheld} more like it since the last that was shown)"),
     }
 }
 

@@ -22,7 +22,6 @@ use crate::page_cache::PageCache;
 use crate::problem::Problem;
 use crate::restraint::Restraint;
 use crate::tftp::Table;
-use crate::throttle::Throttle;
 
 /// What all interfaces share.
 pub(crate) struct Shared {
@@ -40,9 +39,8 @@ pub(crate) struct Shared {
     pub(crate) log: EventLog,
     pub(crate) counting: Counting,
     pub(crate) restraint: Restraint,
-    unproved: Mutex<Throttle>,
     /// The DHCP server, where it is switched on.
-    pub(crate) full: Option<FullDhcp>,
+    pub(crate) full: Option<Arc<FullDhcp>>,
     /// The HTTP connections.
     pub(crate) crowd: Arc<Crowd>,
     transfers: Mutex<Table>,
@@ -55,7 +53,7 @@ impl Shared {
     pub(crate) fn new(config: PxeConfig, director: Arc<dyn Director>) -> Result<Self, ConfigError> {
         let full = match config.dhcp.as_slice() {
             [] => None,
-            subnets => Some(FullDhcp::new(subnets, &config.lease_file)?),
+            subnets => Some(Arc::new(FullDhcp::new(subnets, &config.lease_file)?)),
         };
         Ok(Self {
             director,
@@ -71,7 +69,6 @@ impl Shared {
             log: EventLog::default(),
             counting: Counting::default(),
             restraint: Restraint::default(),
-            unproved: Mutex::default(),
             engine: Mutex::new(ProxyDhcp::new(ServerConfig { http_port: config.ports.http })),
             origin: Instant::now(),
             config,
@@ -155,21 +152,6 @@ impl Shared {
             None => Note { mac: None, firmware: None, address: Some(address), kind },
         };
         self.record(note);
-    }
-
-    /// A failure for an address that may be forged, if it may be recorded: one a second, whoever sends how much.
-    pub(crate) fn pass_unproved(&self, mut kind: EventKind) -> Option<EventKind> {
-        let passed = self.unproved.lock().unwrap_or_else(PoisonError::into_inner).pass(self.now());
-        let Some(withheld) = passed else {
-            self.counting.events_withheld.add(1);
-            return None;
-        };
-        if let EventKind::Failed { why, .. } = &mut kind
-            && withheld > 0
-        {
-            why.push_str(&format!(" ({withheld} more failed, not shown)"));
-        }
-        Some(kind)
     }
 }
 

@@ -2,21 +2,12 @@
 
 use std::time::Duration;
 
-const INTERVAL: Duration = Duration::from_secs(1);
-
 /// Lets one message pass in an interval.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     interval: Duration,
     last: Option<Duration>,
     withheld: u64,
-}
-
-impl Default for Throttle {
-    /// One a second.
-    fn default() -> Self {
-        Self::every(INTERVAL)
-    }
 }
 
 impl Throttle {
@@ -40,8 +31,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_a_second_and_the_rest_is_counted() {
-        let mut throttle = Throttle::default();
+    fn one_in_an_interval_and_the_rest_is_counted() {
+        let mut throttle = Throttle::every(Duration::from_secs(1));
         let at = Duration::from_millis;
         let passed = [0, 1, 999, 1000, 1500, 5000].map(|millis| throttle.pass(at(millis)));
         assert_eq!(passed, [Some(0), None, None, Some(2), None, Some(1)]);
