@@ -53,8 +53,12 @@ pub(crate) async fn serve(segment: Arc<Segment>, link: Link) {
             }
         }
         if !records.is_empty() {
-            let shared = shared.clone();
-            let commit = move || shared.full.as_ref().map(|full| full.commit(shared.now(), &records));
+            let (full, now, writes) = (full.clone(), shared.now(), full.writes());
+            let commit = move || {
+                let committed = full.commit(now, &records);
+                drop(writes);
+                committed
+            };
             // A disk that takes nothing is said by the next lease, and the addresses are set aside all the same.
             let _ = tokio::task::spawn_blocking(commit).await;
         }

@@ -23,10 +23,9 @@ const WAITING: usize = 1024;
 pub(crate) async fn serve(segment: Arc<Segment>, socket: UdpPort, port: ServerPort) {
     let socket = Arc::new(socket);
     let (commits, waiting) = mpsc::channel(WAITING);
-    if port != ServerPort::Dhcp || segment.shared.full.is_none() {
-        return receive(&segment, &socket, port, &commits).await;
-    }
-    let writer = LeaseWriter::new(Arc::clone(&segment.shared), &socket, waiting);
+    let full = segment.shared.full.as_ref().filter(|_| port == ServerPort::Dhcp);
+    let Some(full) = full else { return receive(&segment, &socket, port, &commits).await };
+    let writer = LeaseWriter::new(Arc::clone(&segment.shared), Arc::clone(full), &socket, waiting);
     // It ends when the channel does.
     let writer = tokio::task::spawn_blocking(move || writer.run());
     tokio::select! {

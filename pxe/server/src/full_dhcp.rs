@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use meadow_netboot::dhcp::{LeaseConfig, LeaseConfigError, LeaseRecord, LeaseServer};
+use tokio::sync::watch;
 
 use crate::lease_store::LeaseStore;
 use crate::problem::Problem;
@@ -22,6 +23,8 @@ pub(crate) struct FullDhcp {
     is_open: AtomicBool,
     /// The disk took no leases when it was tried last: no address is offered that nobody would get.
     is_refused: AtomicBool,
+    /// Each that writes leases holds a receiver.
+    writers: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -39,12 +42,29 @@ impl FullDhcp {
             store: Mutex::new(None),
             is_open: AtomicBool::new(false),
             is_refused: AtomicBool::new(false),
+            writers: watch::Sender::new(()),
         })
     }
 
     /// The engine. Never held across an await.
     pub(crate) fn server(&self) -> MutexGuard<'_, LeaseServer> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be held by whoever writes leases on another thread, until it has ended.
+    pub(crate) fn writes(&self) -> watch::Receiver<()> {
+        self.writers.subscribe()
+    }
+
+    /// Waits until nobody writes leases any more.
+    pub(crate) async fn written(&self) {
+        self.writers.closed().await;
+    }
+
+    /// As a disk that does not come back: nothing is written while this is held.
+    #[cfg(test)]
+    pub(crate) fn hold_disk(&self) -> impl Sized + '_ {
+        self.store.lock().unwrap()
     }
 
     /// Whether the file was read, so that nobody gets an address that another has, and takes what is written.

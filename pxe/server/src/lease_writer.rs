@@ -4,9 +4,10 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Weak};
 
 use meadow_netboot::dhcp::{LeaseRecord, Transmit};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::dhcp;
+use crate::full_dhcp::FullDhcp;
 use crate::restraint::Trouble;
 use crate::shared::Shared;
 use crate::udp::UdpPort;
@@ -24,14 +25,23 @@ pub(crate) struct Commit {
 /// before.
 pub(crate) struct LeaseWriter {
     shared: Arc<Shared>,
+    full: Arc<FullDhcp>,
     /// Held while sending only: a port that is closed is to be free at once.
     socket: Weak<UdpPort>,
     waiting: mpsc::Receiver<Commit>,
+    /// Who stops the server waits for what is written here.
+    _writes: watch::Receiver<()>,
 }
 
 impl LeaseWriter {
-    pub(crate) fn new(shared: Arc<Shared>, socket: &Arc<UdpPort>, waiting: mpsc::Receiver<Commit>) -> Self {
-        Self { shared, socket: Arc::downgrade(socket), waiting }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        full: Arc<FullDhcp>,
+        socket: &Arc<UdpPort>,
+        waiting: mpsc::Receiver<Commit>,
+    ) -> Self {
+        let writes = full.writes();
+        Self { shared, full, socket: Arc::downgrade(socket), waiting, _writes: writes }
     }
 
     /// Blocks until nobody can send it leases any more.
@@ -45,9 +55,8 @@ impl LeaseWriter {
     /// Leaves the group empty.
     fn write(&self, group: &mut Vec<Commit>) {
         let shared = &self.shared;
-        let Some(full) = &shared.full else { return group.clear() };
         let records: Vec<_> = group.iter().map(|commit| commit.record.clone()).collect();
-        if let Err(problem) = full.commit(shared.now(), &records) {
+        if let Err(problem) = self.full.commit(shared.now(), &records) {
             // Without the disk nobody gets an answer.
             group.clear();
             shared.complain(Trouble::Disk, None, || problem.text);

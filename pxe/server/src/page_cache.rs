@@ -42,6 +42,12 @@ impl Default for PageCache {
 }
 
 impl PageCache {
+    /// As a disk that does not come back: nothing is read while this is held.
+    #[cfg(test)]
+    pub(crate) async fn hold_readers(&self) -> tokio::sync::SemaphorePermit<'_> {
+        self.readers.acquire_many(u32::try_from(READERS).unwrap()).await.unwrap()
+    }
+
     /// Waits until a part of a file is in memory; whether it had to be read. `known` is what was there at the last call
     /// for this file, empty at first: nothing is looked at twice.
     ///

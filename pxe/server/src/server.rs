@@ -1,8 +1,11 @@
 //! The running boot server, as its owner sees it.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -88,7 +91,7 @@ impl PxeServer {
             tasks.spawn(Supervisor(segment.clone()).run());
         }
         tasks.spawn(Caretaker { shared: shared.clone(), segments: segments.clone() }.run());
-        Ok(PxeHandle { shared, segments, tasks, captures: Captures::default() })
+        Ok(PxeHandle { shared, segments, tasks: Mutex::new(tasks), captures: Captures::default() })
     }
 }
 
@@ -124,7 +127,7 @@ fn lease(view: LeaseView, now: Duration, wall: Timestamp) -> PxeLease {
 pub struct PxeHandle {
     shared: Arc<Shared>,
     segments: Vec<Arc<Segment>>,
-    tasks: JoinSet<()>,
+    tasks: Mutex<JoinSet<()>>,
     captures: Captures,
 }
 
@@ -258,10 +261,15 @@ impl PxeHandle {
         self.captures.read(mac, from)
     }
 
-    /// Closes all sockets, ends all transfers and has on disk what is to be known after a restart.
-    pub async fn stop(mut self) {
-        self.tasks.shutdown().await;
-        let shared = self.shared;
+    /// Closes all sockets, ends all transfers and has on disk what is to be known after a restart: leases, also those
+    /// that were given back, and what firmware took.
+    pub async fn stop(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
+        if let Some(full) = &self.shared.full {
+            full.written().await;
+        }
+        let shared = self.shared.clone();
         let _ = tokio::task::spawn_blocking(move || shared.keep_forms(true)).await;
     }
 }
