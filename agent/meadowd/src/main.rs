@@ -68,17 +68,19 @@ async fn run(paths: Paths) -> anyhow::Result<()> {
     files::make_folder(&paths.state_dir(), Access::Private)?;
     let status = SelfStatus::starting(env!("CARGO_PKG_VERSION"));
     tokio::spawn(status.clone().keep_addresses());
-    let role = async {
-        if files::exists(&paths.state().bootstrap()) {
-            seed::run(&paths, &status).await.context("this node cannot serve the cluster")
-        } else {
-            machine::run(&paths, &status).await.context("this machine cannot enrol")
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     };
-    tokio::select! {
-        ended = role => ended,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    }
-    .inspect(|()| info!("stopped"))
+    let ended = if files::exists(&paths.state().bootstrap()) {
+        seed::run(&paths, &status, stop).await.context("this node cannot serve the cluster")
+    } else {
+        tokio::select! {
+            ended = machine::run(&paths, &status) => ended.context("this machine cannot enrol"),
+            () = stop => Ok(()),
+        }
+    };
+    ended.inspect(|()| info!("stopped"))
 }

@@ -28,6 +28,9 @@ use crate::tickets::Tickets;
 /// A boot that shows nothing for so long is under way no more.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 
+/// How long the end waits for its disk.
+const STOP: Duration = Duration::from_secs(10);
+
 /// The PXE server, or why there is none.
 pub(crate) enum Pxe {
     /// No interface is configured for it.
@@ -107,6 +110,14 @@ impl Pxe {
                 Self::Misconfigured(e.to_string())
             }
         })
+    }
+
+    /// Ends it, with what is to be known after a restart on the disk. A disk that stands still keeps nobody for long.
+    pub(crate) async fn stop(&self) {
+        let Self::On { handle, .. } = self else { return };
+        if tokio::time::timeout(STOP, handle.stop()).await.is_err() {
+            warn!("the PXE server is left before its leases are on the disk, which does not answer");
+        }
     }
 
     /// Its state, with the window as the replicated state has it.

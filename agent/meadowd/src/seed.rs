@@ -1,5 +1,6 @@
 //! The agent of a voter: replicated state, API, PXE, and its own place in the mesh.
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,8 +44,21 @@ const UDEV: Duration = Duration::from_secs(10);
 /// How often nodes that are down are asked whether they wait for a passphrase.
 const UNLOCKS: Duration = Duration::from_secs(5);
 
-/// Serves the cluster until something essential fails.
-pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()> {
+/// Serves the cluster until `stop`, or until something essential fails.
+pub(crate) async fn run(paths: &Paths, status: &SelfStatus, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let pxe = OnceCell::new();
+    let ended = tokio::select! {
+        ended = serve(paths, status, &pxe) => ended,
+        () = stop => Ok(()),
+    };
+    if let Some(pxe) = pxe.get() {
+        pxe.stop().await;
+    }
+    ended
+}
+
+/// The PXE server is to be stopped by the caller.
+async fn serve(paths: &Paths, status: &SelfStatus, running: &OnceCell<Arc<Pxe>>) -> anyhow::Result<()> {
     let settings = Settings::load(&paths.settings())?;
     let keys = Keys::load_or_make(&paths.state())?;
     let ca = load_ca(&paths.state())?.context("the cluster CA's key is missing; restore ca.key and ca.pem")?;
@@ -58,14 +72,15 @@ pub(crate) async fn run(paths: &Paths, status: &SelfStatus) -> anyhow::Result<()
     let classifier = Arc::new(PeerClassifier::new(&ca)?);
     let ca_fingerprint = ca.fingerprint();
     let listener = bind(settings.api_listen).await?;
+    let pxe = Arc::new(Pxe::start(&settings, paths, replica.clone(), tickets.clone())?);
     let voter = Arc::new(Voter {
         replica: replica.clone(),
         live: live.clone(),
         enrolment: Enrolment::new(ca),
         ca_fingerprint,
         me: me.clone(),
-        tickets: tickets.clone(),
-        pxe: Arc::new(Pxe::start(&settings, paths, replica.clone(), tickets)?),
+        tickets,
+        pxe: running.get_or_init(|| pxe).clone(),
         mailbox: Mailbox::default(),
         images: Arc::new(Images::new(paths, &settings)),
         status: status.clone(),
