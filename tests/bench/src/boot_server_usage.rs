@@ -11,7 +11,7 @@ use meadow_rack::progress::Progress;
 use meadow_rack::{Rack, RackConfig, paths};
 
 use crate::downloads::{self, Clients};
-use crate::measure::Measure;
+use crate::measure::{LEAST_ROUNDS, Measure};
 use crate::process_usage::Process;
 use crate::tftp_client::Wishes;
 
@@ -35,6 +35,7 @@ struct Server {
 /// # Errors
 /// When a program or a download fails.
 pub(crate) fn measure(rounds: u32, progress: &mut Progress) -> Result<Vec<Measure>> {
+    let rounds = rounds.max(LEAST_ROUNDS);
     let mut rack = Rack::build(&RackConfig { firmware: Vec::new(), memory_mib: 0 })?;
     let image = paths::image().canonicalize().context("there is no image; `make image` builds it")?;
     let subnet = rack.lan().subnet();

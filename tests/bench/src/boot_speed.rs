@@ -12,7 +12,7 @@ use meadow_rack::progress::Progress;
 use meadow_rack::{Rack, RackConfig, interrupt};
 
 use crate::downloads::{self, Clients};
-use crate::measure::Measure;
+use crate::measure::{LEAST_ROUNDS, Measure};
 use crate::process_usage::Process;
 use crate::server::{self as measured, Server};
 use crate::tftp_client::Wishes;
@@ -21,8 +21,6 @@ use files::{LARGE, MEDIUM, SMALL, TINY};
 use relay::{Relay, Weather};
 use server::Kind;
 
-/// Fewer rounds say nothing on a machine that others use too.
-const LEAST_ROUNDS: u32 = 5;
 /// Clients with an address each, from this number on.
 const CLIENTS: usize = 200;
 const FIRST_CLIENT: u8 = 20;
@@ -53,7 +51,7 @@ enum Load {
 
 const BLOCK: u16 = 1428;
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 7] = [
     Scenario {
         name: "TFTP, 1 client, window 1",
         clients: 1,
@@ -104,6 +102,15 @@ const SCENARIOS: [Scenario; 6] = [
         clients: 50,
         file: SMALL,
         load: Load::Http(20),
+        peers: &[Kind::Nginx],
+        speed_goal: 1.0,
+        processor_goal: Some(1.2),
+    },
+    Scenario {
+        name: "HTTP, 200 connections",
+        clients: CLIENTS,
+        file: SMALL,
+        load: Load::Http(5),
         peers: &[Kind::Nginx],
         speed_goal: 1.0,
         processor_goal: Some(1.2),
@@ -160,7 +167,8 @@ pub(crate) fn measure(rounds: u32, progress: &mut Progress) -> Result<Vec<Measur
         measures.extend(scenario.measure(rounds, &servers, &clients, progress)?);
     }
     let peak = process.memory()?.peak;
-    measures.push(Measure::single("meadow-pxe: peak with 200 transfers and 50 connections", "MiB", peak).at_most(20.0));
+    measures
+        .push(Measure::single("meadow-pxe: peak with 200 transfers and 200 connections", "MiB", peak).at_most(20.0));
     let relays = rack.computer_at("relay", RELAY)?;
     let calm = Weather { delay: DELAY, lost_of: 0, room: None };
     let relay = Relay::start(&relays, subnet.host(RELAY), own.address, calm)?;
@@ -222,7 +230,7 @@ impl Scenario {
             let name = format!("{}: {label}, processor", self.name);
             measures.push(Measure::rounds(name, "s/GiB", of(|run| run.processor)));
         }
-        for (kind, taken) in runs.iter().filter(|_| self.clients > 1) {
+        for (kind, taken) in &runs {
             let failed: u32 = taken.iter().map(|run| run.failed).sum();
             if failed > 0 || *kind == Kind::Own {
                 let of = self.clients * taken.len();

@@ -8,13 +8,11 @@ use meadow_rack::{Rack, RackConfig, interrupt, wait};
 
 use crate::dhcp_client::{Leased, Relay};
 use crate::downloads::in_namespace;
-use crate::measure::Measure;
+use crate::measure::{LEAST_ROUNDS, Measure};
 use crate::server::{Server, fetch_peers};
 
 use server::{BLOCK, CLIENTS, Kind, RELAY};
 
-/// Fewer rounds say nothing on a machine that others use too.
-const LEAST_ROUNDS: u32 = 5;
 /// Leases in a round, and clients at once.
 const LEASES: u32 = 2000;
 const AT_ONCE: usize = 32;

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use meadow_rack::versions;
 use serde::Serialize;
 
 /// What it is.
@@ -21,6 +22,8 @@ pub(crate) struct Host {
     pub(crate) kernel: String,
     /// Version of QEMU.
     pub(crate) qemu: String,
+    /// Versions of firmware and boot loaders.
+    pub(crate) firmware: String,
 }
 
 impl Host {
@@ -41,6 +44,7 @@ impl Host {
             system: system.trim_matches('"').to_owned(),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             qemu: qemu_version()?,
+            firmware: versions::of_firmware()?,
         })
     }
 }

@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+/// Fewer rounds say nothing of programs that take turns on a machine that others use too.
+pub(crate) const LEAST_ROUNDS: u32 = 5;
+
 /// One quantity, measured once or in several rounds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Measure {

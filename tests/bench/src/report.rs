@@ -66,7 +66,7 @@ impl Report {
         let host = &self.host;
         let mut text = format!(
             "# Benchmarks of {}\n\nImage {}, machines run with {}, {} rounds.\nHost: {} with {} processors, {:.1} GiB, \
-             {}, Linux {}, {}.\n",
+             {}, Linux {}, {}.\nFirmware: {}.\n",
             self.begun,
             self.image,
             self.accelerator,
@@ -76,7 +76,8 @@ impl Report {
             host.memory_gib,
             host.system,
             host.kernel,
-            host.qemu
+            host.qemu,
+            host.firmware
         );
         for section in &self.sections {
             section.write(&mut text);

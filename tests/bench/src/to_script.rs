@@ -13,7 +13,7 @@ use meadow_rack::{Firmware, Rack, RackConfig, interrupt, paths, wait};
 
 use crate::boot::LIMIT;
 use crate::downloads;
-use crate::measure::Measure;
+use crate::measure::{LEAST_ROUNDS, Measure};
 
 /// What the script says, without being there in one piece.
 const SCRIPT: &str = "#!ipxe\necho the script ${undefined}runs\nsleep 3600\n";
@@ -36,6 +36,7 @@ struct Stand {
 /// # Errors
 /// When a server does not start or a machine does not boot.
 pub(crate) fn measure(rounds: u32, progress: &mut Progress) -> Result<Vec<Measure>> {
+    let rounds = rounds.max(LEAST_ROUNDS);
     let mut measures = Vec::new();
     for (firmware, name, goal) in KINDS {
         let (mut own, mut peer) = (Stand::own(firmware)?, Stand::dnsmasq(firmware)?);

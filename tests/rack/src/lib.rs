@@ -33,6 +33,7 @@ pub mod site;
 pub mod subnet;
 pub mod terminal;
 pub mod tpm;
+pub mod versions;
 pub mod wait;
 
 pub use firmware::Firmware;
