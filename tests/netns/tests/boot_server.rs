@@ -80,6 +80,35 @@ fn meadowd_gives_out_addresses_and_tells_who_has_them_after_a_crash_too() {
     assert_eq!(lease(&client, "printer").expect("a lease"), address, "the same client, the same address");
 }
 
+/// What firmware took is written every 10 s at most: the second one's would be lost if the end did not write it.
+#[test]
+fn what_was_learnt_last_is_on_the_disk_when_meadowd_is_stopped() {
+    let mut site = Site::build().expect("namespaces");
+    let machines = [3, 4].map(|number| site.computer(&format!("machine{number}"), number).expect("a machine"));
+    let macs = machines.each_ref().map(|machine| fs_text(machine, "/sys/class/net/eth0/address").expect("a MAC"));
+    let mut seed = site.seed().expect("a seed");
+    let server = seed.address().to_string();
+    let file = seed.state_file("pxe-forms.json");
+    let kept = || fs::read_to_string(&file).unwrap_or_default();
+    for (machine, mac) in machines.iter().zip(&macs) {
+        let class = "PXEClient:Arch:00007:UNDI:003016";
+        let asks = ["-i", "eth0", "-f", "-n", "-q", "-s", "/bin/true", "-t", "1", "-T", "1", "-V", class];
+        machine.run("udhcpc", &[&asks[..], &["-x", "0x5d:0007"]].concat()).expect("udhcpc");
+        let loader = ["-m", "binary", &server, "-c", "get", "ipxe/snponly.efi", "/dev/null"];
+        machine.run("tftp", &loader).expect("tftp-hpa");
+        let took = |seed: &Computer| {
+            let listed = seed.items(&["pxe", "ls"])?;
+            Ok(listed.iter().any(|boot| boot["mac"] == *mac && boot["form"] == "boot-server").then_some(()))
+        };
+        seed.until("what it took", took).expect("learnt");
+        if *mac == macs[0] {
+            seed.until("the first one in the file", |_| Ok(kept().contains(mac).then_some(()))).expect("kept");
+        }
+    }
+    seed.stop_agent();
+    assert!(kept().contains(&macs[1]), "{}", kept());
+}
+
 fn event(seed: &Computer, text: &str) -> bool {
     let events = seed.items(&["pxe", "events"]).unwrap_or_default();
     events.iter().any(|event| event["message"].as_str().is_some_and(|message| message.contains(text)))

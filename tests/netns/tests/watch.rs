@@ -1,10 +1,13 @@
 //! What an admin sees and does of machines that boot: their progress, captures, waking, other boots once and other systems.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Stdio;
 
+use meadow_rack::process::Program;
 use meadow_rack::{paths, wait};
 use meadow_tests_netns::{Computer, PATIENCE, Site};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const MAC: &str = "52:54:00:00:00:01";
 
@@ -28,7 +31,7 @@ fn boots_are_watched_captured_woken_and_changed_once() {
 
     what_a_boot_needs_is_looked_at(&seed);
     another_system_boots_once(&seed, &lan);
-    its_boot_is_listed(&seed);
+    its_boot_is_followed_and_listed(&mut site, &seed, &lan);
     it_is_captured(&seed, &lan);
     it_is_woken(&seed, &lan);
 }
@@ -50,7 +53,7 @@ fn what_a_boot_needs_is_looked_at(seed: &Computer) {
 
 fn another_system_boots_once(seed: &Computer, lan: &Computer) {
     let file = seed.file("own.ipxe");
-    std::fs::write(&file, "#!ipxe\nkernel ${files}/linux\nboot\n").expect("written");
+    fs::write(&file, "#!ipxe\nkernel ${files}/linux\nboot\n").expect("written");
     let file = file.display().to_string();
     let set = |more: &[&str]| seed.meadow(&[&["machine", "boot", MAC], more].concat()).expect("run");
     let refused = set(&["script", "--once"]);
@@ -82,9 +85,80 @@ fn switch_on(lan: &Computer, seed: &Computer) {
     heard.expect("it is offered a boot file");
 }
 
-fn its_boot_is_listed(seed: &Computer) {
-    let events = seed.items(&["pxe", "events"]).expect("events");
-    let asked = |event: &Value| event["mac"] == MAC && event["code"] == "pxe.asked";
+/// What `meadow pxe watch` has written into its log.
+struct Watch {
+    log: PathBuf,
+    _program: Program,
+}
+
+impl Watch {
+    /// Begins, and waits until it looks.
+    fn begin(site: &mut Site, seed: &Computer, program: &str, arguments: &[&str]) -> Self {
+        let (program, log) = seed.start(site, program, arguments).expect("meadow");
+        let watch = Self { log, _program: program };
+        watch.until("Waiting for machines to boot");
+        watch
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(&self.log).expect("a log")
+    }
+
+    /// Waits for a line with this text.
+    fn until(&self, part: &str) {
+        let told = wait::until(part, PATIENCE, || Ok(self.text().contains(part).then_some(())));
+        told.unwrap_or_else(|error| panic!("{error:#}: {}", self.text()));
+    }
+}
+
+/// A whole boot, step by step as firmware, iPXE and the initramfs take them: each is told while it happens.
+fn its_boot_is_followed_and_listed(site: &mut Site, seed: &Computer, lan: &Computer) {
+    let meadow = paths::programs().join("meadow").to_string_lossy().into_owned();
+    let watch = Watch::begin(site, seed, &meadow, &["pxe", "watch"]);
+    let script_of_another = format!("exec {meadow} pxe watch --mac 52:54:00:00:00:02");
+    let of_another = Watch::begin(site, seed, "sh", &["-c", &script_of_another]);
+    let server = seed.address().to_string();
+    let url = |path: &str| format!("http://{server}:7480/{path}");
+    let get = |path: &str| lan.run("curl", &["-sSf", "-o", "/dev/null", &url(path)]).expect("curl").success();
+    let report = |text: &str| {
+        let url = url("machine/52-54-00-00-00-01/progress");
+        lan.run("curl", &["-sSf", "-d", text, &url]).expect("curl").success().expect("taken");
+    };
+
+    switch_on(lan, seed);
+    watch.until(&format!("{MAC} [UEFI x64 PXE] was offered a boot file: offered ipxe/snponly.efi"));
+    watch.until("waits: UEFI collects offers for 3.5 s before it takes one");
+    let loader = ["-m", "binary", &server, "-c", "get", "ipxe/snponly.efi", "/dev/null"];
+    lan.run("tftp", &loader).expect("tftp-hpa");
+    watch.until("fetches the boot loader 100 %: sent 100 % of ipxe/snponly.efi (TFTP); waits: the boot loader starts");
+    script(lan, seed);
+    watch.until("runs the boot loader: asked for boot.ipxe (HTTP)");
+    get("artifacts/vmlinuz").expect("a kernel");
+    watch.until("fetches kernel and initrd 100 %: sent 100 % of vmlinuz (HTTP); waits: the kernel starts");
+    get("machine/52-54-00-00-00-01/boot.json").expect("orders");
+    watch.until("runs the initrd: asked for boot.json (HTTP)");
+    report(r#"{"stage":"root-download","percent":40,"message":"half\u001b[2J"}"#);
+    watch.until("runs the initrd 40 %: root-download 40 %: half?[2J");
+    let listed = seed.items(&["pxe", "ls"]).expect("a list");
+    let [boot] = listed.as_slice() else { panic!("one machine: {listed:?}") };
+    assert_eq!((&boot["stage"], &boot["percent"]), (&json!("runs the initrd"), &json!(40)), "{boot}");
+    assert_eq!((&boot["under_way"], &boot["failed"]), (&json!(true), &json!(false)), "{boot}");
+
+    report(r#"{"stage":"switch-root"}"#);
+    watch.until("starts its system: switch-root");
+    let listed = seed.items(&["pxe", "ls"]).expect("a list");
+    let boot = &listed[0];
+    assert_eq!((&boot["mac"], &boot["address"]), (&json!(MAC), &json!(lan.address().to_string())), "{boot}");
+    assert_eq!((&boot["firmware"], &boot["form"]), (&json!("UEFI x64 PXE"), &json!("boot-server")), "{boot}");
+    assert_eq!((&boot["image"], &boot["under_way"]), (&json!("test"), &json!(false)), "{boot}");
+    let table = seed.meadow(&["pxe", "ls"]).expect("run").success().expect("a table").stdout;
+    for word in ["FIRMWARE", "NEXT STEP", MAC, "UEFI x64 PXE", "starts its system"] {
+        assert!(table.contains(word), "{table}");
+    }
+    // It looks twice a second, and has not seen this one in all these steps.
+    assert!(!of_another.text().contains("52:54"), "{}", of_another.text());
+    let events = seed.items(&["pxe", "events", "--mac", MAC]).expect("events");
+    let asked = |event: &Value| event["code"] == "pxe.asked" && event["message"] == "asked for boot.json (HTTP)";
     assert!(events.iter().any(asked), "{events:?}");
 }
 
@@ -110,14 +184,14 @@ fn it_is_captured(seed: &Computer, lan: &Computer) {
 
 fn it_is_woken(seed: &Computer, lan: &Computer) {
     let log = lan.file("wake.log");
-    let output = std::fs::File::create(&log).expect("a file");
+    let output = fs::File::create(&log).expect("a file");
     let mut sniffer = lan.namespace().command("tcpdump");
     sniffer.args(["-nn", "-x", "-l", "-U", "-i", "eth0", "udp port 9"]);
     let errors = output.try_clone().expect("a file");
     let mut sniffer = sniffer.stdout(output).stderr(errors).spawn().expect("tcpdump");
     let woken = wait::until("the packet", PATIENCE, || {
         seed.meadow(&["machine", "wake", MAC])?.success()?;
-        let text = std::fs::read_to_string(&log)?.replace([' ', '\n', '\t'], "");
+        let text = fs::read_to_string(&log)?.replace([' ', '\n', '\t'], "");
         Ok(text.contains("525400000001").then_some(()))
     });
     sniffer.kill().expect("ended");
