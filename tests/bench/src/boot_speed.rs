@@ -1,8 +1,8 @@
 //! Speed and processor time of the boot server beside those that others use, over TFTP and HTTP.
 
-mod files;
+pub(crate) mod files;
 mod relay;
-mod server;
+pub(crate) mod server;
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};

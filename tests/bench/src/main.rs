@@ -5,6 +5,7 @@ mod boot;
 mod boot_server_usage;
 mod boot_speed;
 mod cluster_state;
+mod cold_files;
 mod commit;
 mod dhcp_client;
 mod dhcp_speed;
@@ -65,6 +66,7 @@ enum Subject {
     Agent,
     BootServer,
     BootSpeed,
+    ColdFiles,
     DhcpSpeed,
     ToScript,
     Many,
@@ -81,6 +83,7 @@ impl Subject {
             Self::Agent => "agent",
             Self::BootServer => "boot-server",
             Self::BootSpeed => "boot-speed",
+            Self::ColdFiles => "cold-files",
             Self::DhcpSpeed => "dhcp-speed",
             Self::ToScript => "to-script",
             Self::Many => "many",
@@ -97,6 +100,7 @@ impl Subject {
             Self::Agent => "The agent of a seed",
             Self::BootServer => "The boot server",
             Self::BootSpeed => "Speed of the boot server",
+            Self::ColdFiles => "Files that are not in memory",
             Self::DhcpSpeed => "Leases",
             Self::ToScript => "From DISCOVER to the script",
             Self::Many => "Many machines at once",
@@ -141,6 +145,12 @@ impl Subject {
                  × block ÷ (round trip + the client's time from a window's first block to its last), the round trip \
                  being that of a transfer block by block over the same relay."
             }
+            Self::ColdFiles => {
+                "While 4 clients fetch a file of 256 MiB over TFTP (windows of 16), or 8 over HTTP, that the kernel was told to forget \
+                 (POSIX_FADV_DONTNEED), one more client asks again and again: a file of 256 KiB over TFTP, block by block, or \
+                 the boot server's port 4011. The longest time in which it hears nothing is taken. meadow-pxe and dnsmasq take \
+                 turns; how long the disk takes for the file is shown, since all of it hangs on that."
+            }
             Self::DhcpSpeed => {
                 "Full DHCP with leases on disk. Each server in a namespace of its own, clients behind one relay agent, new ones \
                  in every round: 2000 leases (DISCOVER, OFFER, REQUEST, ACK) with 32 clients at once, then 300 offers one \
@@ -176,6 +186,7 @@ impl Subject {
             Self::Agent => agent_usage::measure(progress),
             Self::BootServer => boot_server_usage::measure(arguments.rounds, progress),
             Self::BootSpeed => boot_speed::measure(arguments.rounds, progress),
+            Self::ColdFiles => cold_files::measure(arguments.rounds, progress),
             Self::DhcpSpeed => dhcp_speed::measure(arguments.rounds, progress),
             Self::ToScript => to_script::measure(arguments.rounds, progress),
             Self::Many => many::measure(arguments.rounds, progress),

@@ -40,6 +40,8 @@ pub(crate) struct Download {
     pub(crate) taking: f64,
     /// Whole windows.
     pub(crate) windows: u32,
+    /// The longest time in which nothing came, in seconds.
+    pub(crate) longest: f64,
 }
 
 /// Downloads `name` from the TFTP server at `server`.
@@ -57,9 +59,12 @@ pub(crate) fn download(own: Ipv4Addr, server: SocketAddr, name: &str, wishes: Wi
         request += &format!("windowsize\0{}\0", wishes.window);
     }
     let mut buffer = vec![0; BUFFER];
+    let mut since = Instant::now();
     let (first, peer) = ask(&socket, server, request.as_bytes(), &mut buffer)?;
     socket.connect(peer)?;
     let mut transfer = Transfer::begin(buffer.get(..first).unwrap_or_default())?;
+    let mut longest = since.elapsed();
+    since = Instant::now();
     let mut silent = Duration::ZERO;
     loop {
         if let Some(block) = transfer.acknowledge.take() {
@@ -67,12 +72,14 @@ pub(crate) fn download(own: Ipv4Addr, server: SocketAddr, name: &str, wishes: Wi
             socket.send(&[0, ACK, high, low])?;
         }
         if transfer.is_done {
-            return Ok(transfer.download);
+            return Ok(Download { longest: longest.as_secs_f64(), ..transfer.download });
         }
         match receive(&socket, &mut buffer) {
             Ok((length, segment)) => {
                 silent = Duration::ZERO;
                 let now = Instant::now();
+                longest = longest.max(now - since);
+                since = now;
                 for packet in buffer.get(..length).unwrap_or_default().chunks(segment) {
                     transfer.take(packet, now)?;
                 }

@@ -11,16 +11,16 @@ use sha2::{Digest, Sha256};
 /// Names and sizes in KiB.
 const FILES: [(&str, usize); 4] = [(TINY, 256), (SMALL, 4 << 10), (MEDIUM, 64 << 10), (LARGE, 256 << 10)];
 /// To be sent block by block over a slow network.
-pub(super) const TINY: &str = "tiny";
+pub(crate) const TINY: &str = "tiny";
 /// For many clients.
-pub(super) const SMALL: &str = "small";
+pub(crate) const SMALL: &str = "small";
 /// For one client over TFTP.
-pub(super) const MEDIUM: &str = "medium";
+pub(crate) const MEDIUM: &str = "medium";
 /// For one client over HTTP.
-pub(super) const LARGE: &str = "large";
+pub(crate) const LARGE: &str = "large";
 
 /// Writes them into `folder`, with a manifest.
-pub(super) fn make(folder: &Path) -> Result<PathBuf> {
+pub(crate) fn make(folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut artifacts = Map::new();
     for (name, size) in FILES {

@@ -12,7 +12,7 @@ use crate::server::{Server, peer};
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Own,
     Dnsmasq,
     TftpdHpa,
@@ -22,10 +22,10 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Own, Self::Dnsmasq, Self::TftpdHpa, Self::Atftpd, Self::RustTftpd, Self::Nginx];
 
-    pub(super) fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Own => "meadow-pxe",
             Self::Dnsmasq => "dnsmasq",
@@ -50,7 +50,7 @@ impl Kind {
 }
 
 /// Starts it with the files in `folder`; `peers` is where `tests/bench/peers` has put the others.
-pub(super) fn start(rack: &mut Rack, kind: Kind, folder: &Path, peers: &Path) -> Result<Server> {
+pub(crate) fn start(rack: &mut Rack, kind: Kind, folder: &Path, peers: &Path) -> Result<Server> {
     let address = rack.lan().subnet().host(kind.number());
     let command = command(kind, rack.run().path(), folder, peers, address)?;
     Server::start(rack, kind.number(), &command)
