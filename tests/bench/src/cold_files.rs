@@ -131,7 +131,7 @@ impl Stand {
         let load = || {
             let wishes = Wishes { block: 1428, window: 16 };
             let all = self.clients.over_tftp(OVER_TFTP, server, LARGE, wishes);
-            all.into_iter().map(|download| download.map(drop)).collect()
+            all.into_iter().try_for_each(|download| download.map(drop))
         };
         self.longest(load, || self.block_of_warm_file(server))
     }
@@ -140,7 +140,7 @@ impl Stand {
         self.forget()?;
         let load = || {
             let all = self.clients.over_http(OVER_HTTP, server, LARGE, 1);
-            all.into_iter().map(|download| download.map(drop)).collect()
+            all.into_iter().try_for_each(|download| download.map(drop))
         };
         self.longest(load, || in_namespace(&self.namespace, || ask_boot_server(self.prober, server)))
     }
