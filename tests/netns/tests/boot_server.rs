@@ -98,7 +98,7 @@ fn what_was_learnt_last_is_on_the_disk_when_meadowd_is_stopped() {
         machine.run("tftp", &loader).expect("tftp-hpa");
         let took = |seed: &Computer| {
             let listed = seed.items(&["pxe", "ls"])?;
-            Ok(listed.iter().any(|boot| boot["mac"] == *mac && boot["form"] == "boot-server").then_some(()))
+            Ok(listed.iter().any(|boot| boot["mac"] == *mac && boot["form"] == "direct").then_some(()))
         };
         seed.until("what it took", took).expect("learnt");
         if *mac == macs[0] {
