@@ -4,7 +4,7 @@
 //! the guest's last flush, only a part reaches the disk, and of the last write only a part of its sectors.
 
 use std::fs::{File, OpenOptions};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -80,7 +80,9 @@ impl WriteLog {
         self.cut(from, to, end, random).map(|said| format!("seed {seed}: {said}"))
     }
 
-    fn writes_to(&self, bytes: &Range<u64>) -> Vec<usize> {
+    /// The places in the record at which somebody wrote to `bytes` of the disk.
+    #[must_use]
+    pub fn writes_to(&self, bytes: &Range<u64>) -> Vec<usize> {
         let touches = |entry: &Entry| {
             let first = entry.sector * SECTOR;
             entry.flags & DISCARD == 0 && first < bytes.end && first + entry.sectors * SECTOR > bytes.start
@@ -141,20 +143,20 @@ impl WriteLog {
         Ok(())
     }
 
-    /// Makes the disk that the worst cut leaves of a build without the flush at `flush`: what it would have made sure of
-    /// is lost, and what came after it, up to the next flush, is there. `None` where nothing came before or after it, so
-    /// that it decides nothing.
+    /// Makes the disk that the worst cut leaves of a build without the flushes at `flushes` and those between them: what
+    /// they would have made sure of is lost, and what came after the last one, up to the next flush, is there. `None` where
+    /// nothing came before or after them, so that they decide nothing.
     ///
     /// # Errors
     /// When a file cannot be read or written.
-    pub fn without_flush(&self, from: &Path, to: &Path, flush: usize) -> Result<Option<()>> {
-        let flushes = self.flushes();
-        let before = flushes.iter().rev().find(|other| **other < flush).map_or(0, |at| at + 1);
-        let after = flushes.iter().find(|other| **other > flush).map_or(self.len(), |at| *at);
-        if before == flush || flush + 1 == after {
+    pub fn without_flushes(&self, from: &Path, to: &Path, flushes: &RangeInclusive<usize>) -> Result<Option<()>> {
+        let (all, first, last) = (self.flushes(), *flushes.start(), *flushes.end());
+        let before = all.iter().rev().find(|other| **other < first).map_or(0, |at| at + 1);
+        let after = all.iter().find(|other| **other > last).map_or(self.len(), |at| *at);
+        if before == first && first == last || last + 1 == after {
             return Ok(None);
         }
-        self.replay(from, to, after, |index| (before..flush).contains(&index)).map(Some)
+        self.replay(from, to, after, |index| (before..last).contains(&index)).map(Some)
     }
 
     /// Any moment, or one just behind a flush, where what depends on the order of writes is decided.
@@ -250,6 +252,11 @@ mod tests {
             assert!(said.contains("cut after 4 of 5") || said.contains("cut after 5 of 5"), "{said}");
         }
         assert!(log.cut_power_at(&from, &to, 1, &(2048..4096)).is_err(), "nobody wrote there");
+        // Without the flush, `a` is lost and what came later is there.
+        log.without_flushes(&from, &to, &(1..=1)).unwrap().unwrap();
+        let disk = fs::read(&to).unwrap();
+        assert_eq!((disk[512], disk[1024], disk[1536]), (b'c', b'b', b'b'));
+        assert_eq!(log.writes_to(&(1024..1025)), [3]);
         // `c` overwrites `a` in place, so without `a` there is nothing behind the flush.
         assert!(!seen.iter().any(|disk| disk.0 == b'0' && disk.1 == b'b'), "{seen:?}");
     }

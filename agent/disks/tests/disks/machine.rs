@@ -25,7 +25,7 @@ use crate::chip::Chip;
 use crate::stock;
 
 /// Where the data of a LUKS2 volume begins.
-const DATA_OFFSET: u64 = 16 << 20;
+pub(crate) const DATA_OFFSET: u64 = 16 << 20;
 
 pub(crate) struct Loop(PathBuf);
 
@@ -71,7 +71,7 @@ pub(crate) struct MadeUp {
     pub(crate) measured: RefCell<Option<Measured>>,
     stick: RefCell<bool>,
     steady: RefCell<Vec<bool>>,
-    _made: Option<tempfile::TempDir>,
+    made: RefCell<Option<tempfile::TempDir>>,
     // Dropped last.
     _alone: MutexGuard<'static, ()>,
 }
@@ -105,7 +105,7 @@ impl MadeUp {
             measured: RefCell::default(),
             stick: RefCell::default(),
             steady: RefCell::default(),
-            _made: made,
+            made: RefCell::new(made),
             _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -175,6 +175,14 @@ impl MadeUp {
 
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Keeps the folder of a test that fails, so that its disk can be looked at; says where it is.
+    pub(crate) fn keep(&self) -> String {
+        if let Some(made) = self.made.borrow_mut().as_mut() {
+            made.disable_cleanup(true);
+        }
+        format!("{} is kept", self.folder.display())
     }
 
     pub(crate) fn disk(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 //! it counts as that, and the next update finds the room that the first one found.
 
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -120,7 +121,8 @@ fn an_update_survives_a_cut_at_every_write() {
     for end in 0..=log.len() {
         machine.restart_hard();
         log.replay(&machine.base(), &machine.disk(), end, |_| false).unwrap();
-        judge(&machine, &[2, 3]).unwrap_or_else(|why| panic!("after {end} of {} writes: {why}", log.len()));
+        judge(&machine, &[2, 3])
+            .unwrap_or_else(|why| panic!("after {end} of {} writes: {why}; {}", log.len(), machine.keep()));
         complete(&machine, 3, room);
     }
 }
@@ -131,7 +133,7 @@ fn an_update_survives_the_loss_of_what_was_not_flushed() {
     for seed in seeds() {
         machine.restart_hard();
         let said = log.cut_power(&machine.base(), &machine.disk(), seed).unwrap();
-        judge(&machine, &[2, 3]).unwrap_or_else(|why| panic!("{said}: {why}"));
+        judge(&machine, &[2, 3]).unwrap_or_else(|why| panic!("{said}: {why}; {}", machine.keep()));
         complete(&machine, 3, room);
     }
 }
@@ -208,18 +210,32 @@ fn a_helper_that_is_killed_leaves_no_room_behind() {
     complete(&machine, 2, room);
 }
 
+/// One flush decides alone: the slot's files are there before `root.json`, which makes the slot count.
+///
+/// Those of the sweep decide together: `root.json` is gone before the root is overwritten. One of them alone does not, since
+/// its next one comes before the root too: the first only brings forward that `root.json` goes, with the folder that is
+/// emptied, and the last ones are for the table, which the next update sets right. The root's own flush is followed by that of
+/// the files, before `root.json`. Behind that there is nothing but how much is free.
 #[test]
 fn an_update_without_one_of_its_flushes_would_not_survive() {
     let (machine, _, log) = recorded();
-    let mut found = Vec::new();
-    for flush in log.flushes() {
+    let flushes = log.flushes();
+    let lost = |range: &RangeInclusive<usize>| {
         machine.restart_hard();
-        if log.without_flush(&machine.base(), &machine.disk(), flush).unwrap().is_some()
-            && let Err(why) = judge(&machine, &[2, 3])
-        {
-            found.push((flush, why));
-        }
-    }
-    println!("{} of {} flushes are needed: {found:?}", found.len(), log.flushes().len());
-    assert!(!found.is_empty(), "no cut tells whether this update flushes");
+        let cut = log.without_flushes(&machine.base(), &machine.disk(), range).unwrap();
+        cut.and_then(|()| judge(&machine, &[2, 3]).err())
+    };
+    let found: Vec<usize> = flushes.iter().copied().filter(|flush| lost(&(*flush..=*flush)).is_some()).collect();
+    println!("{} of {} flushes are needed: {found:?}", found.len(), flushes.len());
+    let slot = image::plan_of(&machine, "meadow-root-b");
+    let root = log.writes_to(&(slot.start..slot.start + slot.size))[0];
+    let (sweep, rest) = flushes.split_at(flushes.partition_point(|flush| *flush < root));
+    let &[_root, files, _root_json, _closed] = rest else { panic!("{flushes:?}, the root is written at {root}") };
+    assert_eq!(found, [files], "of {flushes:?}");
+
+    let swept = sweep[0]..=sweep[sweep.len() - 1];
+    assert!(
+        lost(&swept).is_some(),
+        "nobody notices a new root below the old `root.json` without the flushes {swept:?}"
+    );
 }
