@@ -41,7 +41,7 @@ use crate::listener::serve_local;
 use crate::local::Onlooker;
 use crate::own_computer::OwnComputer;
 use crate::own_voice::{self, OwnVoice};
-use crate::{disk_watch, image_share, stick};
+use crate::{disk_watch, image_share, lan, stick};
 
 /// What a person does whose computer belongs nowhere.
 const ADVICE: &str = "this computer knows no cluster; run `meadow init` here, or `meadow join HOST --token-file FILE`";
@@ -137,7 +137,10 @@ async fn belong(paths: &Paths, status: &SelfStatus, measures: &mut Option<Measur
     // A stick's token that the cluster takes no more: a person has to let this computer in.
     let mut spent = false;
     loop {
-        let invitation = invitation(paths, status, spent).await?;
+        let invitation = tokio::select! {
+            invitation = invitation(paths, status, spent) => invitation?,
+            () = lan::ask(paths, status) => continue,
+        };
         let outcome = tokio::select! {
             outcome = accept(paths, status, &invitation, measures) => outcome,
             () = replaced(paths, &invitation) => {
@@ -202,8 +205,8 @@ async fn invitation(paths: &Paths, status: &SelfStatus, spent: bool) -> anyhow::
             });
         }
         // Why an enrolment failed, or that the node was removed, stays to be read.
-        if status.view().state == SelfState::Starting {
-            let advice = if stick::booted(paths) { stick::advice(paths) } else { ADVICE };
+        if status.view().state == SelfState::Starting && !lan::asks(paths) {
+            let advice = if stick::booted(paths) { stick::ADVICE } else { ADVICE };
             status.set(SelfState::Unconfigured, advice);
         }
         tokio::time::sleep(LOOK).await;

@@ -6,6 +6,7 @@ mod disk_watch;
 mod enrolment;
 mod image_share;
 mod images;
+mod lan;
 mod listener;
 mod local;
 mod machine;

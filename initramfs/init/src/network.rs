@@ -215,19 +215,6 @@ impl Network {
         }
     }
 
-    /// Whether a card with a cable has an address within this time; says meanwhile what is missing.
-    pub fn reachable_within(&self, limit: Duration, log: &BootLog) -> bool {
-        let end = uptime() + limit;
-        loop {
-            let left = end.saturating_sub(uptime());
-            let found = self.address_within(left.min(WAIT_STEP)).is_some();
-            if found || left.is_zero() {
-                return found;
-            }
-            log.waiting(&describe_wait(&lock(&self.cards)));
-        }
-    }
-
     /// An address on a card with a cable.
     fn address_within(&self, limit: Duration) -> Option<String> {
         let end = uptime() + limit;

@@ -2,6 +2,7 @@
 //! an address, and, where it is switched on and nobody else does, a DHCP server that gives out both.
 
 mod answer;
+mod boot_server_question;
 mod client_key;
 mod datagram;
 mod engine;
@@ -22,6 +23,7 @@ mod silence;
 mod subnet;
 mod winners;
 
+pub use boot_server_question::{ASKED, BootServerQuestion};
 pub use client_key::ClientKey;
 pub use datagram::{Outcome, Receive, ServerPort, Transmit};
 pub use engine::{Policy, ProxyDhcp, ServerConfig};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use meadow_model::MacAddress;
 use meadow_model::boot::BootPolicy;
-use meadow_netboot::dhcp::{Outcome, ProxyDhcp, Receive, ServerConfig, ServerPort, Silence};
+use meadow_netboot::dhcp::{ASKED, BootServerQuestion, Outcome, ProxyDhcp, Receive, ServerConfig, ServerPort, Silence};
 use meadow_netboot::event::OfferForm;
 use meadow_netboot::{BootDecision, Firmware};
 use packets::{Everyone, SERVER, captured, on_67, on_4011, option, options, request};
@@ -136,6 +136,31 @@ fn our_initrd_gets_the_base_url() {
     assert_eq!(text(option(offer, 60)), "Meadow:1");
     assert_eq!(text(option(offer, 67)), "http://10.77.0.2:7480/");
     assert_eq!(offer[16..20], [0; 4], "the lease comes from the router");
+}
+
+#[test]
+fn a_system_that_runs_finds_the_boot_server_without_a_word_to_the_router() {
+    let question = BootServerQuestion { mac: BIOS, address: Ipv4Addr::new(10, 77, 0, 30), xid: 7 };
+    assert_eq!(ASKED.port(), on_4011().port.number());
+    let asked = question.datagram().expect("a datagram");
+    let rx = Receive { source: SocketAddrV4::new(question.address, 40_000), ..on_4011() };
+    let outcome = handle(&rx, &asked, &image());
+    assert_eq!(outcome.reply.as_ref().expect("a reply").destination, rx.source, "where it came from");
+    let told = reply(&outcome).to_vec();
+    assert_eq!(question.answer(&told), Some(SocketAddrV4::new(SERVER, 7480)));
+    for (why, answer) in [
+        ("to another question", BootServerQuestion { xid: 8, ..question }.answer(&told)),
+        ("for another machine", BootServerQuestion { mac: UEFI, ..question }.answer(&told)),
+        ("the question itself", question.answer(&asked)),
+        (
+            "another server's",
+            question.answer(&told.iter().map(|b| if *b == b'M' { b'N' } else { *b }).collect::<Vec<_>>()),
+        ),
+    ] {
+        assert_eq!(answer, None, "{why}");
+    }
+    (0..told.len()).for_each(|length| _ = question.answer(&told[..length]));
+    assert!(handle(&rx, &asked, &Everyone::gets(BootPolicy::Ignore)).reply.is_none(), "nobody named it");
 }
 
 #[test]

@@ -59,7 +59,9 @@ impl Boot {
             }
         };
         if self.state.is_none() && self.stick.is_none() {
-            self.ask_the_lan("this disk has no state of a node, so this machine is a new one");
+            self.log.say(
+                "this disk has no state of a node, so this machine is a new one; the booted system looks for a Meadow server on this LAN",
+            );
         }
         match root {
             Some((slot, partition)) => {

@@ -1,4 +1,4 @@
-//! A stick: what its seed says, or where there is none, what a server on the LAN says.
+//! A stick: what its seed says.
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use crate::disks::{Layout, same_serial, serial, with_serial};
 use crate::dropbear::Purpose;
 use crate::http::{self, BaseUrl, Route};
 use crate::network::Uplink;
-use crate::policy::{self, Action, Decision, Policy};
 use crate::seed::Seed;
 use crate::slot::Slot;
 use crate::system::{RUN_DIR, uptime, write_private};
@@ -18,9 +17,6 @@ use crate::system::{RUN_DIR, uptime, write_private};
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(10);
 /// For a disk that the seed names and that shows itself later than the stick.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a machine that nobody has invited yet waits for a network: a switch that was switched on with it takes minutes
-/// before it passes anything on. Without one the booted system can only be looked at and repaired.
-const NETWORK_PATIENCE: Duration = Duration::from_secs(120);
 /// How long to look for a Meadow server on the LAN.
 const SERVER_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -90,7 +86,10 @@ impl Boot {
         });
         match seed {
             Some(seed) => self.use_seed(seed),
-            None => self.ask_the_lan("this stick has no seed (`meadow image seed` writes one)"),
+            // The booted system looks for one, for as long as it takes, and a person may set a network there meanwhile.
+            None => self.log.say(
+                "this stick has no seed (`meadow image seed` writes one), so it takes part in nothing yet; the booted system looks for a Meadow server on this LAN",
+            ),
         }
     }
 
@@ -108,35 +107,6 @@ impl Boot {
             self.log.say(
                 "an address of the stick's seed is not in use, since its card is not there or has no driver: compare the seed's cards (`meadow image seed --show`) with the lines above",
             );
-        }
-    }
-
-    /// A server on the LAN may know this machine, as if it had booted over the network.
-    pub(super) fn ask_the_lan(&self, why: &str) {
-        self.log.say(&format!("{why}; looking for a Meadow server on this LAN"));
-        if !self.network.reachable_within(NETWORK_PATIENCE, &self.log) {
-            return self.log.say("this machine has no network, and goes on without one: restart it once it has");
-        }
-        let Some(uplink) = self.network.server_within(SERVER_PATIENCE, &self.log) else {
-            return self.log.say("no Meadow server answers on this LAN");
-        };
-        let answer = http::get(&uplink.route, &uplink.path("boot.json"), policy::LIMIT);
-        let decided = match &answer {
-            Ok((status, body)) => Policy::default().decide(Ok((*status, body.as_slice()))),
-            Err(error) => Policy::default().decide(Err(format!("{} does not answer: {error}", uplink.route.base))),
-        };
-        match (decided, answer) {
-            ((Decision::Boot, Some(config)), Ok((_, body))) if config.action == Action::Boot => {
-                self.log.say(&format!("{} tells where this machine enrols", uplink.route.base));
-                self.complain(write_private(&format!("{RUN_DIR}/boot.json"), &body));
-            }
-            // It does boot from its own disk; whom it belongs to is worth to know all the same.
-            ((_, Some(config)), Ok((_, body))) if config.action == Action::Local && self.stick.is_none() => {
-                self.log.say(&format!("{} tells where this machine enrols", uplink.route.base));
-                self.complain(write_private(&format!("{RUN_DIR}/boot.json"), &body));
-            }
-            ((Decision::Wait { why, .. }, _), _) => self.log.say(&why),
-            _ => {}
         }
     }
 

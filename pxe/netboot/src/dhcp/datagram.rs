@@ -17,7 +17,7 @@ pub enum ServerPort {
 impl ServerPort {
     /// The port's number; replies must come from the port that was asked.
     #[must_use]
-    pub fn number(self) -> u16 {
+    pub const fn number(self) -> u16 {
         match self {
             Self::Dhcp => 67,
             Self::BootServer => 4011,
