@@ -10,7 +10,7 @@ use meadow_model::Name;
 use meadow_model::action;
 use meadow_model::install::Sealed;
 use meadow_model::operation::{Operation, OperationState};
-use meadow_model::work::{NodeTask, NodeWork, WorkEnd, WorkReport};
+use meadow_model::work::{NodeTask, NodeWork, Reinstall, WorkEnd, WorkReport};
 use meadow_model::{Kind, Problem, ProblemCode};
 use meadow_state::State;
 use meadow_state::command::{Command, OperationEnd};
@@ -110,8 +110,10 @@ impl Mailbox {
         let Some(report) = reports.iter().find(|report| report.operation == *name) else {
             let waits = self.work_for(node).iter().any(|work| work.operation == *name);
             if !waits && operation.spec.action == action::REINSTALL {
-                // A person may take long to start the node over the network, and there is no secret in it: given again.
-                let given = self.give(node, NodeWork { operation: name.clone(), task: NodeTask::Reinstall });
+                // A person may take long to start the node over the network, and there is no secret in it: given again. That
+                // somebody agreed to an older image is not in the replicated state; where it counts the node says so.
+                let task = NodeTask::Reinstall(Reinstall::default());
+                let given = self.give(node, NodeWork { operation: name.clone(), task });
                 return given.err().map(|problem| note(name, &problem.detail, None));
             }
             let why = "the agent that kept this work restarted before the node took it; ask for it again".to_owned();

@@ -14,8 +14,8 @@ use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::NodeDisks;
 use meadow_model::reset::ResetPlan;
 use meadow_model::work::{
-    ImageTask, InstallTask, KeyTask, NodeTask, StickUpdate, SupportTask, WorkEnd, answer_purpose, header_purpose,
-    passphrase_purpose,
+    ImageTask, InstallTask, KeyTask, NodeTask, Reinstall, StickUpdate, SupportTask, WorkEnd, answer_purpose,
+    header_purpose, passphrase_purpose,
 };
 use meadow_model::{Name, Problem, Secret};
 use meadow_pki::sealed;
@@ -75,7 +75,7 @@ pub struct NodeTasks {
 impl Worker for NodeTasks {
     fn work(self: Arc<Self>, task: NodeTask, note: Note) -> Pin<Box<dyn Future<Output = WorkEnd> + Send>> {
         Box::pin(async move {
-            if task == NodeTask::Reinstall && !self.booted_over_network {
+            if matches!(task, NodeTask::Reinstall(_)) && !self.booted_over_network {
                 // Only a system that does not run can be written anew. Whether a restart would bring this node to the
                 // network, only its firmware knows: a person starts it, and other work goes on until then.
                 note.step(
@@ -90,7 +90,7 @@ impl Worker for NodeTasks {
                 NodeTask::Keys(task) => self.change_keys(task, &note).await,
                 NodeTask::Reboot => Ok(None),
                 NodeTask::Reset(plan) => self.reset(plan, &note).await,
-                NodeTask::Reinstall => self.reinstall(&note).await,
+                NodeTask::Reinstall(order) => self.reinstall(order, &note).await,
                 NodeTask::UpdateFromStick(update) => self.update_from_stick(&update, &note).await,
                 NodeTask::Support(task) => self.support(&task, &note).await,
                 NodeTask::WriteImage(task) => self.write_image(&task, &note).await,
@@ -160,9 +160,9 @@ impl NodeTasks {
         Ok(None)
     }
 
-    async fn reinstall(&self, note: &Note) -> Done {
+    async fn reinstall(&self, order: Reinstall, note: &Note) -> Done {
         let folder = self.image(note).await?.display().to_string();
-        let done = self.ask(&DiskRequest::Reinstall { folder }, note).await;
+        let done = self.ask(&DiskRequest::Reinstall { folder, only_newer: !order.allow_older }, note).await;
         self.images.forget()?;
         done?;
         Ok(None)

@@ -147,7 +147,7 @@ impl Entry {
         let restart = match &work.task {
             NodeTask::Install(task) => task.reboot,
             NodeTask::Reboot
-            | NodeTask::Reinstall
+            | NodeTask::Reinstall(_)
             | NodeTask::Reset(_)
             | NodeTask::TryImage { .. }
             | NodeTask::UpdateFromStick(_) => true,

@@ -93,7 +93,12 @@ impl Image {
                 about.image
             )));
         }
-        refuse_older(running, Some(&self.text))
+        self.refuse_older_than(running)
+    }
+
+    /// Refuses it where the image with the manifest `before` is newer.
+    pub(crate) fn refuse_older_than(&self, before: Option<&[u8]>) -> Result<(), DiskError> {
+        refuse_older(before, Some(&self.text))
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -159,7 +164,7 @@ pub(crate) fn refuse_older(running: Option<&[u8]>, wanted: Option<&[u8]>) -> Res
     let about = |manifest: Option<&[u8]>| serde_json::from_slice::<About>(manifest?).ok();
     match (about(running), about(wanted)) {
         (Some(now), Some(wanted)) if age(&now) > age(&wanted) => Err(DiskError::refused(format!(
-            "the image {} is older than {}, which runs; an older image brings back mended faults, say --allow-older if that is \
+            "the image {} is older than {}, which this node has; an older image brings back mended faults, say --allow-older if that is \
              meant",
             wanted.image, now.image
         ))),

@@ -9,17 +9,24 @@ use meadow_plan::layout;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::area::Area;
+use crate::esp::Esp;
 use crate::image::{Image, LOADER_FILES, ROOT, SLOT_FILES};
 use crate::install::{fits, system};
 use crate::machine::Machine;
+use crate::own_disk::{self, OwnDisk};
 use crate::progress::Progress;
-use crate::{DiskError, own_disk, tpm_slot};
+use crate::{DiskError, slot, tpm_slot};
 
 /// Share of the ESP that one slot's files may take at most: two slots and the boot loader have to fit.
 const ESP_SHARE: u64 = 3;
 
-/// Writes the image.
-pub(crate) fn run(machine: &dyn Machine, folder: &Path, progress: &mut Progress<'_>) -> Result<(), DiskError> {
+/// Writes the image. With `only_newer` one is refused that is older than the one that the node had, where its disk still tells.
+pub(crate) fn run(
+    machine: &dyn Machine,
+    folder: &Path,
+    only_newer: bool,
+    progress: &mut Progress<'_>,
+) -> Result<(), DiskError> {
     let own = own_disk::require(machine)?;
     if !own.record.installed {
         return Err(DiskError::refused(
@@ -32,6 +39,9 @@ pub(crate) fn run(machine: &dyn Machine, folder: &Path, progress: &mut Progress<
         ));
     }
     let image = Image::open(folder)?;
+    if only_newer {
+        image.refuse_older_than(image_before(&own, machine).as_deref())?;
+    }
     let names: Vec<&str> = [ROOT].into_iter().chain(SLOT_FILES).chain(LOADER_FILES).collect();
     let place = |name: &'static str| own.node(machine, name);
     // Alone: nothing has mounted or mapped them.
@@ -51,4 +61,11 @@ pub(crate) fn run(machine: &dyn Machine, folder: &Path, progress: &mut Progress<
     flock(device.file(), FlockOperation::LockExclusive).map_err(DiskError::io("lock", &node))?;
     system::write(&image, &own.record.luks_uuid, &place, progress)?;
     system::make_bootable(&image, bios, &place, &device, progress)
+}
+
+/// The manifest of the image that this node had, as far as its disk can still be read: a damaged one keeps nobody from mending it.
+fn image_before(own: &OwnDisk, machine: &dyn Machine) -> Option<Vec<u8>> {
+    let esp = Esp::open_to_read(&own.node(machine, layout::ESP).ok()?).ok()?;
+    let blessed = slot::grubenv(&esp).ok()?.blessed;
+    slot::manifest(&esp, blessed).ok()?
 }

@@ -155,7 +155,9 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
         DiskRequest::SaveToStick { serial, from, name } => {
             save::run(machine, serial, Path::new(from), name, progress)?;
         }
-        DiskRequest::Reinstall { folder } => reinstall::run(machine, Path::new(folder), progress)?,
+        DiskRequest::Reinstall { folder, only_newer } => {
+            reinstall::run(machine, Path::new(folder), *only_newer, progress)?;
+        }
         DiskRequest::Reset(plan) => erased = reset::run(machine, plan, progress)?,
         DiskRequest::FinishReset => _ = reset::finish(machine, progress)?,
         DiskRequest::Reboot => {

@@ -262,6 +262,9 @@ pub enum DiskRequest {
     Reinstall {
         /// Folder with `manifest.json` and the artifacts, checked by the caller's keys and again by digest.
         folder: String,
+        /// Refuses an image that is older than the one that this node had, where its disk still tells.
+        #[serde(default)]
+        only_newer: bool,
     },
     /// Erases this node's state for good, and wipes further disks, as somebody consented to.
     Reset(Box<ResetPlan>),

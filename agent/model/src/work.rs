@@ -46,7 +46,7 @@ pub enum NodeTask {
     /// Erase its state, and restart as a new machine.
     Reset(Box<ResetPlan>),
     /// Write the system anew that this node boots from; its state stays as it is.
-    Reinstall,
+    Reinstall(Reinstall),
     /// Write the image of a stick into the slot that does not run, and restart into it once.
     UpdateFromStick(StickUpdate),
     /// Write a support bundle onto a stick.
@@ -80,7 +80,7 @@ impl NodeTask {
             Self::Keys(_) => action::KEYS,
             Self::Reboot => action::REBOOT,
             Self::Reset(_) => action::RESET,
-            Self::Reinstall => action::REINSTALL,
+            Self::Reinstall(_) => action::REINSTALL,
             Self::UpdateFromStick(_) => action::UPDATE,
             Self::Support(_) => action::SUPPORT,
             Self::WriteImage(_) => action::WRITE_IMAGE,
@@ -99,6 +99,14 @@ pub struct StickUpdate {
     /// Serial number of the stick.
     pub stick: String,
     /// Also where the image that runs is newer.
+    #[serde(default)]
+    pub allow_older: bool,
+}
+
+/// `POST /v1/nodes/{name}/reinstall`: the system of a node anew, with the image that the boot server has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Reinstall {
+    /// Also where what is left of the node's system says that it had a newer image.
     #[serde(default)]
     pub allow_older: bool,
 }

@@ -9,7 +9,7 @@ use meadow_model::install::InstallMode;
 use meadow_model::node::Node;
 use meadow_model::operation::{Operation, OperationSpec, OperationState, OperationStatus};
 use meadow_model::reset::{ResetPlan, ResetRequest};
-use meadow_model::work::{NodeTask, StickUpdate, SupportTask};
+use meadow_model::work::{NodeTask, Reinstall, StickUpdate, SupportTask};
 use meadow_model::{Name, ProblemCode, Resource, action};
 use meadow_state::command::{Command, OperationEnd};
 
@@ -86,12 +86,13 @@ pub(super) async fn update(
 /// Boots a node's computer over the network once and writes its system anew from there; the state stays as it is. The node
 /// need not be well.
 #[utoipa::path(post, path = "/v1/nodes/{name}/reinstall", tag = "nodes", params(("name" = String, Path)),
-    responses((status = 202, body = Resource<OperationSpec, OperationStatus>)))]
+    request_body = Reinstall, responses((status = 202, body = Resource<OperationSpec, OperationStatus>)))]
 pub(super) async fn reinstall(
     State(backend): Context,
     caller: Caller,
     Subject(name): Subject,
     headers: HeaderMap,
+    extract::Json(order): extract::Json<Reinstall>,
 ) -> Reply<(StatusCode, Json<Operation>)> {
     let state = backend.state()?;
     let installed = find(&state, &name)?.status.installed.as_ref();
@@ -100,7 +101,7 @@ pub(super) async fn reinstall(
             format!("{name} does not boot from a disk of its own; install it with `meadow node install {name}`");
         return Err(Failure::new(ProblemCode::Conflict, detail));
     }
-    give(&*backend, &caller, &headers, &name, NodeTask::Reinstall).await
+    give(&*backend, &caller, &headers, &name, NodeTask::Reinstall(order)).await
 }
 
 /// Calls a reinstallation off that has not begun: the node is left to its own disk again.

@@ -194,7 +194,7 @@ async fn what_a_stick_brings_is_work_and_a_reinstallation_can_be_called_off() {
             begun.body
         );
     }
-    let alone = admin.send(Method::POST, "/v1/nodes/attic/reinstall", &[], Body::empty()).await;
+    let alone = admin.json(Method::POST, "/v1/nodes/attic/reinstall", &[], json!({"allow_older": true})).await;
     assert_eq!(alone.code(), "conflict", "it has no system on a disk");
     let nothing = admin.send(Method::DELETE, "/v1/nodes/attic/reinstall", &[], Body::empty()).await;
     assert_eq!(nothing.code(), "not-found");

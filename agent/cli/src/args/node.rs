@@ -93,6 +93,9 @@ pub(crate) struct ReinstallArgs {
     /// Call one off that has not begun.
     #[arg(long)]
     pub(crate) call_off: bool,
+    /// Also where the boot server's image is older than the one that the node had.
+    #[arg(long, conflicts_with = "call_off")]
+    pub(crate) allow_older: bool,
     #[command(flatten)]
     pub(crate) order: RiskyOrder,
 }

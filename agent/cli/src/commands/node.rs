@@ -4,6 +4,7 @@ use super::{Context, confirm_risk, disks, install, network, reset, update};
 use crate::args::{LsArgs, NodeCommand, ReinstallArgs, RemoveArgs};
 use crate::output::{print_changed, print_list, print_one, say};
 use crate::reference;
+use meadow_model::work::Reinstall;
 
 pub(super) async fn run(context: &Context, command: NodeCommand) -> anyhow::Result<()> {
     match command {
@@ -50,7 +51,7 @@ async fn reinstall(context: &Context, args: &ReinstallArgs) -> anyhow::Result<()
         "All that {name} boots from is written anew by the image of the boot server. Its state and its keys stay."
     );
     confirm_risk(context, &args.order.risk, "reinstall", name.as_str(), &consequence)?;
-    let operation = client.reinstall(name).await?;
+    let operation = client.reinstall(name, Reinstall { allow_older: args.allow_older }).await?;
     say(&format!("Start {name} over the network now; when it asks, open its state with: meadow unlock {name}"));
     match disks::end(&client, operation, &args.order.follow).await? {
         Some(ended) => {

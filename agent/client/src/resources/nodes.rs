@@ -8,7 +8,7 @@ use meadow_model::node::{Node, NodeReport};
 use meadow_model::operation::Operation;
 use meadow_model::reset::{ResetPlan, ResetRequest};
 use meadow_model::resource::List;
-use meadow_model::work::{KeyTask, ReportReply, StickUpdate, SupportTask};
+use meadow_model::work::{KeyTask, Reinstall, ReportReply, StickUpdate, SupportTask};
 
 use crate::transport::Call;
 use crate::{Client, ClientError, ListAll};
@@ -114,8 +114,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn reinstall(&self, name: &Name) -> Result<Operation, ClientError> {
-        self.call(Call::new(Method::POST, format!("/v1/nodes/{name}/reinstall"))).await
+    pub async fn reinstall(&self, name: &Name, order: Reinstall) -> Result<Operation, ClientError> {
+        self.post(&format!("/v1/nodes/{name}/reinstall"), &order, None).await
     }
 
     /// Calls a reinstallation off that has not begun.

@@ -31,11 +31,20 @@ pub(crate) struct Loop(PathBuf);
 
 impl Loop {
     pub(crate) fn over(file: &Path, offset: u64, size: Option<u64>) -> Self {
+        Self::with(file, offset, size, &[])
+    }
+
+    /// One that nothing can be written to.
+    fn protected(file: &Path, offset: u64, size: Option<u64>) -> Self {
+        Self::with(file, offset, size, &["--read-only"])
+    }
+
+    fn with(file: &Path, offset: u64, size: Option<u64>, options: &[&str]) -> Self {
         let offset = format!("--offset={offset}");
         let size = size.map(|size| format!("--sizelimit={size}"));
         let file = file.to_str().unwrap();
-        let arguments: Vec<&str> =
-            ["--find", "--show", &offset].into_iter().chain(size.as_deref()).chain([file]).collect();
+        let place = ["--find", "--show", &offset].into_iter().chain(size.as_deref());
+        let arguments: Vec<&str> = place.chain(options.iter().copied()).chain([file]).collect();
         Self::found(stock("losetup", &arguments).trim())
     }
 
@@ -71,6 +80,7 @@ pub(crate) struct MadeUp {
     pub(crate) measured: RefCell<Option<Measured>>,
     stick: RefCell<bool>,
     steady: RefCell<Vec<bool>>,
+    protected: RefCell<BTreeMap<String, Loop>>,
     made: RefCell<Option<tempfile::TempDir>>,
     // Dropped last.
     _alone: MutexGuard<'static, ()>,
@@ -105,6 +115,7 @@ impl MadeUp {
             measured: RefCell::default(),
             stick: RefCell::default(),
             steady: RefCell::default(),
+            protected: RefCell::default(),
             made: RefCell::new(made),
             _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
         }
@@ -171,6 +182,14 @@ impl MadeUp {
 
     pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut Disk)) {
         change(self.disks.borrow_mut().iter_mut().find(|disk| disk.name == name).unwrap());
+    }
+
+    /// Sets a stick's write-protect switch, before anything of it is used.
+    pub(crate) fn protect(&self, name: &str) {
+        self.partitions.borrow_mut().retain(|(of, _), _| of != name);
+        let device = Loop::protected(&self.folder.join(name), 0, None);
+        self.protected.borrow_mut().insert(name.to_owned(), device);
+        self.change(name, |disk| disk.read_only = true);
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -251,16 +270,18 @@ impl Machine for MadeUp {
     }
 
     fn disk_node(&self, disk: &str) -> PathBuf {
-        self.folder.join(disk)
+        let protected = self.protected.borrow();
+        protected.get(disk).map_or_else(|| self.folder.join(disk), |device| device.path().to_owned())
     }
 
     fn partition_node(&self, disk: &str, partition: &Partition) -> PathBuf {
         let node = File::open(self.disk_node(disk)).unwrap();
         self.steady.borrow_mut().push(flock(&node, FlockOperation::NonBlockingLockExclusive).is_err());
         let mut partitions = self.partitions.borrow_mut();
-        let device = partitions
-            .entry((disk.to_owned(), partition.start))
-            .or_insert_with(|| Loop::over(&self.disk_node(disk), partition.start, Some(partition.size)));
+        let device = partitions.entry((disk.to_owned(), partition.start)).or_insert_with(|| {
+            let make = if self.protected.borrow().contains_key(disk) { Loop::protected } else { Loop::over };
+            make(&self.folder.join(disk), partition.start, Some(partition.size))
+        });
         device.path().to_owned()
     }
 

@@ -12,6 +12,7 @@ use crate::install::{assert_complete, run};
 use crate::keys::{ask, why};
 use crate::machine::MadeUp;
 use crate::network::Folder;
+use crate::stick::says;
 
 fn installed() -> (MadeUp, InstallWork) {
     let machine = MadeUp::new(4 << 30);
@@ -21,7 +22,7 @@ fn installed() -> (MadeUp, InstallWork) {
 }
 
 fn request(machine: &MadeUp) -> DiskRequest {
-    DiskRequest::Reinstall { folder: image::make(machine, 1).display().to_string() }
+    DiskRequest::Reinstall { folder: image::make(machine, 1).display().to_string(), only_newer: true }
 }
 
 /// Both roots, the ESP and all boot code.
@@ -43,6 +44,30 @@ fn a_damaged_system_is_written_anew_and_the_node_is_who_it_was() {
     let DiskReply::Done { disk: Some(disk), .. } = ask(&machine, &request(&machine)) else { panic!("not written") };
     assert_eq!(disk.blessed, Some(BootSlot::A));
     assert_complete(&machine, &work, None);
+}
+
+#[test]
+fn an_older_image_needs_consent_and_what_the_disk_does_not_tell_keeps_nobody_from_mending_it() {
+    let machine = MadeUp::new(4 << 30);
+    let arch = std::env::consts::ARCH;
+    let mut work = image::work(&machine, InstallMode::System);
+    work.image = Some(says(&machine, "0.2.0", 7, arch).display().to_string());
+    run(&machine, &work).unwrap();
+    machine.restart_hard();
+    let before = image::digest(&machine.disk());
+    let order = |version: &str, only_newer| DiskRequest::Reinstall {
+        folder: says(&machine, version, 7, arch).display().to_string(),
+        only_newer,
+    };
+    let refused = why(ask(&machine, &order("0.1.0", true)));
+    assert!(refused.contains("0.1.0 is older than 0.2.0") && refused.contains("--allow-older"), "{refused}");
+    assert!(before == image::digest(&machine.disk()), "nothing was written");
+    // The very same one mends a damaged disk.
+    for (version, only_newer) in [("0.2.0", true), ("0.1.0", false), ("0.2.0", true)] {
+        assert!(matches!(ask(&machine, &order(version, only_newer)), DiskReply::Done { .. }), "{version}");
+    }
+    damage(&machine, &work);
+    assert!(matches!(ask(&machine, &order("0.1.0", true)), DiskReply::Done { .. }));
 }
 
 #[test]

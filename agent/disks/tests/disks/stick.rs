@@ -129,13 +129,15 @@ fn only_the_stick_that_booted_is_read() {
 }
 
 #[test]
-fn an_installed_node_is_updated_from_a_stick_that_a_person_named() {
+fn an_installed_node_is_updated_from_a_write_protected_stick_that_a_person_named() {
     let machine = MadeUp::new(4 << 30);
     let mut work = image::work(&machine, InstallMode::System);
     work.image = Some(says(&machine, "0.0.9", 7, std::env::consts::ARCH).display().to_string());
     run(&machine, &work).unwrap();
     machine.boots("S1", BootSlot::A);
     plug_in_stick(&machine, "sdb", "S2");
+    // Its switch is on, so whatever opened it to write would fail.
+    machine.protect("sdb");
     let before = image::digest(&machine.disk_node("sdb"));
     for (serial, expected) in [("S9", "is the stick plugged in"), ("S1", "is no Meadow stick")] {
         let request = DiskRequest::StickImage { serial: Some(serial.to_owned()) };
@@ -158,7 +160,7 @@ fn an_installed_node_is_updated_from_a_stick_that_a_person_named() {
 }
 
 /// As `manifest.json` of a real image tells it.
-fn says(machine: &MadeUp, version: &str, date: i64, architecture: &str) -> PathBuf {
+pub(crate) fn says(machine: &MadeUp, version: &str, date: i64, architecture: &str) -> PathBuf {
     let folder = image::make(machine, 1);
     let path = folder.join("manifest.json");
     let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -197,7 +199,7 @@ fn an_older_image_the_same_one_and_one_for_other_processors_are_refused() {
     let try_once = |only_newer| DiskRequest::TryOnce { slot: BootSlot::B, only_newer };
     let refused = why(ask(&machine, &try_once(true)));
     assert!(
-        refused.contains("0.1.0-b is older than 0.2.0-a, which runs") && refused.contains("--allow-older"),
+        refused.contains("0.1.0-b is older than 0.2.0-a, which this node has") && refused.contains("--allow-older"),
         "{refused}"
     );
     let DiskReply::Done { disk: Some(disk), .. } = ask(&machine, &DiskRequest::Look) else { panic!("no node") };
