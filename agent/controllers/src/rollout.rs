@@ -122,7 +122,6 @@ impl View<'_> {
         Some(NodeImage {
             voter: node.spec.voter,
             leader: node.metadata.name == *self.leader,
-            installed: disk.is_some(),
             running: disk.map_or_else(own, |disk| image(disk.running?)),
             blessed: disk.map_or_else(own, |disk| image(disk.blessed?)),
             other,

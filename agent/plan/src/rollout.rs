@@ -75,7 +75,7 @@ pub fn next(nodes: &[NodeImage], wanted: &str, policy: &Policy) -> Step {
         if node.health != Health::Healthy {
             let why = format!("{} is not ready ({}); its turn comes when it is", node.name, node.health);
             waits = waits.or(Some(Step::Wait { node: node.name.clone(), why }));
-        } else if !node.installed || node.other.as_deref() == Some(wanted) {
+        } else if node.other.as_deref() == Some(wanted) {
             match voters::may_restart(nodes, node, policy) {
                 Ok(()) => return Step::Try { node: node.name.clone() },
                 Err(step @ Step::Ask { .. }) => asks = asks.or(Some(step)),
@@ -122,9 +122,7 @@ fn under_way(nodes: &[NodeImage], wanted: &str) -> Option<Step> {
             return None;
         }
         match &node.health {
-            Health::Healthy if node.installed && node.blessed.as_deref() != Some(wanted) => {
-                Some(Step::Bless { node: name })
-            }
+            Health::Healthy if node.blessed.as_deref() != Some(wanted) => Some(Step::Bless { node: name }),
             Health::Healthy => None,
             _ if !node.touched && node.blessed.as_deref() == Some(wanted) => None,
             other => {

@@ -12,7 +12,6 @@ fn node(number: usize, voter: bool) -> NodeImage {
         name: Name::new(format!("node-{number}")).unwrap(),
         voter,
         leader: voter && number == 1,
-        installed: true,
         running: Some(OLD.to_owned()),
         blessed: Some(OLD.to_owned()),
         other: None,
@@ -160,14 +159,6 @@ fn the_first_failure_ends_it_with_the_reason() {
     }
 }
 
-#[test]
-fn a_netbooted_node_is_restarted_and_nothing_is_written_to_it() {
-    let mut nodes = vec![NodeImage { installed: false, blessed: None, ..node(1, false) }];
-    assert!(matches!(next(&nodes, NEW, &Policy::default()), Step::Try { .. }));
-    nodes[0].running = Some(NEW.to_owned());
-    assert_eq!(next(&nodes, NEW, &Policy::default()), Step::Done);
-}
-
 fn any_health() -> impl Strategy<Value = Health> {
     prop_oneof![
         4 => Just(Health::Healthy),
@@ -185,13 +176,13 @@ fn any_cluster() -> impl Strategy<Value = Vec<NodeImage>> {
     let voters = prop_oneof![Just(1_usize), Just(3), Just(5)];
     (voters, 0..4_usize).prop_flat_map(|(voters, others)| {
         let count = voters + others;
-        let parts = (any_health(), any_image(), any_image(), any_image(), any::<bool>(), 0..8_u8);
+        let parts = (any_health(), any_image(), any_image(), any_image(), 0..8_u8);
         prop::collection::vec(parts, count).prop_map(move |parts| {
             let mut nodes = cluster(voters, others);
-            for (node, (health, running, blessed, other, installed, trying)) in nodes.iter_mut().zip(parts) {
+            for (node, (health, running, blessed, other, trying)) in nodes.iter_mut().zip(parts) {
                 (node.health, node.running, node.blessed, node.other) = (health, running, blessed, other);
                 let came_back = node.running.as_deref() == Some(NEW);
-                (node.installed, node.trying) = (installed, trying == 0 && !came_back);
+                node.trying = trying == 0 && !came_back;
             }
             nodes
         })
@@ -231,7 +222,7 @@ proptest! {
             match step {
                 Step::Done => {
                     prop_assert!(nodes.iter().all(|n| n.running.as_deref() == Some(NEW)));
-                    prop_assert!(nodes.iter().all(|n| !n.installed || n.blessed.as_deref() == Some(NEW)));
+                    prop_assert!(nodes.iter().all(|n| n.blessed.as_deref() == Some(NEW)));
                     held = 1;
                 }
                 Step::Stop { .. } | Step::Ask { .. } => held = 1,

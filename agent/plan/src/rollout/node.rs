@@ -24,7 +24,7 @@ impl fmt::Display for Health {
     }
 }
 
-/// A node, its images by digest, and how it is.
+/// A node, its images by digest, and how it is. One that boots over the network is none of these: it runs what its boot server has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeImage {
     /// The node.
@@ -33,8 +33,6 @@ pub struct NodeImage {
     pub voter: bool,
     /// Whether it leads the voters now; it is taken last.
     pub leader: bool,
-    /// Whether it boots from its own disk. Others boot what the network serves, so a restart is all they need.
-    pub installed: bool,
     /// The image that it runs.
     pub running: Option<String>,
     /// The image in the slot that is booted from now on.
