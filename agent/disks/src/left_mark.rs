@@ -30,6 +30,10 @@ pub(crate) fn remove(machine: &dyn Machine) -> Result<(), DiskError> {
 
 /// The partition with the mark.
 fn find(machine: &dyn Machine) -> Result<Option<PathBuf>, DiskError> {
+    // Asked at every look, and finding a disk waits for those that another program holds.
+    if machine.state_disk().is_none() {
+        return Ok(None);
+    }
     let Some(own) = own_disk::find(machine)? else { return Ok(None) };
     let preboot = own.node(machine, layout::PREBOOT)?;
     let installs = matches!(preboot_area::mark_of(&preboot, 0), Some(Mark::Installs { .. }));

@@ -127,17 +127,16 @@ fn given_up(environment: &GrubEnv, running: BootSlot) -> Option<BootSlot> {
 
 /// Finds the disk of this node: the one with the state that is open, else the only one with a node's record.
 pub(crate) fn find(machine: &dyn Machine) -> Result<Option<OwnDisk>, DiskError> {
-    let mut found = Vec::new();
-    for disk in machine.disks() {
+    let (mut found, open) = (Vec::new(), machine.state_disk());
+    // Another disk, onto which something is being written perhaps, is not waited for then.
+    let is_candidate = |disk: &Disk| open.as_ref().is_none_or(|open| disk.name == *open);
+    for disk in machine.disks().into_iter().filter(is_candidate) {
         let _steady = hold_steady(&machine.disk_node(&disk.name));
         match OwnDisk::read(machine, &disk) {
             Ok(own) => found.extend(own),
             // Another disk that cannot be read says nothing of ours.
             Err(error) => tracing::warn!(disk = disk.name, %error, "a disk is left out"),
         }
-    }
-    if let Some(open) = machine.state_disk() {
-        found.retain(|own| own.disk.name == open);
     }
     if found.len() > 1 {
         let names: Vec<&str> = found.iter().map(|own| own.disk.name.as_str()).collect();

@@ -42,6 +42,9 @@ fn look(machine: &MadeUp) -> Option<String> {
     }
 }
 
+/// Of the installations that are found unfinished, every which one is carried on: that costs a second.
+const CARRIED_ON: usize = 16;
+
 /// What a look finds, and whether it removes the mark that lies there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
@@ -61,7 +64,7 @@ enum Found {
 fn a_look_at_the_disk_that_the_node_runs_from_removes_it_once_all_is_written() {
     let recorded = recorded();
     let (machine, work, log) = (&recorded.machine, &recorded.work, &recorded.log);
-    let mut found = Vec::new();
+    let (mut found, mut unfinished) = (Vec::new(), 0);
     for end in 0..=log.len() {
         machine.restart_hard();
         log.replay(&machine.base(), &machine.disk(), end, |_| false).unwrap();
@@ -77,6 +80,12 @@ fn a_look_at_the_disk_that_the_node_runs_from_removes_it_once_all_is_written() {
             (None, None, _) => Found::Unmarked,
             (Some(_), Some(_), None) => Found::Nothing,
             (Some(_), Some(_), Some(seen)) if *seen == recorded.new => {
+                unfinished += 1;
+                // `install_cuts` carries each of them on; here a look has come between.
+                if unfinished % CARRIED_ON != 1 {
+                    found.push(Found::Unfinished);
+                    continue;
+                }
                 let installed = run(machine, work).unwrap();
                 assert!(installed.recovery_key.is_none(), "write {end}: it began anew");
                 assert_eq!(mark(machine, work), None);
