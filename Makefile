@@ -81,9 +81,10 @@ fix: prerequisites ## Format the code and apply what the linters propose
 bench: image image-variants ## Measure what docs/specification.md publishes
 	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' tests/make/bench
 
-soak: packages image image-variants ## The long tests: cold caches, many boots, many cases (SOAK_ROUNDS, CASES)
+soak: packages image image-variants ## The long tests: cold caches, many boots, many cases (SOAK_ROUNDS, CASES, RACKS, COLD=no)
 	@tests/packages/install-packages test.list
-	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' ROUNDS='$(SOAK_ROUNDS)' CASES='$(CASES)' tests/make/soak '$(INIT)'
+	@$(ROOT) env CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' ROUNDS='$(SOAK_ROUNDS)' CASES='$(CASES)' RACKS='$(RACKS)' COLD='$(COLD)' \
+	  MACHINES='$(MACHINES)' tests/make/soak '$(INIT)'
 
 install: image ## Put meadow, meadowd and the image on this host
 	@$(ROOT) tests/make/install '$(DESTDIR)' '$(PREFIX)'
