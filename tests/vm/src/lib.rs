@@ -7,6 +7,7 @@ pub mod impostor;
 pub mod installed_host;
 pub mod node_disk;
 pub mod playing_guest;
+pub mod rollout;
 pub mod sealer;
 pub mod story;
 

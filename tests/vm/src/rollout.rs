@@ -1,0 +1,88 @@
+//! Images that are rolled out over installed nodes. Whatever does not work panics: these are steps of tests.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output};
+
+use meadow_rack::paths;
+use serde_json::Value;
+
+use crate::story::{PASSPHRASE, Story};
+
+/// The image of that name beside the one that machines boot; `tests/make/image-variants` builds them.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn variant(name: &str) -> PathBuf {
+    let folder = paths::image_variant(name);
+    folder.canonicalize().unwrap_or_else(|e| panic!("{}: {e}; run tests/make/image-variants", folder.display()))
+}
+
+/// Brings an image to the cluster; its name.
+///
+/// # Panics
+/// When it is refused.
+#[must_use]
+pub fn add(story: &Story, folder: &Path) -> String {
+    let text = story.ok(&["image", "add", &folder.display().to_string(), "-o", "json"]);
+    let image: Value = serde_json::from_str(&text).expect("JSON");
+    image["metadata"]["name"].as_str().expect("a name").to_owned()
+}
+
+/// Begins to roll an image out.
+#[must_use]
+pub fn begin(story: &Story, image: &str) -> Child {
+    story.begin(&["image", "rollout", image, "--yes", "--accept-risk=restart-nodes", "--timeout", "10m"])
+}
+
+/// How a rollout ended.
+///
+/// # Panics
+/// When nobody knows.
+#[must_use]
+pub fn ended(child: Child) -> Output {
+    child.wait_with_output().expect("meadow ends")
+}
+
+/// The running and the blessed slot, as a node says of its own disk.
+///
+/// # Panics
+/// When the cluster does not tell.
+#[must_use]
+pub fn slots(story: &Story, node: &str) -> (String, String) {
+    let text = story.ok(&["node", "show", node, "-o", "json"]);
+    let node: Value = serde_json::from_str(&text).expect("JSON");
+    let of = |field: &str| node["status"]["installed"][field].as_str().unwrap_or("-").to_owned();
+    (of("running"), of("blessed"))
+}
+
+/// Waits until a machine that restarts by itself asks for its passphrase, and opens it.
+///
+/// # Panics
+/// When it does not ask, or is not opened.
+pub fn open(story: &mut Story, number: usize) {
+    story.wait_stage(&[number], "dropbear");
+    let opened = story.unlock(&format!("node-{number}"), PASSPHRASE);
+    assert!(opened.status.success(), "{opened:?}");
+}
+
+/// Rolls an image out whose kernel panics. The first node to try it, `number`, goes back by itself and is opened.
+///
+/// # Panics
+/// When it does not go back, or the rollout ends in another way.
+pub fn a_broken_image_goes_back_by_itself(story: &mut Story, number: usize) {
+    story.progress.line("an image that does not boot is given up without a hand on the node");
+    let image = add(story, &variant("image-broken"));
+    let machine = story.site.rack_mut().machine(number).expect("there");
+    let before = machine.serial().len();
+    machine.expect_restart();
+    let rollout = begin(story, &image);
+    open(story, number);
+    let output = ended(rollout);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&format!("node-{number}")) && said.contains("went back"), "{said}");
+    story.wait_ready();
+    let serial = story.site.rack_mut().machine(number).expect("there").serial().text_from(before).expect("read");
+    assert_eq!(serial.matches("GRUB loading").count(), 2, "the broken image, and the one before");
+}
