@@ -401,6 +401,24 @@ fn what_a_forged_relay_can_make_us_send_is_bounded() {
 }
 
 #[test]
+fn a_request_from_beyond_the_link_is_no_broadcast_on_it() {
+    let discover = request(&[DISCOVER, PXE_BIOS, ARCH_BIOS]);
+    let source = SocketAddrV4::new([203, 0, 113, 9].into(), 68);
+    let far = Receive { source, is_far: true, ..on_67() };
+    for bytes in [discover.clone(), captured("ovmf-pxe-discover")] {
+        assert_eq!(handle(&far, &bytes, &image()), nothing(Silence::NotForUs));
+    }
+    // A client that keeps its address, and one that has none yet.
+    let near = Receive { is_far: false, ..far };
+    for rx in [near, on_67()] {
+        assert!(handle(&rx, &discover, &image()).reply.is_some());
+    }
+    let mut relayed = discover;
+    relayed[24..28].copy_from_slice(&source.ip().octets());
+    assert!(handle(&far, &relayed, &image()).reply.is_some(), "a relay is far by its nature");
+}
+
+#[test]
 fn two_machines_with_one_mac_are_told_apart() {
     let mut engine = engine();
     let with_uuid = |uuid: u8| {

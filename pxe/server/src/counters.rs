@@ -66,6 +66,7 @@ counting!(
     tftp_refused,
     tftp_dropped,
     tftp_evicted,
+    tftp_withheld,
     tftp_transfers,
     tftp_complete,
     tftp_failed,

@@ -50,7 +50,9 @@ async fn receive(segment: &Segment, socket: &UdpPort, port: ServerPort, commits:
                 continue;
             }
         };
-        let rx = Receive { port, address: received.local, source: received.source };
+        let from = *received.source.ip();
+        let is_far = !from.is_unspecified() && !socket.link().has(from);
+        let rx = Receive { port, address: received.local, source: received.source, is_far };
         let outcome = handle(segment, &rx, &buffer[..received.length]);
         shared.counting.count(&outcome);
         // The reply first: iPXE waits 2 s for it, a person reads the log later.

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use meadow_model::MacAddress;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use nix::sys::socket::SockaddrStorage;
 
 /// An interface that is up and has an IPv4 address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,15 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     /// Its primary address, the one that offers name.
     pub(crate) address: Ipv4Addr,
+    /// All its IPv4 addresses with their masks: who has another one is off the link.
+    pub(crate) networks: Vec<(Ipv4Addr, Ipv4Addr)>,
+}
+
+impl Link {
+    /// Whether an address is of this link, so that no router is between.
+    pub(crate) fn has(&self, address: Ipv4Addr) -> bool {
+        self.networks.iter().any(|(own, mask)| own & mask == address & mask)
+    }
 }
 
 /// What an interface lacks before it can be served.
@@ -32,19 +42,24 @@ pub(crate) enum NotReady {
 /// Looks at the interface as it is now.
 pub(crate) fn find(name: &str) -> Result<Link, NotReady> {
     let index = if_nametoindex(name).map_err(|_| NotReady::Absent(name.to_owned()))?;
-    let mut is_up = false;
+    let (mut is_up, mut primary, mut networks) = (false, None, Vec::new());
     for entry in getifaddrs().map_err(NotReady::List)? {
         if entry.interface_name != name {
             continue;
         }
         is_up |= entry.flags.contains(InterfaceFlags::IFF_UP);
         // The kernel lists an interface's primary addresses before its secondary ones.
-        let address = entry.address.as_ref().and_then(|address| address.as_sockaddr_in());
-        if let (true, Some(address)) = (is_up, address) {
-            return Ok(Link { name: name.to_owned(), index, address: address.ip() });
+        let ip = |address: &Option<SockaddrStorage>| Some(address.as_ref()?.as_sockaddr_in()?.ip());
+        if let Some(address) = ip(&entry.address) {
+            primary = primary.or(Some(address));
+            networks.push((address, ip(&entry.netmask).unwrap_or(Ipv4Addr::BROADCAST)));
         }
     }
-    Err(if is_up { NotReady::NoAddress(name.to_owned()) } else { NotReady::Down(name.to_owned()) })
+    match primary {
+        Some(address) if is_up => Ok(Link { name: name.to_owned(), index, address, networks }),
+        _ if is_up => Err(NotReady::NoAddress(name.to_owned())),
+        _ => Err(NotReady::Down(name.to_owned())),
+    }
 }
 
 /// The address of an interface's card.
@@ -72,7 +87,9 @@ mod tests {
 
     #[test]
     fn finds_loopback_and_names_what_is_absent() {
-        assert_eq!(find("lo").unwrap().address, Ipv4Addr::LOCALHOST);
+        let lo = find("lo").unwrap();
+        assert_eq!(lo.address, Ipv4Addr::LOCALHOST);
+        assert!(lo.has([127, 7, 7, 7].into()) && !lo.has([192, 0, 2, 1].into()));
         assert_eq!(find("meadow-none"), Err(NotReady::Absent("meadow-none".into())));
     }
 }

@@ -1,6 +1,6 @@
 //! What keeps strangers from filling the log: whatever they send is counted, and said now and then.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,10 @@ const LEFT_ALONE: (u32, u32) = (256, 8);
 /// Events of all other machines that DHCP leads to.
 const BOOTING: (u32, u32) = (4096, 256);
 
+/// First answers of TFTP that are larger than what was asked, or leave the link: at once, and a second. A rack of 500 ROMs
+/// that know no options, each with two requests, is served at once; a third party gets 66 kB a second at most.
+const LARGE_ANSWERS: (u32, u32) = (1024, 128);
+
 /// Trouble that anybody on the wire can make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -27,6 +31,8 @@ pub(crate) enum Trouble {
     Relays,
     /// A TFTP datagram that is no read request.
     Tftp,
+    /// More TFTP requests whose answer is larger than they are, or leaves the link, than are answered.
+    Answers,
     /// An HTTP request that is none, or one that takes too long.
     Http,
     /// An HTTP request for what is not here, or in a way that is not served.
@@ -52,6 +58,15 @@ pub(crate) struct Restraint {
     said: Mutex<[Throttle; TROUBLES]>,
     left_alone: Mutex<Allowance>,
     booting: Mutex<Allowance>,
+    /// On the link, and beyond it: who forges from afar keeps nobody here from his file.
+    large_answers: [Mutex<Allowance>; 2],
+}
+
+impl Restraint {
+    /// Whether one more first answer of TFTP may be larger than its request, or leave the link.
+    fn may_answer(&self, now: Duration, is_far: bool) -> bool {
+        locked(&self.large_answers[usize::from(is_far)]).pass(now)
+    }
 }
 
 impl Default for Restraint {
@@ -59,7 +74,8 @@ impl Default for Restraint {
         let allowance = |(at_once, per_second)| Mutex::new(Allowance::new(at_once, per_second));
         let mut said = std::array::from_fn(|_| Throttle::every(INTERVAL));
         said[Trouble::Unproved as usize] = Throttle::every(INTERVAL_UNPROVED);
-        Self { said: Mutex::new(said), left_alone: allowance(LEFT_ALONE), booting: allowance(BOOTING) }
+        let large_answers = [allowance(LARGE_ANSWERS), allowance(LARGE_ANSWERS)];
+        Self { said: Mutex::new(said), left_alone: allowance(LEFT_ALONE), booting: allowance(BOOTING), large_answers }
     }
 }
 
@@ -81,6 +97,19 @@ impl Shared {
             why.push_str(&more_like_it(withheld));
         }
         Some(kind)
+    }
+
+    /// Whether a TFTP request whose answer is larger than itself, or leaves the link, is answered; counted and said if not.
+    pub(crate) fn may_answer(&self, source: Ipv4Addr, is_far: bool) -> bool {
+        let may = self.restraint.may_answer(self.now(), is_far);
+        if !may {
+            self.counting.tftp_withheld.add(1);
+            self.complain(Trouble::Answers, Some(source.into()), || {
+                let from = if is_far { "from beyond the link" } else { "without options" };
+                format!("more TFTP requests come {from} than are answered, the last from {source}; are they real?")
+            });
+        }
+        may
     }
 
     fn pass(&self, trouble: Trouble) -> Option<u64> {
@@ -117,4 +146,28 @@ fn more_like_it(withheld: u64) -> String {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_small_requests_gets_fewer_bytes_than_it_has_and_a_rack_gets_all() {
+        // A request without options, and the block of 512 bytes that answers it, with their IP and UDP headers.
+        let (request, answer) = (28 + 16, 28 + 4 + 512);
+        for is_far in [false, true] {
+            let restraint = Restraint::default();
+            let answered = |at: Duration, requests: u64| {
+                (0..requests).filter(|_| restraint.may_answer(at, is_far)).count() as u64
+            };
+            let rack = answered(Duration::ZERO, 1000);
+            assert_eq!(rack, 1000, "500 machines, two requests each");
+            let flood: u64 = (0..10_000).map(|step| answered(Duration::from_millis(step), 10)).sum();
+            let (bytes_in, bytes_out) = (100_000 * request, flood * answer);
+            assert!(bytes_out < bytes_in / 5, "{bytes_out} for {bytes_in}");
+            assert_eq!(flood, 24 + 10 * 128 - 1, "what was left, and ten seconds");
+            assert!(restraint.may_answer(Duration::ZERO, !is_far), "the others do not pay for it");
+        }
+    }
 }

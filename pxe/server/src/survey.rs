@@ -59,7 +59,7 @@ pub async fn survey(interface: &str) -> std::io::Result<Survey> {
         // It may get its address from the very server that is looked for.
         Err(interface::NotReady::NoAddress(name)) => {
             let index = if_nametoindex(interface)?;
-            Link { name, index, address: Ipv4Addr::UNSPECIFIED }
+            Link { name, index, address: Ipv4Addr::UNSPECIFIED, networks: Vec::new() }
         }
         Err(error) => return Err(std::io::Error::other(error)),
     };

@@ -11,11 +11,11 @@ mod pause;
 mod session;
 mod table;
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use meadow_netboot::EventKind;
-use meadow_netboot::tftp::{ErrorCode, ReadRequest, error_packet};
+use meadow_netboot::tftp::{ErrorCode, ReadRequest, RequestedOptions, error_packet};
 use tokio::task::JoinSet;
 
 use crate::artifacts::{Artifact, Lookup};
@@ -28,7 +28,7 @@ use crate::udp::{Received, UdpPort};
 use endpoint::Endpoint;
 use job::Job;
 use offload::Offload;
-use table::{Client, Message, Port};
+use table::{Client, Message, Port, READ_REQUEST};
 
 pub(crate) use table::Table;
 
@@ -80,6 +80,9 @@ impl Server {
     /// Takes a datagram that came to port 69.
     fn take(&mut self, received: Received, datagram: &[u8]) {
         let client = received.source;
+        if datagram.starts_with(READ_REQUEST) && !self.may_answer(datagram, *client.ip()) {
+            return;
+        }
         if self.segment.shared.transfers().pass(self.of(client), datagram) {
             return;
         }
@@ -96,6 +99,14 @@ impl Server {
             }
             Err(None) => counting.tftp_malformed.add(1),
         }
+    }
+
+    /// Whether a request is answered for its source's sake: who asks for no options gets 516 bytes for some thirty, and
+    /// who is off the link may be anybody.
+    fn may_answer(&self, datagram: &[u8], source: Ipv4Addr) -> bool {
+        let is_plain = || ReadRequest::parse(datagram).is_ok_and(|request| request.options == RequestedOptions::default());
+        let is_far = !self.link.has(source);
+        !(is_far || is_plain()) || self.segment.shared.may_answer(source, is_far)
     }
 
     fn of(&self, address: SocketAddrV4) -> Client {

@@ -59,6 +59,9 @@ pub struct PxeCounters {
     /// Transfers forgotten before the client answered, because a newer request needed the room: more than a few mean
     /// forged requests.
     pub tftp_evicted: u64,
+    /// Requests that got no answer, because the answer would be larger than they are, or leave the link, and there were
+    /// too many of those: more than a few mean forged ones.
+    pub tftp_withheld: u64,
     /// Transfers whose client has answered.
     pub tftp_transfers: u64,
     /// Of them complete.

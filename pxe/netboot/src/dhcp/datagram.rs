@@ -34,6 +34,8 @@ pub struct Receive {
     pub address: Ipv4Addr,
     /// The sender.
     pub source: SocketAddrV4,
+    /// Whether the sender has an address, and none of this link: a router passed the datagram on.
+    pub is_far: bool,
 }
 
 /// A datagram to send, or two.

@@ -197,6 +197,10 @@ impl LeaseServer {
         let source = *rx.source.ip();
         // A client behind a relay renews without it.
         let renews = !request.ciaddr.is_unspecified() && request.ciaddr == source;
+        if rx.is_far && !renews {
+            // From beyond a router, for a broadcast on our link.
+            return None;
+        }
         renews.then(|| holds(source)).flatten().or_else(|| holds(rx.address))
     }
 }

@@ -60,7 +60,8 @@ fn reply_destination(request: &Request, rx: &Receive, kind: MessageType) -> Opti
         ServerPort::Dhcp if kind == MessageType::Ack && request.ciaddr == source && is_host(source) => {
             Some(SocketAddrV4::new(source, CLIENT_PORT))
         }
-        ServerPort::Dhcp => Some(broadcast),
+        // Who is on the link can shout himself. From elsewhere one request would be a shout, or two, on ours.
+        ServerPort::Dhcp => (!rx.is_far).then_some(broadcast),
     }
 }
 

@@ -98,6 +98,17 @@ fn settings_that_cannot_work_are_named() {
 }
 
 #[test]
+fn a_request_from_beyond_the_link_gets_no_lease_and_a_renewal_does() {
+    let mut server = Server::new(BootPolicy::Image);
+    let client = Client::new(1);
+    let far = Receive { is_far: true, ..from([203, 0, 113, 9].into(), 68) };
+    assert!(server.handle(&far, &client.discover()).reply.is_none());
+    let address = server.lease(&client).expect("a lease");
+    let renewing = Receive { is_far: true, ..from(address, 68) };
+    assert!(server.handle(&renewing, &client.renew(address)).reply.is_some(), "as one behind a relay does");
+}
+
+#[test]
 fn other_servers_are_told_by_what_they_say() {
     let mut server = Server::new(BootPolicy::Image);
     let as_packet = |payload: &[u8], source: Ipv4Addr| {

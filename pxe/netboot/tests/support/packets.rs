@@ -80,12 +80,12 @@ pub fn option(reply: &[u8], code: u8) -> Option<Vec<u8>> {
 }
 
 pub fn on_67() -> Receive {
-    Receive { port: ServerPort::Dhcp, address: SERVER, source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68) }
+    Receive { port: ServerPort::Dhcp, address: SERVER, source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), is_far: false }
 }
 
 pub fn on_4011() -> Receive {
     let source = SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 86), 4011);
-    Receive { port: ServerPort::BootServer, address: SERVER, source }
+    Receive { port: ServerPort::BootServer, address: SERVER, source, is_far: false }
 }
 
 /// One decision for all machines, and all artifacts there but one.

@@ -22,7 +22,7 @@ const MAILBOX: usize = 8;
 /// Acknowledgements have 4 bytes, errors a text.
 const MAX_DATAGRAM: usize = 600;
 /// First bytes of a read request.
-const READ_REQUEST: &[u8] = &[0, 1];
+pub(super) const READ_REQUEST: &[u8] = &[0, 1];
 
 /// What a transfer is told by the task that reads port 69.
 #[derive(Debug)]

@@ -166,3 +166,23 @@ async fn forged_requests_leave_room_for_who_answers() {
     assert!(counters.tftp_evicted >= 400 - 256, "{counters:?}");
     rig.server.stop().await;
 }
+
+#[tokio::test]
+async fn a_flood_without_options_is_bounded_and_who_asks_for_options_gets_the_file() {
+    let rig = Rig::start(|_| {}).await;
+    let port = rig.ports.tftp;
+    let file = blocking(move || {
+        let flood = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // Far more than are answered meanwhile.
+        for _ in 0..20_000 {
+            flood.send_to(b"\0\x01initrd\0octet\0", ("127.0.0.1", port)).unwrap();
+        }
+        tftp_get(port, "initrd", 1468, 64).unwrap().1
+    })
+    .await;
+    assert_eq!(file, big_file());
+    let counters = rig.server.counters();
+    assert!(counters.tftp_withheld > 0, "{counters:?}");
+    rig.wait_for_event("pxe.failed", "more TFTP requests come without options than are answered").await;
+    rig.server.stop().await;
+}
