@@ -118,6 +118,11 @@ pub enum EventKind {
         /// How.
         via: Transport,
     },
+    /// All of a file was sent by TFTP, and only the last acknowledgement did not come.
+    Unconfirmed {
+        /// File name.
+        file: String,
+    },
     /// A step of its boot failed.
     Failed {
         /// The file in question, empty if none.
@@ -156,7 +161,7 @@ impl EventKind {
             Self::Offered { .. } => "pxe.offered",
             Self::Leased { .. } => "dhcp.leased",
             Self::Asked { .. } => "pxe.asked",
-            Self::Sent { .. } => "pxe.sent",
+            Self::Sent { .. } | Self::Unconfirmed { .. } => "pxe.sent",
             Self::Failed { .. } => "pxe.failed",
             Self::Progress { .. } => "pxe.progress",
             Self::Conflict { .. } => "pxe.conflict",
@@ -177,6 +182,7 @@ impl fmt::Display for EventKind {
             Self::Leased { address, seconds } => write!(f, "has the address {address} for {seconds} s"),
             Self::Asked { file, via } => write!(f, "asked for {file} ({via})"),
             Self::Sent { file, percent, via } => write!(f, "sent {percent} % of {file} ({via})"),
+            Self::Unconfirmed { file } => write!(f, "sent all of {file} (TFTP); not confirmed"),
             Self::Failed { file, why } if file.is_empty() => write!(f, "failed: {why}"),
             Self::Failed { file, why } => write!(f, "failed {file}: {why}"),
             Self::Progress { stage, percent, message } => {

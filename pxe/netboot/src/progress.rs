@@ -57,6 +57,7 @@ impl BootProgress {
             EventKind::Offered { form, .. } => (BootStage::Offered { form: *form }, None),
             EventKind::Asked { file, .. } => (of_file(file).unwrap_or(stage_before), None),
             EventKind::Sent { file, percent, .. } => (of_file(file).unwrap_or(stage_before), Some(*percent)),
+            EventKind::Unconfirmed { file } => (of_file(file).unwrap_or(stage_before), Some(100)),
             EventKind::Progress { stage, percent, .. } if stage == "switch-root" => (BootStage::Started, *percent),
             EventKind::Progress { percent, .. } => (BootStage::Initrd, *percent),
             EventKind::Leased { .. }
@@ -186,6 +187,12 @@ mod tests {
         let found = BootProgress::of([&sent("initrd", 25), &why]).unwrap();
         assert!(found.failed && found.stage == BootStage::Files && found.text.contains("fell silent"), "{found:?}");
         assert_eq!(BootProgress::of([]), None);
+    }
+
+    #[test]
+    fn a_file_whose_last_acknowledgement_is_missing_is_no_failure() {
+        let found = BootProgress::of([&EventKind::Unconfirmed { file: "ipxe/snponly.efi".to_owned() }]).unwrap();
+        assert!(!found.failed && found.stage == BootStage::Loader && found.percent == Some(100), "{found:?}");
     }
 
     #[test]

@@ -124,7 +124,10 @@ impl Inner {
 
 /// Whether an event says that a machine came for something, which a mere request to boot does not.
 fn is_boot(kind: &EventKind) -> bool {
-    matches!(kind, EventKind::Asked { .. } | EventKind::Sent { .. } | EventKind::Progress { .. })
+    matches!(
+        kind,
+        EventKind::Asked { .. } | EventKind::Sent { .. } | EventKind::Unconfirmed { .. } | EventKind::Progress { .. }
+    )
 }
 
 fn is_same_step(old: &EventKind, new: &EventKind) -> bool {

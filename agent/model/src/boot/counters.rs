@@ -64,7 +64,7 @@ pub struct PxeCounters {
     pub tftp_withheld: u64,
     /// Transfers whose client has answered.
     pub tftp_transfers: u64,
-    /// Of them complete.
+    /// Of them complete, or sent whole with only the last acknowledgement missing.
     pub tftp_complete: u64,
     /// Transfers that failed, with and without an answer.
     pub tftp_failed: u64,

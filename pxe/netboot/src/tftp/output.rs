@@ -20,6 +20,9 @@ pub struct Window {
 pub enum Ending {
     /// The client has all.
     Complete,
+    /// All was sent to a client that took the rest, and its last acknowledgement did not come: it was lost, or the client
+    /// closed its port with the last block in hand, as some firmware does.
+    Unconfirmed,
     /// The client stopped before it took a byte: it wanted the size only, as EDK2 does.
     Probed,
     /// The client reported an error; its text.

@@ -137,6 +137,13 @@ impl Transfer {
         self.is_answered
     }
 
+    /// Whether the last block was sent to a client that has answered, so that no more than its last acknowledgement may be
+    /// missing.
+    #[must_use]
+    pub fn is_all_sent(&self) -> bool {
+        self.is_answered && self.option_ack.is_none() && self.sent == self.last_block()
+    }
+
     /// Windows that were sent again, in whole or from a gap on.
     #[must_use]
     pub fn resent_windows(&self) -> u64 {
@@ -190,7 +197,8 @@ impl Transfer {
             return self.probe();
         }
         if self.silences >= MAX_SILENCES {
-            return Output::End(Ending::Silent(self.acked_bytes()));
+            let ending = if self.is_all_sent() { Ending::Unconfirmed } else { Ending::Silent(self.acked_bytes()) };
+            return Output::End(ending);
         }
         self.silences += 1;
         self.send_window_again(now)

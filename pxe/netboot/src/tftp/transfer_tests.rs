@@ -85,6 +85,22 @@ fn error_in_the_middle_is_a_failure_with_its_text() {
 }
 
 #[test]
+fn a_last_acknowledgement_that_is_missing_is_no_failure_and_one_before_it_is() {
+    for (acks, wanted) in [(2, Ending::Unconfirmed), (1, Ending::Silent(512))] {
+        // Blocks of 512, 512 and 76 bytes.
+        let (mut transfer, _) = Transfer::start(NOW, &request(None, None, false), 1100);
+        for block in 1..=acks {
+            transfer.on_datagram(NOW, &ack(block));
+        }
+        let ending = (0..1000).find_map(|_| match transfer.on_deadline(transfer.deadline()) {
+            Output::End(ending) => Some(ending),
+            _ => None,
+        });
+        assert_eq!(ending, Some(wanted), "after {acks} acknowledgements");
+    }
+}
+
+#[test]
 fn repeated_ack_is_never_answered_in_lock_step() {
     let (mut transfer, _) = Transfer::start(NOW, &request(None, None, false), 10_000);
     assert!(matches!(transfer.on_datagram(NOW, &ack(1)), Output::Blocks(_)));

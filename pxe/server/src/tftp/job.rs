@@ -43,10 +43,13 @@ impl Job {
         let (transfer, counting) = (session.transfer(), &self.segment.shared.counting);
         counting.tftp_resent_windows.add(transfer.resent_windows());
         let event = match ending {
-            Ok(Ending::Complete) => {
+            Ok(ending @ (Ending::Complete | Ending::Unconfirmed)) => {
                 counting.tftp_complete.add(1);
                 counting.tftp_bytes.add(self.artifact.size);
-                EventKind::Sent { file: self.file(), percent: 100, via: Transport::Tftp }
+                match ending {
+                    Ending::Complete => EventKind::Sent { file: self.file(), percent: 100, via: Transport::Tftp },
+                    _ => EventKind::Unconfirmed { file: self.file() },
+                }
             }
             Ok(Ending::Probed) => return,
             Ok(Ending::ClientError(text)) => self.failed(format!("the machine broke off: {text}")),
@@ -121,9 +124,11 @@ impl Job {
         let now = self.segment.shared.now();
         match message {
             Some(Ok(message)) => Ok(session.on_message(now, &message)),
-            // The client's port is closed: it rebooted, or never sees our packets.
+            // The client's port is closed: it has all, it rebooted, or it never sees our packets.
             Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Ok(Output::End(Ending::ClientError("its port is closed".into())))
+                let is_all_sent = session.transfer().is_all_sent();
+                let broken = || Ending::ClientError("its port is closed".into());
+                Ok(Output::End(if is_all_sent { Ending::Unconfirmed } else { broken() }))
             }
             Some(Err(error)) => Err(error),
             None => Ok(session.on_deadline(now)),

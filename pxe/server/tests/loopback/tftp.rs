@@ -186,3 +186,24 @@ async fn a_flood_without_options_is_bounded_and_who_asks_for_options_gets_the_fi
     rig.wait_for_event("pxe.failed", "more TFTP requests come without options than are answered").await;
     rig.server.stop().await;
 }
+
+#[tokio::test]
+async fn a_client_that_closes_its_port_with_the_last_block_in_hand_has_not_failed() {
+    let rig = Rig::start(|_| {}).await;
+    let port = rig.ports.tftp;
+    blocking(move || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        socket.send_to(b"\0\x01ipxe.efi\0octet\0blksize\x001000\0", ("127.0.0.1", port)).unwrap();
+        let mut buffer = [0; 1500];
+        let (_, from) = socket.recv_from(&mut buffer).unwrap();
+        socket.send_to(b"\0\x04\0\0", from).unwrap();
+        let (length, _) = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"\0\x03\0\x01loader");
+    })
+    .await;
+    rig.wait_for_event("pxe.sent", "sent all of ipxe/ipxe.efi (TFTP); not confirmed").await;
+    let counters = rig.server.counters();
+    assert_eq!((counters.tftp_complete, counters.tftp_failed), (1, 0));
+    rig.server.stop().await;
+}
