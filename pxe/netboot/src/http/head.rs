@@ -90,6 +90,7 @@ impl HeadError {
 #[derive(Default)]
 struct Seen {
     has_length: bool,
+    has_close: bool,
     hosts: usize,
 }
 
@@ -137,11 +138,13 @@ impl RequestHead {
             "connection" => {
                 for option in value.split(',').map(str::trim) {
                     if option.eq_ignore_ascii_case("close") {
-                        self.keep_alive = false;
+                        seen.has_close = true;
                     } else if option.eq_ignore_ascii_case("keep-alive") {
                         self.keep_alive = true;
                     }
                 }
+                // It wins in whichever order (RFC 9112, 9.3).
+                self.keep_alive &= !seen.has_close;
             }
             "host" => seen.hosts += 1,
             "range" => self.range = RangeRequest::parse(value),
@@ -254,6 +257,20 @@ mod tests {
         assert_eq!((head.path.as_str(), head.keep_alive), ("/a", false));
         let head = complete("POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nExpect: 100-continue\r\n\r\n");
         assert_eq!((head.content_length, head.expects_continue), (12, true));
+    }
+
+    #[test]
+    fn who_says_close_in_whatever_order_is_closed() {
+        for (version, header, wanted) in [
+            ("1.1", "Connection: close, keep-alive", false),
+            ("1.1", "Connection: keep-alive, close", false),
+            ("1.1", "Connection: close\r\nConnection: keep-alive", false),
+            ("1.0", "Connection: close, keep-alive", false),
+            ("1.0", "Connection: Keep-Alive", true),
+        ] {
+            let head = complete(&format!("GET / HTTP/{version}\r\nHost: x\r\n{header}\r\n\r\n"));
+            assert_eq!(head.keep_alive, wanted, "{version} {header}");
+        }
     }
 
     #[test]

@@ -25,7 +25,9 @@ impl RangeRequest {
     /// Parses the value of a `Range` header; `None` for what is to be ignored.
     #[must_use]
     pub fn parse(value: &str) -> Option<Self> {
-        let (first, last) = value.strip_prefix("bytes=")?.trim().split_once('-')?;
+        let (unit, set) = value.split_once('=')?;
+        // Names of units are compared without case (RFC 9110, 14.1).
+        let (first, last) = set.trim().split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
         match (first, last) {
             ("", last) => Some(Self::Last(number(last)?)),
             (first, "") => Some(Self::From(number(first)?)),
@@ -60,6 +62,7 @@ mod tests {
     fn resolves_ranges() {
         for (value, size, wanted) in [
             ("bytes=0-99", 1000, Some((0, 100))),
+            ("Bytes=0-99", 1000, Some((0, 100))),
             ("bytes=900-", 1000, Some((900, 100))),
             ("bytes=-10", 1000, Some((990, 10))),
             ("bytes=-5000", 1000, Some((0, 1000))),

@@ -59,7 +59,8 @@ impl ResponseHead {
         let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         // Writing to a string cannot fail.
         let _ = write!(text, "Content-Type: {}\r\n", self.content_type);
-        if self.status != 304 {
+        // 204 must not have one (RFC 9110, 8.6); of 304 it would be that of the file.
+        if !matches!(self.status, 204 | 304) {
             let _ = write!(text, "Content-Length: {}\r\n", self.content_length);
         }
         if let Some(etag) = &self.etag {
@@ -145,6 +146,14 @@ mod tests {
              ETag: \"ab\"\r\nRepr-Digest: sha-256=:q80=:\r\nAccept-Ranges: bytes\r\nContent-Range: bytes 900-999/1000\r\n\
              Connection: keep-alive\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn an_answer_without_a_body_has_no_length() {
+        for (status, has_length) in [(204, false), (304, false), (200, true)] {
+            let text = String::from_utf8(ResponseHead::new(status, "text/plain", 0).encode()).unwrap();
+            assert_eq!(text.contains("Content-Length"), has_length, "{text}");
+        }
     }
 
     #[test]

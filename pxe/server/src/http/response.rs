@@ -114,13 +114,8 @@ impl Responder<'_> {
                 return response;
             }
         };
-        if request.if_match.as_deref().is_some_and(|tags| !matches_strongly(tags, &artifact.sha256)) {
-            let why = "this server has no file with that digest: its image was replaced, restart this machine";
-            return Response::text(412, why);
-        }
-        if request.if_none_match.as_deref().is_some_and(|tags| has_tag(tags, &artifact.sha256)) {
-            let mut response = Response::bytes(304, content_type(name), []);
-            response.head.etag = Some(artifact.sha256.clone());
+        let replaced = "this server has no file with that digest: its image was replaced, restart this machine";
+        if let Some(response) = unmet(request, &artifact, replaced) {
             return response;
         }
         let response = file_response(artifact, request);
@@ -136,6 +131,9 @@ impl Responder<'_> {
         };
         match own_file::open(folder, name) {
             Ok(file) => {
+                if let Some(response) = unmet(request, &file, "the file is another one by now; ask for it anew") {
+                    return response;
+                }
                 self.note_request(name, request.method);
                 file_response(Arc::new(file), request)
             }
@@ -260,6 +258,20 @@ fn not_served(route: &Route<'_>) -> Response {
     let mut response = Response::text(405, "this method is not served here");
     response.head.allow = Some(if matches!(route, Route::Progress(_)) { "POST" } else { "GET, HEAD" });
     response
+}
+
+/// The answer where the file is not as the client wants it (`changed` says so), or is the one that it has
+/// (RFC 9110, 13.2.2).
+fn unmet(request: &RequestHead, file: &Artifact, changed: &str) -> Option<Response> {
+    if request.if_match.as_deref().is_some_and(|tags| !matches_strongly(tags, &file.sha256)) {
+        return Some(Response::text(412, changed));
+    }
+    if request.if_none_match.as_deref().is_some_and(|tags| has_tag(tags, &file.sha256)) {
+        let mut response = Response::bytes(304, content_type(&file.name), []);
+        response.head.etag = Some(file.sha256.clone());
+        return Some(response);
+    }
+    None
 }
 
 /// A whole file, a part of it, or the answer that it has no such part.

@@ -35,6 +35,31 @@ async fn http_serves_files_and_their_parts() {
 }
 
 #[tokio::test]
+async fn own_files_are_compared_by_their_tags_and_a_report_has_no_length() {
+    let rig = Rig::start(|_| {}).await;
+    let path = "/files/debian/linux";
+    let (head, _) = rig.get(path, "").await;
+    let etag = head.lines().find_map(|line| line.strip_prefix("ETag: ")).expect("an entity tag").to_owned();
+    for (headers, status, wanted) in [
+        (format!("If-None-Match: {etag}\r\n"), "304", &b""[..]),
+        (format!("If-Match: {etag}\r\n"), "200", b"another kernel"),
+        ("If-Match: \"other\"\r\n".to_owned(), "412", b"the file is another one by now; ask for it anew\n"),
+        ("Range: BYTES=0-6\r\n".to_owned(), "206", b"another"),
+    ] {
+        let (head, body) = rig.get(path, &headers).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{headers}{head}");
+        assert_eq!(body, wanted, "{headers}");
+    }
+    let report = r#"{"stage":"network"}"#;
+    let length = report.len();
+    let request = "POST /machine/52-54-00-00-00-01/progress HTTP/1.1\r\nHost: x\r\nConnection: close, keep-alive\r\n";
+    let answer = rig.http(format!("{request}Content-Length: {length}\r\n\r\n{report}")).await;
+    let (head, _) = split(&answer);
+    assert!(head.starts_with("HTTP/1.1 204 ") && !head.contains("Content-Length"), "{head}");
+    rig.server.stop().await;
+}
+
+#[tokio::test]
 async fn http_connection_carries_several_requests() {
     let rig = Rig::start(|_| {}).await;
     let answer = rig
