@@ -92,15 +92,26 @@ impl BootProgress {
     #[must_use]
     pub fn next_step(&self, silent: Duration) -> Option<&'static str> {
         let patience = match self.stage {
-            BootStage::Offered { .. } => 20,
+            BootStage::Ignored | BootStage::Started => return None,
+            _ if self.failed => 0,
+            BootStage::Seen | BootStage::Offered { .. } => 20,
             BootStage::Loader | BootStage::Script => 40,
             BootStage::Files => 60,
-            BootStage::Seen | BootStage::Ignored | BootStage::Initrd | BootStage::Started => return None,
+            BootStage::Initrd => 120,
         };
         if silent < Duration::from_secs(patience) {
             return None;
         }
         Some(match self.stage {
+            _ if self.failed => {
+                "mend what the message names, then start it again; `meadow pxe doctor` looks for the usual causes, `meadow pxe capture` shows its packets"
+            }
+            BootStage::Seen => {
+                "it asked and was offered nothing: `meadow pxe events` and `meadow pxe status` tell why"
+            }
+            BootStage::Initrd => {
+                "its initrd says no more: its screen tells why; has its card a link? `meadow machine boot MACHINE hold` keeps it there at its next boot"
+            }
             BootStage::Offered { .. } => {
                 "it does not come for what it was offered: does another PXE server answer it (`meadow pxe doctor`), does the router give it an address? `meadow pxe capture` shows its packets"
             }
@@ -202,6 +213,15 @@ mod tests {
         assert!(uefi.waits_for(Some(Firmware::Bios)).unwrap().contains("router"));
         assert_eq!(uefi.next_step(Duration::from_secs(5)), None);
         assert!(uefi.next_step(Duration::from_secs(30)).unwrap().contains("doctor"));
+        let (asks, initrd) = (EventKind::Seen { vendor_class: String::new(), interface: None }, sent("root.img", 50));
+        for (event, patience, wanted) in [(&asks, 20, "meadow pxe events"), (&initrd, 120, "hold")] {
+            let stands = BootProgress::of([event]).unwrap();
+            assert_eq!(stands.next_step(Duration::from_secs(patience - 1)), None);
+            assert!(stands.next_step(Duration::from_secs(patience)).unwrap().contains(wanted));
+        }
+        let why = EventKind::Failed { file: "initrd".to_owned(), why: "the machine fell silent".to_owned() };
+        let failed = BootProgress::of([&sent("initrd", 25), &why]).unwrap();
+        assert!(failed.next_step(Duration::ZERO).unwrap().contains("doctor"), "a failure is not waited for");
         let gone = BootProgress::of([&EventKind::Ignored { why: String::new() }]).unwrap();
         assert_eq!(gone.next_step(Duration::from_secs(3600)), None);
     }

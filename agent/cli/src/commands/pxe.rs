@@ -83,9 +83,11 @@ async fn watch(client: &Client, args: &WatchArgs) -> anyhow::Result<()> {
     let filter = args.mac.map(|mac| format!("mac={mac}"));
     let which = ListAll { filter, sort: None };
     let mut told: HashMap<_, MachineBoot> = HashMap::new();
+    // Who cannot be asked at all is told at once; an agent that is restarted comes back.
+    let mut boots = client.pxe_boots(&which).await?.items;
+    let mut is_away = false;
     say("Waiting for machines to boot (Ctrl-C ends).");
     loop {
-        let mut boots = client.pxe_boots(&which).await?.items;
         boots.reverse();
         for boot in boots {
             let before = told.get(&boot.mac);
@@ -95,14 +97,29 @@ async fn watch(client: &Client, args: &WatchArgs) -> anyhow::Result<()> {
                 told.insert(boot.mac, boot);
             }
         }
-        tokio::time::sleep(LOOK).await;
+        boots = loop {
+            tokio::time::sleep(LOOK).await;
+            match client.pxe_boots(&which).await {
+                Ok(list) => break list.items,
+                Err(error) if !is_away => {
+                    say(&format!("The agent does not answer, it is asked again until it does: {error}"));
+                    is_away = true;
+                }
+                Err(_) => {}
+            }
+        };
+        if std::mem::take(&mut is_away) {
+            say("The agent answers again.");
+        }
     }
 }
 
 fn line(boot: &MachineBoot) -> String {
     let percent = boot.percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
     let firmware = boot.firmware.as_deref().map(|firmware| format!(" [{firmware}]")).unwrap_or_default();
-    let mut line = format!("{} {}{firmware} {}{percent}: {}", boot.last_seen, boot.mac, boot.stage, boot.message);
+    let failed = if boot.failed { " FAILED" } else { "" };
+    let mut line =
+        format!("{} {}{firmware}{failed} {}{percent}: {}", boot.last_seen, boot.mac, boot.stage, boot.message);
     for (label, text) in [("waits: ", &boot.waits_for), ("NEXT: ", &boot.next_step)] {
         if let Some(text) = text {
             line.push_str(&format!("; {label}{text}"));
@@ -125,4 +142,22 @@ async fn events(context: &Context, args: &PxeEventsArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     print_list(&args.output.output, &events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_said_in_words_with_its_next_step() {
+        let boot: MachineBoot = serde_json::from_value(serde_json::json!({
+            "mac": "52:54:00:00:00:01", "under_way": true, "stage": "fetches kernel and initrd", "percent": 25,
+            "message": "failed initrd: the machine fell silent", "failed": true, "next_step": "start it again",
+            "last_seen": "2026-11-28T00:00:00Z",
+        }))
+        .expect("a boot");
+        let told = line(&boot);
+        assert!(told.contains(" FAILED fetches kernel and initrd 25 %: ") && told.contains("; NEXT: start it"), "{told}");
+        assert!(!line(&MachineBoot { failed: false, ..boot }).contains("FAILED"));
+    }
 }
