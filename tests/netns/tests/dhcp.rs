@@ -32,11 +32,13 @@ fn the_router_gives_the_lease_and_the_proxy_the_boot_file() {
         let offer = capture.wait_for(&proxy, "Offer").expect("an offer");
         assert!(!offer.contains("Your-IP"), "{class}: {offer}");
         assert!(offer.contains(&format!("\"{client}\"")) && offer.contains(file), "{class}: {offer}");
-        // Option 43 belongs to BIOS only: old EDK2 drops offers that have it.
+        // The first offer to UEFI has no option 43: old EDK2 drops offers that have it.
         assert_eq!(offer.contains("Vendor-Option (43)"), architecture == 0, "{class}: {offer}");
-        // UEFI gets the other form right behind it.
-        let direct = capture.wait_for(&proxy, "Vendor-Option (43)").expect("an offer with option 43");
-        assert!(direct.contains("Offer"), "{class}: {direct}");
+        if architecture == 7 {
+            // It gets the other form right behind it.
+            let direct = capture.wait_for(&proxy, "Vendor-Option (43)").expect("an offer with option 43");
+            assert!(direct.contains("Offer"), "{class}: {direct}");
+        }
         let by_router = capture.wait_for(&router, "Offer").expect("an offer");
         assert!(!by_router.contains("PXEClient") && !by_router.contains("HTTPClient"), "{class}: {by_router}");
     }
