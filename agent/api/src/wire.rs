@@ -117,7 +117,7 @@ pub struct OpenPxeRequest {
     pub for_s: u32,
 }
 
-/// Captures the packets of one machine: `POST /v1/pxe/captures`.
+/// Captures the packets of one machine: `POST /v1/pxe/captures`. It ends early when nobody fetches it for 30 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CaptureRequest {

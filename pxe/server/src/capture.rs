@@ -13,6 +13,7 @@ use nix::libc;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::interface::Link;
@@ -22,6 +23,9 @@ use crate::supervisor::PAUSE_AFTER_ERROR;
 const MAX_BYTES: usize = 8 << 20;
 /// Captures that run at a time. One that is done is kept until the next one begins.
 const MAX_CAPTURES: usize = 4;
+
+/// How long a capture runs that nobody reads. Who ends `meadow pxe capture`, in whatever way, blocks the others no longer.
+const UNREAD: Duration = Duration::from_secs(30);
 
 /// The captures of a boot server, one a machine.
 #[derive(Debug, Default)]
@@ -54,6 +58,7 @@ pub enum CaptureError {
 struct Capture {
     file: Mutex<Vec<u8>>,
     done: AtomicBool,
+    read: Notify,
 }
 
 impl Captures {
@@ -65,7 +70,8 @@ impl Captures {
             return Err(CaptureError::Busy);
         }
         let sockets = links.iter().map(open).collect::<io::Result<Vec<_>>>()?;
-        let capture = Arc::new(Capture { file: Mutex::new(pcap::header().to_vec()), done: AtomicBool::new(false) });
+        let file = Mutex::new(pcap::header().to_vec());
+        let capture = Arc::new(Capture { file, done: AtomicBool::new(false), read: Notify::new() });
         // Of an earlier one nobody else knows: its task ends with it.
         if let Some(before) = captures.insert(mac, Arc::clone(&capture)) {
             before.end();
@@ -77,8 +83,11 @@ impl Captures {
             for socket in sockets {
                 tasks.spawn(Arc::clone(&capture).fill(socket, mac));
             }
-            // It ends by its time, or as soon as it is full or another one took its place.
-            let _ = tokio::time::timeout(lasts, tasks.join_next()).await;
+            // It ends by its time, or as soon as it is full, another one took its place or nobody reads it.
+            tokio::select! {
+                _ = tokio::time::timeout(lasts, tasks.join_next()) => {}
+                () = capture.unread_for(UNREAD) => {}
+            }
             capture.end();
         });
         Ok(())
@@ -87,6 +96,7 @@ impl Captures {
     /// What was captured of a machine from byte `from` on; `None` where nobody began.
     pub(crate) fn read(&self, mac: MacAddress, from: usize) -> Option<CapturePart> {
         let capture = locked(&self.0).get(&mac).map(Arc::clone)?;
+        capture.read.notify_one();
         // Looked at first: what comes until the file is read is in that part then.
         let done = capture.is_done();
         let bytes = locked(&capture.file).get(from..).map(<[u8]>::to_vec).unwrap_or_default();
@@ -101,6 +111,11 @@ impl Capture {
 
     fn end(&self) {
         self.done.store(true, Ordering::Release);
+    }
+
+    /// Returns when it was not read for so long.
+    async fn unread_for(&self, patience: Duration) {
+        while tokio::time::timeout(patience, self.read.notified()).await.is_ok() {}
     }
 
     async fn fill(self: Arc<Self>, socket: AsyncFd<Socket>, mac: MacAddress) {
@@ -149,4 +164,26 @@ fn open(link: &Link) -> io::Result<AsyncFd<Socket>> {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_capture_that_nobody_reads_ends_and_one_that_is_read_does_not() {
+        let (file, mac) = (Mutex::new(Vec::new()), MacAddress([2; 6]));
+        let capture = Arc::new(Capture { file, done: AtomicBool::new(false), read: Notify::new() });
+        let captures = Captures::default();
+        locked(&captures.0).insert(mac, Arc::clone(&capture));
+        // Read before the patience begins counts: nothing is lost between two waits.
+        assert!(captures.read(mac, 0).is_some());
+        let mut unread = std::pin::pin!(capture.unread_for(Duration::from_secs(3600)));
+        tokio::select! {
+            biased;
+            () = &mut unread => panic!("it was read"),
+            () = std::future::ready(()) => {}
+        }
+        capture.unread_for(Duration::ZERO).await;
+    }
 }

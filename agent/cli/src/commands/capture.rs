@@ -1,8 +1,8 @@
 //! `meadow pxe capture`.
 
 use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -25,8 +25,12 @@ pub(super) async fn run(context: &Context, args: &CaptureArgs) -> anyhow::Result
     let mac = card(&client, &args.machine).await?;
     let path = args.to.clone().unwrap_or_else(|| PathBuf::from(format!("{}.pcap", mac.hyphenated())));
     // Before anything is captured: a file that is there may be somebody's evidence.
-    let mut file = File::create_new(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    if path.symlink_metadata().is_ok() {
+        return Err(is_there(&path));
+    }
     client.capture(&CaptureRequest { mac, for_s: args.duration }).await?;
+    // Only now, so that a refusal leaves nothing behind.
+    let mut file = create(&path)?;
     say(&format!("Capturing {mac} into {}; switch it on (Ctrl-C ends).", path.display()));
     let mut length = 0;
     loop {
@@ -50,6 +54,19 @@ pub(super) async fn run(context: &Context, args: &CaptureArgs) -> anyhow::Result
     Ok(())
 }
 
+/// Makes a file that is not there yet.
+fn create(path: &Path) -> anyhow::Result<File> {
+    match File::create_new(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(is_there(path)),
+        made => made.with_context(|| format!("cannot make {}", path.display())),
+    }
+}
+
+fn is_there(path: &Path) -> anyhow::Error {
+    let message = format!("{} is there already and is left as it is; give another name with --to", path.display());
+    Failure::new(Exit::Conflict, message).into()
+}
+
 /// The network card of a machine, by its name or as it is.
 async fn card(client: &Client, text: &str) -> anyhow::Result<MacAddress> {
     if let Ok(mac) = text.parse() {
@@ -63,4 +80,20 @@ async fn card(client: &Client, text: &str) -> anyhow::Result<MacAddress> {
         )
     };
     Ok(machine.status.mac.ok_or_else(unknown)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_there_stays_and_the_next_step_is_said() {
+        let path = std::env::temp_dir().join(format!("meadow-capture-{}.pcap", std::process::id()));
+        drop(create(&path).expect("made"));
+        std::fs::write(&path, "evidence").expect("written");
+        let error = create(&path).expect_err("refused").to_string();
+        assert!(error.contains("--to"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).expect("kept"), "evidence");
+        std::fs::remove_file(&path).expect("removed");
+    }
 }
