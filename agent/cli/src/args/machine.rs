@@ -33,7 +33,7 @@ pub(crate) enum MachineCommand {
     Boot(BootArgs),
     /// Switch on a machine that is off, if its firmware lets its network card wake it (Wake-on-LAN).
     Wake {
-        /// Name or MAC address of the machine, or name of the node that it is.
+        /// Name or MAC address of the machine, or name of the node that it is; a MAC address may be unknown so far.
         machine: String,
         #[command(flatten)]
         output: OutputArgs,

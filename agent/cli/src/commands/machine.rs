@@ -49,7 +49,11 @@ async fn wake(context: &Context, text: &str, output: &OutputArgs) -> anyhow::Res
     let of_node = client.machines(&ListAll::default()).await?.items.into_iter().find(is_node);
     let machine = match of_node {
         Some(machine) => machine,
-        None => reference::machine(&client, text).await?,
+        None => match (reference::machine(&client, text).await, text.parse::<MacAddress>()) {
+            // One that is off was not seen yet; from now on it has a name.
+            (Err(error), Ok(mac)) if is_missing(&error) => client.create_machine(&unseen(mac)).await?,
+            (machine, _) => machine?,
+        },
     };
     let name = &machine.metadata.name;
     client.wake(name).await?;
@@ -112,6 +116,11 @@ async fn boot(context: &Context, args: &BootArgs) -> anyhow::Result<()> {
     };
     say(&promise(&machine));
     print_changed(&args.output.output, &machine)
+}
+
+/// A machine that nobody has seen, for which nothing is ordered.
+fn unseen(mac: MacAddress) -> NewMachine {
+    NewMachine { mac, boot: BootPolicy::default(), plain_pxe: false, boot_options: BootOptions::default() }
 }
 
 fn policy(args: &BootArgs) -> Option<BootPolicy> {
