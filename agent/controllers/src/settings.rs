@@ -23,6 +23,9 @@ pub struct Settings {
     /// Folder of files for other systems, which the PXE server serves as they are; none where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pxe_files: Option<PathBuf>,
+    /// Whether all of TFTP leaves from port 69, for containers and firewalls; else each transfer has a port of its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pxe_tftp_single_port: bool,
     /// The image that machines boot.
     pub image_dir: PathBuf,
     /// The file that gets the names of the nodes.
@@ -40,6 +43,7 @@ impl Default for Settings {
             api_addresses: Vec::new(),
             pxe_interfaces: Vec::new(),
             pxe_files: None,
+            pxe_tftp_single_port: false,
             image_dir: PathBuf::from("/usr/share/meadow/image"),
             hosts_file: PathBuf::from("/etc/hosts"),
             pxe_dhcp: Vec::new(),
@@ -107,7 +111,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("folder");
         let path = dir.path().join("meadowd.toml");
         assert_eq!(Settings::load(&path).expect("default"), Settings::default());
-        let settings = Settings { pxe_interfaces: vec!["eth0".to_owned()], ..Settings::default() };
+        let interfaces = vec!["eth0".to_owned()];
+        let settings = Settings { pxe_interfaces: interfaces, pxe_tftp_single_port: true, ..Settings::default() };
         settings.save(&path).expect("saved");
         assert_eq!(Settings::load(&path).expect("loaded"), settings);
     }

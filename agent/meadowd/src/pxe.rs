@@ -102,7 +102,8 @@ impl Pxe {
         let forms_file = Some(paths.state_dir().join("pxe-forms.json"));
         let images = Some(ImageStore::new(paths.images()).whole_images());
         let config = PxeConfig::new(&settings.pxe_interfaces, &settings.image_dir);
-        let config = PxeConfig { files, dhcp, lease_file, forms_file, images, ..config };
+        let tftp_single_port = settings.pxe_tftp_single_port;
+        let config = PxeConfig { files, tftp_single_port, dhcp, lease_file, forms_file, images, ..config };
         Ok(match threads.within(|| PxeServer::start(config, Arc::new(director))) {
             Ok(handle) => Self::On { handle, threads },
             Err(e) => {
