@@ -221,7 +221,7 @@ fn interface(status: InterfaceStatus) -> PxeInterface {
         serving: status.address.is_some(),
         base_url: status.address.map(url),
         leases: status.leases,
-        problems: status.problems.into_iter().map(|problem| problem.text).collect(),
+        problems: status.problems.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -230,7 +230,7 @@ fn problems(handle: &PxeHandle) -> Vec<String> {
         ArtifactState::Damaged { why } => Some(format!("{}: {why}", artifact.name)),
         _ => None,
     });
-    handle.problems().into_iter().map(|problem| problem.text).chain(missing).collect()
+    handle.problems().iter().map(ToString::to_string).chain(missing).collect()
 }
 
 fn off(why: &str) -> PxeCheck {

@@ -283,7 +283,7 @@ pub struct PxeInterface {
     pub base_url: Option<String>,
     /// Whether addresses are given out there now.
     pub leases: bool,
-    /// What is not served there, in words with the next step.
+    /// What is not served there, its code first, then in words with the next step.
     pub problems: Vec<String>,
 }
 

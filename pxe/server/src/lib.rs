@@ -49,6 +49,6 @@ pub use director::{BootEvent, Director};
 pub use interface_status::InterfaceStatus;
 pub use meadow_model::boot::PxeCounters;
 pub use meadow_netboot as netboot;
-pub use problem::Problem;
+pub use problem::{PROBLEM_CODES, Problem};
 pub use server::{MachineStatus, PxeHandle, PxeServer, ReleaseError};
 pub use survey::{HeardServer, SURVEY, Survey, firewall, survey};

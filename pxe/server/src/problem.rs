@@ -1,5 +1,6 @@
 //! What the boot server cannot serve, and why.
 
+use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -10,14 +11,59 @@ use serde::Serialize;
 use crate::culprit::{self, Protocol};
 use crate::interface::Link;
 
+/// All codes of problems: each with its meaning and the next step.
+pub const PROBLEM_CODES: [(&str, &str, &str); 8] = [
+    (
+        "pxe.port-taken",
+        "another program on this host holds a port of the boot server",
+        "stop the program that `meadow pxe status` names, or serve another interface",
+    ),
+    (
+        "pxe.socket",
+        "a port cannot be opened or used",
+        "read the reason in `meadow pxe status`; the agent needs CAP_NET_RAW and CAP_NET_BIND_SERVICE",
+    ),
+    (
+        "pxe.interface",
+        "an interface is not there, is down or has no IPv4 address",
+        "plug it in, bring it up or give it an address; it is served then by itself",
+    ),
+    (
+        "pxe.other-dhcp",
+        "another DHCP server is on the wire, so Meadow gives out no addresses",
+        "switch one of the two off: the other one, or `pxe_dhcp` in /etc/meadow/meadowd.toml",
+    ),
+    (
+        "pxe.other-boot-server",
+        "another PXE server is on the wire, and chance decides which of the two a machine takes",
+        "switch it off; `meadow pxe status` names its address",
+    ),
+    (
+        "pxe.dhcp-subnet",
+        "a subnet of `pxe_dhcp` is on no interface that is served",
+        "give an interface an address in it, or correct `pxe_dhcp` in /etc/meadow/meadowd.toml",
+    ),
+    (
+        "pxe.lease-file",
+        "leases cannot be kept on the disk, so no address is given out",
+        "make room on the disk below /var/lib/meadow, or repair it; it goes on by itself then",
+    ),
+    ("pxe.image", "the image that machines boot cannot be read", "run `make install`, or name its folder as `image_dir`"),
+];
+
 /// Something that is not served now, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Stable code: `pxe.port-taken`, `pxe.socket`, `pxe.interface`, `pxe.other-dhcp`, `pxe.other-boot-server`,
-    /// `pxe.dhcp-subnet`, `pxe.lease-file`, `pxe.image`.
+    /// Stable code, one of [`PROBLEM_CODES`].
     pub code: &'static str,
     /// Reason and next step.
     pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.text)
+    }
 }
 
 impl Problem {
@@ -128,5 +174,21 @@ impl Problem {
             link.name
         );
         Self { code: "pxe.socket", text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_that_is_made_is_explained() {
+        let sources = [include_str!("problem.rs"), include_str!("supervisor.rs")];
+        let made = sources.iter().flat_map(|source| source.split("code: \"").skip(1));
+        let codes: Vec<&str> = made.filter_map(|rest| rest.split('"').next()).filter(|c| c.starts_with("pxe.")).collect();
+        assert!(codes.len() > 8, "{codes:?}");
+        for code in codes {
+            assert!(PROBLEM_CODES.iter().any(|(known, ..)| *known == code), "{code}");
+        }
     }
 }

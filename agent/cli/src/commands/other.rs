@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use clap_mangen::Man;
 use meadow_host::files::{self, Access};
 use meadow_model::resource::List;
-use meadow_model::{Name, ProblemCode};
+use meadow_model::Name;
 
 use super::{Context, cluster, image, machine, node, token};
 use crate::args::{Arguments, CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
@@ -47,19 +47,17 @@ pub(super) async fn get(context: &Context, args: GetArgs) -> anyhow::Result<()> 
 }
 
 pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<()> {
+    let mut items = Explanation::all();
     let Some(code) = &args.code else {
-        let items: Vec<Explanation> = ProblemCode::ALL.iter().copied().map(Into::into).collect();
         let list = List { version: meadow_api::FORM_VERSION, revision: 0, items, next_page: None };
         return print_list(&args.output.output, &list);
     };
-    match ProblemCode::ALL.iter().find(|known| known.as_str() == code) {
-        Some(known) => print_one(&args.output.output, &Explanation::from(*known)),
-        None => {
-            let nearest = suggest::nearest(code, ProblemCode::ALL.iter().map(|known| known.as_str()));
-            let hint = nearest.map_or("`meadow explain` lists them".to_owned(), |near| format!("did you mean {near}?"));
-            Err(Failure::new(Exit::NotFound, format!("there is no code \"{code}\"; {hint}")).into())
-        }
+    if let Some(at) = items.iter().position(|known| known.code() == code) {
+        return print_one(&args.output.output, &items.swap_remove(at));
     }
+    let nearest = suggest::nearest(code, items.iter().map(Explanation::code));
+    let hint = nearest.map_or("`meadow explain` lists them".to_owned(), |near| format!("did you mean {near}?"));
+    Err(Failure::new(Exit::NotFound, format!("there is no code \"{code}\"; {hint}")).into())
 }
 
 pub(super) fn completion(args: &CompletionArgs) -> anyhow::Result<()> {
