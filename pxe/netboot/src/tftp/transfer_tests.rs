@@ -149,7 +149,7 @@ fn who_has_not_answered_gets_one_small_packet_a_request_and_is_forgotten() {
 
 #[test]
 fn silence_is_answered_with_growing_patience_then_given_up() {
-    let (mut transfer, _) = Transfer::start(NOW, &request(None, None, false), 1000);
+    let (mut transfer, _) = Transfer::start(NOW, &request(None, None, false), 2000);
     transfer.on_datagram(NOW, &ack(1));
     let (mut waits, mut sent, mut now) = (vec![], 0, NOW);
     loop {
