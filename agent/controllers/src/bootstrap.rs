@@ -156,6 +156,30 @@ pub fn init(config: &InitConfig) -> Result<InitReport, InitError> {
     Ok(InitReport { ca_fingerprint: ca.fingerprint(), existed, context, settings })
 }
 
+/// What is there of an earlier init.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Existing {
+    /// The cluster's name.
+    pub cluster: Name,
+    /// The settings, which stay as they are.
+    pub settings: Settings,
+    /// Where they are.
+    pub path: PathBuf,
+}
+
+/// The cluster and its settings below `root` that [`init`] would keep; `None` where it would make either.
+///
+/// # Errors
+/// [`InitError`] where they cannot be read.
+pub fn existing(root: &Path) -> Result<Option<Existing>, InitError> {
+    let paths = Paths::below(root);
+    let path = paths.settings();
+    let Some(bootstrap) = stored::load::<Bootstrap>(&paths.state().bootstrap())?.filter(|_| files::exists(&path)) else {
+        return Ok(None);
+    };
+    Ok(Some(Existing { cluster: bootstrap.cluster, settings: Settings::load(&path)?, path }))
+}
+
 /// The CA in a state folder, or `None` where there is none.
 ///
 /// # Errors
@@ -287,10 +311,13 @@ mod tests {
     #[test]
     fn again_renews_the_context_and_keeps_the_cluster() {
         let root = tempfile::tempdir().expect("folder");
+        assert_eq!(existing(root.path()).expect("read"), None);
         let first = init(&config(root.path())).expect("made");
         fs::remove_file(&first.context).expect("lost");
         let edited = Settings { pxe_interfaces: vec!["lan0".to_owned()], ..Settings::default() };
         edited.save(&first.settings).expect("edited");
+        let there = existing(root.path()).expect("read").expect("there");
+        assert_eq!((there.cluster.as_str(), &there.settings), ("home", &edited), "nobody is asked for them again");
         let again = init(&config(root.path())).expect("renewed");
         assert!(!first.existed && again.existed);
         assert_eq!(first.ca_fingerprint, again.ca_fingerprint);

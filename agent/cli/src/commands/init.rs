@@ -8,7 +8,7 @@ mod wire;
 use std::path::Path;
 
 use anyhow::Context as _;
-use meadow_controllers::bootstrap::{self, InitConfig, InitReport};
+use meadow_controllers::bootstrap::{self, Existing, InitConfig, InitReport};
 use meadow_host::files;
 use toml::Table;
 
@@ -16,6 +16,7 @@ use super::Context;
 use crate::args::InitArgs;
 use crate::exit::Failure;
 use crate::output::{put, say};
+use crate::prompt::Prompt;
 
 /// Largest file of answers, in bytes.
 const MAX_FILE: u64 = 256 * 1024;
@@ -42,14 +43,50 @@ pub(super) async fn run(context: &Context, args: &InitArgs) -> anyhow::Result<()
     }
     if asks {
         // What was given already is the answer that is offered.
-        questions::ask(context.prompt, &mut config).await?;
+        match bootstrap::existing(&config.root)? {
+            Some(there) => ask_anew(context.prompt, &mut config, there)?,
+            None => questions::ask(context.prompt, &mut config).await?,
+        }
     }
     if args.dump {
         return put(&toml::to_string(&config)?);
     }
+    if let Some(why) = no_image(&config) {
+        say(&format!("warning: {why}"));
+    }
     let report = bootstrap::init(&config)?;
     tell(&config, &report);
     Ok(())
+}
+
+/// Asks what may differ where the cluster is there: its settings stay, so nobody is asked for them.
+fn ask_anew(prompt: Prompt, config: &mut InitConfig, there: Existing) -> anyhow::Result<()> {
+    say(&format!(
+        "The cluster {} is there already. Its settings stay as they are: edit {}, then restart meadowd. Only an admin's context is made anew.",
+        there.cluster,
+        there.path.display()
+    ));
+    config.cluster = there.cluster;
+    config.pxe_interfaces = there.settings.pxe_interfaces;
+    config.pxe_dhcp = there.settings.pxe_dhcp;
+    config.pxe_files = there.settings.pxe_files;
+    config.image_dir = there.settings.image_dir;
+    if !there.settings.api_addresses.is_empty() {
+        config.api_addresses = there.settings.api_addresses;
+    }
+    config.admin = questions::admin(prompt, &config.admin)?;
+    Ok(())
+}
+
+/// Why no machine could boot yet, where machines are to boot.
+fn no_image(config: &InitConfig) -> Option<String> {
+    let manifest = config.image_dir.join("manifest.json");
+    (!config.pxe_interfaces.is_empty() && !files::exists(&manifest)).then(|| {
+        format!(
+            "there is no {}, so no machine can boot: run `make image` and `make install`, or name the image's folder as image_dir",
+            manifest.display()
+        )
+    })
 }
 
 /// The defaults with what the file says in their place. What opens something up must stand in the file.
@@ -110,6 +147,14 @@ mod tests {
         assert_eq!((config.cluster.as_str(), config.pxe_open_s), ("lab", Some(60)));
         assert!(config.pxe_interfaces.is_empty(), "an interface that nobody named serves no machines");
         assert_eq!(config.image_dir, Path::new("/usr/share/meadow/image"));
+    }
+
+    #[tokio::test]
+    async fn a_folder_without_an_image_is_told_where_machines_are_to_boot() {
+        let missing = read("image_dir = \"/nonexistent\"\n").await.expect("read");
+        assert_eq!(no_image(&missing), None, "nobody boots from here");
+        let config = InitConfig { pxe_interfaces: vec!["eth0".to_owned()], ..missing };
+        assert!(no_image(&config).is_some_and(|why| why.contains("/nonexistent/manifest.json")));
     }
 
     #[tokio::test]

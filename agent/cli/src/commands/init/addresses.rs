@@ -7,6 +7,7 @@ use meadow_pxe::netboot::dhcp::{LeaseConfig, LeaseServer};
 
 use super::questions::{valid, words};
 use super::wire::Found;
+use crate::output::say;
 use crate::prompt::Prompt;
 
 /// Addresses that are proposed at most; a rack has fewer machines.
@@ -14,8 +15,15 @@ const PROPOSED: u32 = 100;
 
 /// The subnet whose addresses are given out from here, if somebody wants that.
 pub(super) fn ask(prompt: Prompt, found: &Found) -> anyhow::Result<Vec<LeaseConfig>> {
-    let is_alone = found.survey.as_ref().is_ok_and(|survey| !survey.has_leases());
-    let Some((own, length)) = subnet_of(found).filter(|_| is_alone) else { return Ok(Vec::new()) };
+    let has_leases = match &found.survey {
+        Ok(survey) => Ok(survey.has_leases()),
+        Err(why) => Err(why.as_deref().unwrap_or("it has no link")),
+    };
+    let subnet = subnet_of(found);
+    if let Some(why) = obstacle(&found.link.name, has_leases, subnet.is_some()) {
+        say(&format!("  {why}"));
+    }
+    let Some((own, length)) = subnet.filter(|_| has_leases == Ok(false)) else { return Ok(Vec::new()) };
     let question = format!("Nobody gives out addresses on {}. Shall this computer do it?", found.link.name);
     if !prompt.confirm(&question, "write pxe_dhcp into the file of answers")? {
         return Ok(Vec::new());
@@ -31,6 +39,22 @@ pub(super) fn ask(prompt: Prompt, found: &Found) -> anyhow::Result<Vec<LeaseConf
     config.router = valid(prompt, "Router that machines are told, or none", "none", addresses)?;
     config.dns = valid(prompt, "Name servers that machines are told, or none", "none", addresses)?;
     Ok(vec![config])
+}
+
+/// Why nobody is asked, where the router is not the reason; and what to do.
+fn obstacle(name: &str, has_leases: Result<bool, &str>, has_address: bool) -> Option<String> {
+    match (has_leases, has_address) {
+        (Ok(true), _) | (Ok(false), true) => None,
+        (Ok(false), false) => Some(format!(
+            "{name} has no IPv4 address, so no machine boots there and no address can be given out: end this (Ctrl-C), give {name} an address first (`ip addr add ADDRESS/24 dev {name}`), then run init again"
+        )),
+        (Err(why), false) => Some(format!(
+            "{name} has no IPv4 address, and who gives out addresses there is not known ({why}): end this (Ctrl-C), give {name} an address and a link first (`ip addr add ADDRESS/24 dev {name}`), then run init again"
+        )),
+        (Err(why), true) => Some(format!(
+            "who gives out addresses on {name} is not known ({why}), so this computer gives out none there; if nobody else does, mend that and run init again, or write pxe_dhcp into the settings later"
+        )),
+    }
 }
 
 /// This computer's own address there, and how much of it names the subnet.
@@ -84,6 +108,17 @@ mod tests {
             let config = LeaseConfig { pool, ..LeaseConfig::of(&subnet) };
             assert!(LeaseServer::new(&[config]).is_ok(), "{own:?}/{length}");
         }
+    }
+
+    #[test]
+    fn a_question_that_is_left_out_is_explained_unless_the_router_is_the_reason() {
+        assert_eq!(obstacle("eth1", Ok(true), true), None);
+        assert_eq!(obstacle("eth1", Ok(false), true), None, "it is asked");
+        for left_out in [Ok(false), Err("it has no link")] {
+            let why = obstacle("eth1", left_out, false).expect("said");
+            assert!(why.contains("`ip addr add ADDRESS/24 dev eth1`") && why.contains("run init again"), "{why}");
+        }
+        assert!(obstacle("eth1", Err("no CAP_NET_RAW"), true).is_some_and(|why| why.contains("no CAP_NET_RAW")));
     }
 
     #[test]

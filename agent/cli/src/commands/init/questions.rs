@@ -7,6 +7,7 @@ use std::str::FromStr;
 use meadow_client::API_PORT;
 use meadow_controllers::bootstrap::InitConfig;
 use meadow_host::links::Link;
+use meadow_model::Name;
 
 use super::wire::{self, Found};
 use super::{addresses, defaults};
@@ -19,7 +20,7 @@ pub(super) async fn ask(prompt: Prompt, config: &mut InitConfig) -> anyhow::Resu
     say("Enter takes what stands in brackets.");
     config.cluster = valid(prompt, "Name of the cluster", &config.cluster.to_string(), parsed)?;
     config.node = valid(prompt, "Name of this computer in it", &config.node.to_string(), parsed)?;
-    config.admin = valid(prompt, "Name of the first admin", &config.admin.to_string(), parsed)?;
+    config.admin = admin(prompt, &config.admin)?;
     let found = wire::look().await;
     wire::tell(&found);
     config.pxe_interfaces = interfaces(prompt, &found, &config.pxe_interfaces)?;
@@ -46,6 +47,11 @@ pub(super) async fn ask(prompt: Prompt, config: &mut InitConfig) -> anyhow::Resu
         config.pxe_files = valid(prompt, question, &files, optional_folder)?;
     }
     Ok(())
+}
+
+/// The admin whose context is made.
+pub(super) fn admin(prompt: Prompt, proposal: &Name) -> anyhow::Result<Name> {
+    valid(prompt, "Name of the first admin", &proposal.to_string(), parsed)
 }
 
 fn interfaces(prompt: Prompt, found: &[Found], proposal: &[String]) -> anyhow::Result<Vec<String>> {
