@@ -174,7 +174,8 @@ pub struct Existing {
 pub fn existing(root: &Path) -> Result<Option<Existing>, InitError> {
     let paths = Paths::below(root);
     let path = paths.settings();
-    let Some(bootstrap) = stored::load::<Bootstrap>(&paths.state().bootstrap())?.filter(|_| files::exists(&path)) else {
+    let Some(bootstrap) = stored::load::<Bootstrap>(&paths.state().bootstrap())?.filter(|_| files::exists(&path))
+    else {
         return Ok(None);
     };
     Ok(Some(Existing { cluster: bootstrap.cluster, settings: Settings::load(&path)?, path }))

@@ -106,9 +106,7 @@ impl BootProgress {
             _ if self.failed => {
                 "mend what the message names, then start it again; `meadow pxe doctor` looks for the usual causes, `meadow pxe capture` shows its packets"
             }
-            BootStage::Seen => {
-                "it asked and was offered nothing: `meadow pxe events` and `meadow pxe status` tell why"
-            }
+            BootStage::Seen => "it asked and was offered nothing: `meadow pxe events` and `meadow pxe status` tell why",
             BootStage::Initrd => {
                 "its initrd says no more: its screen tells why; has its card a link? `meadow machine boot MACHINE hold` keeps it there at its next boot"
             }

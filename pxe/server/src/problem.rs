@@ -48,7 +48,11 @@ pub const PROBLEM_CODES: [(&str, &str, &str); 8] = [
         "leases cannot be kept on the disk, so no address is given out",
         "make room on the disk below /var/lib/meadow, or repair it; it goes on by itself then",
     ),
-    ("pxe.image", "the image that machines boot cannot be read", "run `make install`, or name its folder as `image_dir`"),
+    (
+        "pxe.image",
+        "the image that machines boot cannot be read",
+        "run `make install`, or name its folder as `image_dir`",
+    ),
 ];
 
 /// Something that is not served now, and why.
@@ -185,7 +189,8 @@ mod tests {
     fn every_code_that_is_made_is_explained() {
         let sources = [include_str!("problem.rs"), include_str!("supervisor.rs")];
         let made = sources.iter().flat_map(|source| source.split("code: \"").skip(1));
-        let codes: Vec<&str> = made.filter_map(|rest| rest.split('"').next()).filter(|c| c.starts_with("pxe.")).collect();
+        let codes: Vec<&str> =
+            made.filter_map(|rest| rest.split('"').next()).filter(|c| c.starts_with("pxe.")).collect();
         assert!(codes.len() > 8, "{codes:?}");
         for code in codes {
             assert!(PROBLEM_CODES.iter().any(|(known, ..)| *known == code), "{code}");

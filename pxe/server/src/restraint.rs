@@ -158,9 +158,8 @@ mod tests {
         let (request, answer) = (28 + 16, 28 + 4 + 512);
         for is_far in [false, true] {
             let restraint = Restraint::default();
-            let answered = |at: Duration, requests: u64| {
-                (0..requests).filter(|_| restraint.may_answer(at, is_far)).count() as u64
-            };
+            let answered =
+                |at: Duration, requests: u64| (0..requests).filter(|_| restraint.may_answer(at, is_far)).count() as u64;
             let rack = answered(Duration::ZERO, 1000);
             assert_eq!(rack, 1000, "500 machines, two requests each");
             let flood: u64 = (0..10_000).map(|step| answered(Duration::from_millis(step), 10)).sum();

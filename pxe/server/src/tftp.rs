@@ -104,7 +104,8 @@ impl Server {
     /// Whether a request is answered for its source's sake: who asks for no options gets 516 bytes for some thirty, and
     /// who is off the link may be anybody.
     fn may_answer(&self, datagram: &[u8], source: Ipv4Addr) -> bool {
-        let is_plain = || ReadRequest::parse(datagram).is_ok_and(|request| request.options == RequestedOptions::default());
+        let is_plain =
+            || ReadRequest::parse(datagram).is_ok_and(|request| request.options == RequestedOptions::default());
         let is_far = !self.link.has(source);
         !(is_far || is_plain()) || self.segment.shared.may_answer(source, is_far)
     }

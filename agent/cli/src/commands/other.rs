@@ -5,8 +5,8 @@ use std::path::Path;
 use clap::CommandFactory;
 use clap_mangen::Man;
 use meadow_host::files::{self, Access};
-use meadow_model::resource::List;
 use meadow_model::Name;
+use meadow_model::resource::List;
 
 use super::{Context, cluster, image, machine, node, token};
 use crate::args::{Arguments, CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};

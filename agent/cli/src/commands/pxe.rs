@@ -157,7 +157,10 @@ mod tests {
         }))
         .expect("a boot");
         let told = line(&boot);
-        assert!(told.contains(" FAILED fetches kernel and initrd 25 %: ") && told.contains("; NEXT: start it"), "{told}");
+        assert!(
+            told.contains(" FAILED fetches kernel and initrd 25 %: ") && told.contains("; NEXT: start it"),
+            "{told}"
+        );
         assert!(!line(&MachineBoot { failed: false, ..boot }).contains("FAILED"));
     }
 }

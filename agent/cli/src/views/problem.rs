@@ -75,11 +75,8 @@ impl View for Explanation {
     }
 
     fn describe(&self) -> Vec<(&'static str, String)> {
-        let mut lines = vec![
-            ("Code", self.code.to_owned()),
-            ("Meaning", self.title.to_owned()),
-            ("Next", self.hint.to_owned()),
-        ];
+        let mut lines =
+            vec![("Code", self.code.to_owned()), ("Meaning", self.title.to_owned()), ("Next", self.hint.to_owned())];
         lines.extend(self.status.map(|status| ("HTTP status", status.to_string())));
         lines.extend(self.exit_code.map(|exit| ("Exit code", exit.to_string())));
         lines

@@ -95,7 +95,8 @@ pub fn tftp_transfer(bytes: &[u8]) -> TestCaseResult {
         now = transfer.deadline();
         if let Output::End(ending) = transfer.on_deadline(now) {
             // Or it has all, but for its last acknowledgement.
-            let wanted = if transfer.is_all_sent() { Ending::Unconfirmed } else { Ending::Silent(transfer.acked_bytes()) };
+            let wanted =
+                if transfer.is_all_sent() { Ending::Unconfirmed } else { Ending::Silent(transfer.acked_bytes()) };
             prop_assert_eq!(ending, wanted);
             return Ok(());
         }

@@ -80,7 +80,12 @@ pub fn option(reply: &[u8], code: u8) -> Option<Vec<u8>> {
 }
 
 pub fn on_67() -> Receive {
-    Receive { port: ServerPort::Dhcp, address: SERVER, source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68), is_far: false }
+    Receive {
+        port: ServerPort::Dhcp,
+        address: SERVER,
+        source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68),
+        is_far: false,
+    }
 }
 
 pub fn on_4011() -> Receive {
