@@ -79,16 +79,21 @@ impl Consented {
         request.reply_to = Some(answer.public_key());
         request.reboot = self.reboot;
         let operation = client.install(name, &request).await?;
-        let Some(ended) = end(client, operation, follow).await? else {
-            say("The recovery key is shown to whoever waits; make a new one with `meadow node keys recovery`.");
+        if !follow.wait.no_wait {
+            say("Stay until it has ended: its recovery key is shown here, once, and to nobody who left.");
+        }
+        let lost = |_: &anyhow::Error| {
+            say(&format!(
+                "Nobody gets the recovery key of this installation. Once it has ended, make one: meadow node keys recovery {name}"
+            ));
+        };
+        let Some(ended) = end(client, operation, follow).await.inspect_err(lost)? else {
+            say(&format!(
+                "The recovery key is shown to whoever waits; make a new one with: meadow node keys recovery {name}"
+            ));
             return Ok(());
         };
-        match recovery::answer(client, &ended, name, &answer).await? {
-            Some(key) => recovery::show(&key)?,
-            None => say(&format!(
-                "{name} is installed, and nobody has its recovery key: an earlier try made it, or its answer was lost. Make one: meadow node keys recovery {name}"
-            )),
-        }
+        let handed_over = recovery::hand_over(client, &ended, name, &answer).await;
         if self.reboot {
             say(&format!("{name} restarts now. When its console asks, open its state with: meadow unlock {name}"));
             say("If it ran from a stick whose seed does not say `install`, pull the stick now.");
@@ -98,6 +103,7 @@ impl Consented {
                  on: restart it soon, with: meadow node reboot {name}"
             ));
         }
+        handed_over?;
         print_changed(&follow.output.output, &ended)
     }
 }

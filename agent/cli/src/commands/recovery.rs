@@ -56,8 +56,7 @@ async fn shown(
 ) -> anyhow::Result<Secret<String>> {
     let lost = || Failure::new(Exit::Failed, "the answer with the new recovery key is lost: nobody has it");
     let key = answer(client, added, &added.spec.target, reply_to).await?.ok_or_else(lost)?;
-    // A reader that is gone is no success here.
-    show(&key).map_err(|error| Failure::new(Exit::Failed, format!("nobody has the new recovery key: {error:#}")))?;
+    show(&key)?;
     if let Some(prompt) = prompt {
         confirm(prompt, &key)?;
     }
@@ -106,8 +105,101 @@ pub(super) async fn answer(
 /// The key goes to stdout: it is the one thing that can be lost.
 ///
 /// # Errors
-/// Where stdout takes nothing.
-pub(super) fn show(key: &Secret<String>) -> anyhow::Result<()> {
+/// Where stdout takes nothing. A reader that is gone is no success here: nobody has the key then.
+pub(super) fn show(key: &Secret<String>) -> Result<(), Failure> {
     say("The recovery key opens the state when the passphrase is lost. It is shown this once; keep it on paper:");
-    put(&format!("{}\n", key.expose()))
+    written(put(&format!("{}\n", key.expose())))
+}
+
+/// What it means that the key was `put` or not, as no error of reading and writing, which would end as one of those do.
+fn written(put: anyhow::Result<()>) -> Result<(), Failure> {
+    put.map_err(|error| Failure::new(Exit::Failed, format!("nobody has the new recovery key: {error:#}")))
+}
+
+/// Hands over the recovery key that the installation of `node` made; says so where there is none, which is no error: an
+/// earlier try made it.
+///
+/// # Errors
+/// Where there may be one and nobody has it, with what to type.
+pub(super) async fn hand_over(
+    client: &Client,
+    ended: &Operation,
+    node: &Name,
+    reply_to: &PrivateKey,
+) -> anyhow::Result<()> {
+    handed_over(answer(client, ended, node, reply_to).await, node, show)
+}
+
+fn handed_over(
+    answered: anyhow::Result<Option<Secret<String>>>,
+    node: &Name,
+    show: impl FnOnce(&Secret<String>) -> Result<(), Failure>,
+) -> anyhow::Result<()> {
+    let shown = match answered {
+        Ok(Some(key)) => show(&key),
+        Ok(None) => {
+            say(&format!(
+                "{node} is installed, and nobody has its recovery key: an earlier try made it, or its answer was lost. Make one: meadow node keys recovery {node}"
+            ));
+            return Ok(());
+        }
+        Err(error) => {
+            Err(Failure::new(Exit::Failed, format!("the recovery key did not arrive, so nobody has it: {error:#}")))
+        }
+    };
+    shown.map_err(|Failure { exit, message }| {
+        let message = format!(
+            "{message}\n{node} is installed, and its passphrase opens its state. Make another recovery key: meadow node keys recovery {node}"
+        );
+        Failure::new(exit, message).into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+
+    use meadow_model::Problem;
+
+    use super::*;
+    use crate::exit::{exit_of, is_broken_pipe};
+
+    fn key() -> Secret<String> {
+        Secret::new("AAAA-BBBB".to_owned())
+    }
+
+    /// The key written to a pipe that nobody reads any more.
+    fn to_nobody(key: &Secret<String>) -> Result<(), Failure> {
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        drop(reader);
+        written(writer.write_all(key.expose().as_bytes()).context("writing to stdout"))
+    }
+
+    #[test]
+    fn an_installation_whose_key_nobody_read_is_no_success() {
+        let node = Name::new("node-1").expect("a name");
+        let no_answer = ClientError::Problem(Box::new(Problem::new(ProblemCode::NoQuorum, "two of three are off")));
+        for error in [
+            handed_over(Ok(Some(key())), &node, to_nobody),
+            handed_over(Err(no_answer.into()), &node, |_| Ok(())),
+            handed_over(Err(io::Error::from(io::ErrorKind::BrokenPipe).into()), &node, |_| Ok(())),
+        ] {
+            let error = error.expect_err("nobody has the key");
+            let told = format!("{error:#}");
+            assert!(told.contains("nobody has") && told.contains("node-1 is installed"), "{told}");
+            assert!(told.ends_with("meadow node keys recovery node-1"), "{told}");
+            assert!(exit_of(&error) == Exit::Failed && !is_broken_pipe(&error), "the exit code is not 0");
+        }
+    }
+
+    #[test]
+    fn a_key_that_was_read_and_one_of_an_earlier_try_are_no_errors() {
+        let node = Name::new("node-1").expect("a name");
+        handed_over(Ok(Some(key())), &node, |shown| {
+            assert_eq!(shown.expose(), "AAAA-BBBB");
+            Ok(())
+        })
+        .expect("read");
+        handed_over(Ok(None), &node, |_| unreachable!("there is none")).expect("an earlier one's");
+    }
 }
