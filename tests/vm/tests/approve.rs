@@ -101,7 +101,7 @@ fn someone_in_the_middle(story: &mut Story, address: std::net::IpAddr) {
     let impostor = Impostor::start(story.site.rack_mut().parts().0, &namespace, address, port).expect("an impostor");
     let refused = story.unlock("node-1", PASSPHRASE);
     let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(refused.status.code() == Some(1) && said.contains("SOMEBODY ELSE ANSWERS"), "{refused:?}");
+    assert!(refused.status.code() == Some(4) && said.contains("SOMEBODY ELSE ANSWERS"), "{refused:?}");
     let seen = impostor.log().expect("a log");
     // Whoever asks for a host key and goes is all that it saw.
     assert!(seen.contains("Exit before auth") && !seen.contains("auth succeeded"), "{seen}");

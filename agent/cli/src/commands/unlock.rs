@@ -2,16 +2,19 @@
 
 use std::io::Write;
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use meadow_model::node::Node;
 use meadow_model::{Name, Secret};
+use tokio::sync::Mutex;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use super::{Context, passphrase};
 use crate::args::UnlockArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, exit_of};
 use crate::output::say;
 use crate::reference;
 
@@ -19,68 +22,148 @@ use crate::reference;
 const PORT: &str = "2222";
 /// How often a node that still starts is asked.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// What ssh(1) is told beside its defaults: one host key is trusted, and nothing that this computer trusts elsewhere, as a
+/// `@cert-authority` in the system's file would let anybody with a certificate have the passphrase.
+const OPTIONS: [&str; 7] = [
+    "StrictHostKeyChecking=yes",
+    "GlobalKnownHostsFile=/dev/null",
+    "KnownHostsCommand=none",
+    "VerifyHostKeyDNS=no",
+    "HostKeyAlgorithms=ssh-ed25519",
+    "ConnectTimeout=15",
+    "PasswordAuthentication=no",
+];
+
+/// A node at its prompt, and what is known of it.
+struct Prompt {
+    name: Name,
+    address: IpAddr,
+    /// `SHA256:…` of its host key.
+    host_key: String,
+    timeout_s: u32,
+    identity: Option<PathBuf>,
+}
 
 pub(super) async fn run(context: &Context, args: &UnlockArgs) -> anyhow::Result<()> {
     if (args.address.is_some() || args.host_key.is_some()) && args.names.len() > 1 {
         return Err(Failure::usage("--address and --host-key go with one node").into());
     }
-    let client = context.connect()?;
-    let mut nodes = Vec::new();
-    for name in &args.names {
-        nodes.push(reference::node(&client, name).await?);
-    }
+    let prompts = prompts(context, args).await?;
     let text = passphrase::existing(context.prompt, args.passphrase_file.as_deref(), "Passphrase or recovery key:")?;
+    let text = Arc::new(text);
+    // Nodes that start are waited for at the same time; ssh(1) may ask a person for something, so one runs at a time.
+    let turn = Arc::new(Mutex::new(()));
+    let mut asked = JoinSet::new();
+    for (name, prompt) in prompts {
+        let (text, turn) = (Arc::clone(&text), Arc::clone(&turn));
+        asked.spawn(async move {
+            let opened = match prompt {
+                Ok(prompt) => prompt.unlock(&text, &turn).await,
+                Err(error) => Err(error),
+            };
+            (name, opened)
+        });
+    }
     let mut failed = Vec::new();
-    for node in &nodes {
-        let name = &node.metadata.name;
-        match unlock(node, args, &text).await {
+    while let Some(ended) = asked.join_next().await {
+        let (name, opened) = ended.context("the unlock broke off")?;
+        match opened {
             Ok(said) => say(&format!("{name}: {said}")),
             Err(error) => {
                 say(&format!("{name}: {error:#}"));
-                failed.push(name);
+                failed.push((name, exit_of(&error)));
             }
         }
     }
     if failed.is_empty() {
         return Ok(());
     }
-    let names = failed.into_iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
-    Err(Failure::new(Exit::Failed, format!("not unlocked: {names}")).into())
+    let exit = exit_of_all(failed.iter().map(|(_, exit)| *exit));
+    let names = failed.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    Err(Failure::new(exit, format!("not unlocked: {names}")).into())
 }
 
-async fn unlock(node: &Node, args: &UnlockArgs, text: &Secret<String>) -> anyhow::Result<String> {
-    let installed = node.status.installed.as_ref().context("it has no state on a disk")?;
-    let seen = node.status.endpoint.map(|endpoint| endpoint.ip());
-    let address = args.address.or(seen).context("its address is not known; name it with --address")?;
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let known_hosts = folder.path().join("known_hosts");
-    let line = shown_key(&node.metadata.name, address, args.timeout).await?;
-    // From the console, which is read by who stands there.
-    let expected = args.host_key.as_deref().unwrap_or(&installed.host_key);
-    let line = pinned(&line, address, expected)?;
-    meadow_host::files::replace(&known_hosts, line.as_bytes(), meadow_host::files::Access::Private)?;
+/// Where each node is, and its host key: as the cluster knows it, or as the command line says, which needs no cluster.
+async fn prompts(context: &Context, args: &UnlockArgs) -> anyhow::Result<Vec<(Name, anyhow::Result<Prompt>)>> {
+    let prompt = |name: &Name, address, host_key| {
+        let (timeout_s, identity) = (args.timeout, args.identity.clone());
+        Prompt { name: name.clone(), address, host_key, timeout_s, identity }
+    };
+    if let (Some(address), Some(host_key), [name]) = (args.address, &args.host_key, args.names.as_slice()) {
+        return Ok(vec![(name.clone(), Ok(prompt(name, address, host_key.clone())))]);
+    }
+    let client = context.connect()?;
+    let mut prompts = Vec::new();
+    for name in &args.names {
+        let node = reference::node(&client, name).await?;
+        let name = node.metadata.name.clone();
+        let known = || {
+            let installed = node.status.installed.as_ref().context("it has no state on a disk")?;
+            let seen = node.status.endpoint.map(|endpoint| endpoint.ip());
+            let address = args.address.or(seen).context("its address is not known; name it with --address")?;
+            // From the console, which is read by who stands there.
+            let host_key = args.host_key.as_ref().unwrap_or(&installed.host_key);
+            Ok(prompt(&name, address, host_key.clone()))
+        };
+        prompts.push((name.clone(), known()));
+    }
+    Ok(prompts)
+}
 
+/// Of one failure its own; of several the one that they share, and above all that somebody else answered.
+fn exit_of_all(exits: impl IntoIterator<Item = Exit>) -> Exit {
+    let shared = |one, other| match (one, other) {
+        (Exit::Conflict, _) | (_, Exit::Conflict) => Exit::Conflict,
+        _ if one == other => one,
+        _ => Exit::Failed,
+    };
+    exits.into_iter().reduce(shared).unwrap_or(Exit::Failed)
+}
+
+impl Prompt {
+    async fn unlock(self, text: &Arc<Secret<String>>, turn: &Mutex<()>) -> anyhow::Result<String> {
+        let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let known_hosts = folder.path().join("known_hosts");
+        let line = shown_key(&self.name, self.address, self.timeout_s).await?;
+        let line = pinned(&line, self.address, &self.host_key)?;
+        meadow_host::files::replace(&known_hosts, line.as_bytes(), meadow_host::files::Access::Private)?;
+
+        let mut ssh = ssh(self.address, &known_hosts, self.identity.as_deref());
+        let text = Arc::clone(text);
+        let _turn = turn.lock().await;
+        let output = spawn_blocking(move || send(&mut ssh, &text)).await.context("ssh(1) broke off")??;
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() {
+            return Ok(said(&output.stdout));
+        }
+        anyhow::bail!("{}", [said(&output.stdout), said(&output.stderr)].join(" ").trim().to_owned())
+    }
+}
+
+/// An ssh(1) to the prompt at `address` that trusts the one host key in `known_hosts`.
+fn ssh(address: IpAddr, known_hosts: &Path, identity: Option<&Path>) -> Command {
     let mut ssh = program("ssh");
     ssh.args(["-F", "none", "-p", PORT, "-l", "root", "-T"]);
-    for option in ["StrictHostKeyChecking=yes", "ConnectTimeout=15", "PasswordAuthentication=no"] {
+    for option in OPTIONS {
         ssh.args(["-o", option]);
     }
     ssh.arg("-o").arg(format!("UserKnownHostsFile={}", known_hosts.display()));
-    if let Some(identity) = &args.identity {
+    if let Some(identity) = identity {
         ssh.args(["-o", "IdentitiesOnly=yes", "-i"]).arg(identity);
     }
-    ssh.arg(address.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    ssh.arg(address.to_string());
+    ssh
+}
+
+/// Sends a line over `ssh`.
+fn send(ssh: &mut Command, text: &Secret<String>) -> anyhow::Result<Output> {
+    ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = ssh.spawn().context("cannot run ssh(1); install the package openssh-client")?;
     if let Some(mut stdin) = child.stdin.take() {
         // A server that refuses closes first; what it says then is what counts.
         let _ = stdin.write_all(text.expose().as_bytes()).and_then(|()| stdin.write_all(b"\n"));
     }
-    let output = child.wait_with_output().context("ssh(1) broke off")?;
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() {
-        return Ok(said(&output.stdout));
-    }
-    anyhow::bail!("{}", [said(&output.stdout), said(&output.stderr)].join(" ").trim().to_owned())
+    child.wait_with_output().context("ssh(1) broke off")
 }
 
 /// The line of known_hosts for the key that answers at `address`: a node that still starts is waited for.
@@ -88,7 +171,7 @@ async fn shown_key(name: &Name, address: IpAddr, timeout_s: u32) -> anyhow::Resu
     let asked = async {
         let mut told = false;
         loop {
-            if let Some(line) = scan(address)? {
+            if let Some(line) = spawn_blocking(move || scan(address)).await.context("ssh-keyscan(1) broke off")?? {
                 return Ok(line);
             }
             if !told {
@@ -152,6 +235,40 @@ mod tests {
             refused.contains(&known) && refused.contains("SHA256:other") && refused.contains("not sent"),
             "{refused}"
         );
+    }
+
+    /// What ssh(1) itself makes of the command line.
+    #[test]
+    fn ssh_trusts_nothing_but_the_one_file() {
+        let address = "192.0.2.7".parse().expect("an address");
+        let mut ssh = ssh(address, Path::new("/run/one"), None);
+        let output = ssh.arg("-G").output().expect("ssh(1) runs");
+        assert!(output.status.success(), "{output:?}");
+        let settings = String::from_utf8(output.stdout).expect("text");
+        let setting = |name: &str| {
+            let value = settings.lines().filter_map(|line| line.split_once(' ')).find(|(found, _)| *found == name);
+            value.map(|(_, value)| value)
+        };
+        for (name, value) in [
+            ("userknownhostsfile", "/run/one"),
+            ("globalknownhostsfile", "/dev/null"),
+            // No certificate: a CA that is trusted elsewhere says nothing here.
+            ("hostkeyalgorithms", "ssh-ed25519"),
+            ("stricthostkeychecking", "true"),
+            ("verifyhostkeydns", "false"),
+            ("passwordauthentication", "no"),
+        ] {
+            assert_eq!(setting(name), Some(value), "{name} in {settings}");
+        }
+        assert!(matches!(setting("knownhostscommand"), None | Some("none")), "{settings}");
+    }
+
+    #[test]
+    fn a_man_in_the_middle_wins_over_other_failures() {
+        assert_eq!(exit_of_all([Exit::TimedOut]), Exit::TimedOut);
+        assert_eq!(exit_of_all([Exit::TimedOut, Exit::TimedOut]), Exit::TimedOut);
+        assert_eq!(exit_of_all([Exit::TimedOut, Exit::Failed]), Exit::Failed);
+        assert_eq!(exit_of_all([Exit::Failed, Exit::TimedOut, Exit::Conflict, Exit::Failed]), Exit::Conflict);
     }
 
     #[test]
