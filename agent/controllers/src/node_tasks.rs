@@ -78,9 +78,8 @@ impl Worker for NodeTasks {
             if matches!(task, NodeTask::Reinstall(_)) && !self.booted_over_network {
                 // Only a system that does not run can be written anew. Whether a restart would bring this node to the
                 // network, only its firmware knows: a person starts it, and other work goes on until then.
-                note.step(
+                note.waits_for_restart(
                     "waits for a start over the network: restart it, with the network first in its firmware",
-                    None,
                 );
                 return std::future::pending().await;
             }

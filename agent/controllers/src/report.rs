@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use meadow_client::{API_PORT, Client, ClientError};
 use meadow_model::ProblemCode;
-use meadow_model::console::{SelfState, SelfWork};
+use meadow_model::console::SelfState;
 use meadow_model::enrolment::ClaimReply;
 use meadow_model::mesh::{MeshPeer, MeshView};
 use meadow_model::node::{NodeDisks, NodeReport, PeerHandshake};
@@ -96,12 +96,7 @@ impl Reporter {
 
     /// Tells the console what the voters are told.
     fn show(&self, report: &NodeReport) {
-        let under_way = report.work.iter().filter(|work| work.end.is_none()).map(|work| SelfWork {
-            operation: work.operation.clone(),
-            step: work.step.clone(),
-            percent: work.percent,
-        });
-        let work = under_way.collect();
+        let work = self.work.under_way();
         self.status.update(|view| {
             view.disks.clone_from(&report.disks);
             view.work = work;

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use meadow_model::Name;
+use meadow_model::console::SelfWork;
 use meadow_model::work::{NodeTask, NodeWork, WorkEnd, WorkReport};
 
 /// Pieces of work that a node takes at once; more than a voter would ever give.
@@ -34,6 +35,8 @@ struct Entry {
     report: WorkReport,
     /// Whether the computer restarts once the cluster has heard that it is done.
     restart: bool,
+    /// Whether it stands still until somebody restarts the computer.
+    wants_restart: bool,
     /// What the last step is once it is done, in place of `done`.
     outcome: Option<String>,
 }
@@ -51,6 +54,17 @@ impl Note {
             step.clone_into(&mut report.step);
             report.percent = percent;
         });
+    }
+
+    /// The work stands still at this step until somebody restarts the computer.
+    pub fn waits_for_restart(&self, step: &str) {
+        self.step(step, None);
+        self.change(|entry| entry.wants_restart = true);
+    }
+
+    /// The computer does not have to restart for this work.
+    pub fn no_restart(&self) {
+        self.change(|entry| entry.restart = false);
     }
 
     /// What there is to tell once the work is done.
@@ -94,6 +108,18 @@ impl Work {
     #[must_use]
     pub fn reports(&self) -> Vec<WorkReport> {
         self.locked(|entries| entries.values().map(|entry| entry.report.clone()).collect())
+    }
+
+    /// What has not ended, for the console.
+    #[must_use]
+    pub fn under_way(&self) -> Vec<SelfWork> {
+        let shown = |Entry { report, wants_restart, .. }: &Entry| SelfWork {
+            operation: report.operation.clone(),
+            step: report.step.clone(),
+            percent: report.percent,
+            wants_restart: *wants_restart,
+        };
+        self.locked(|entries| entries.values().filter(|entry| entry.report.end.is_none()).map(shown).collect())
     }
 
     /// Takes in the answer to a report that held `sent`: begins what is new, and forgets what has ended and is not
@@ -165,7 +191,7 @@ impl Entry {
             percent: None,
             end: None,
         };
-        Self { report, restart, outcome: None }
+        Self { report, restart, wants_restart: false, outcome: None }
     }
 }
 
@@ -199,6 +225,40 @@ mod tests {
         fn restart(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
             Box::pin(async move { self.restarted.notify_one() })
         }
+    }
+
+    /// Has nothing to restart for, once it is let go.
+    #[derive(Default)]
+    struct Waiting(Notify);
+
+    impl Worker for Waiting {
+        fn work(self: Arc<Self>, _: NodeTask, note: Note) -> Pin<Box<dyn Future<Output = WorkEnd> + Send>> {
+            Box::pin(async move {
+                note.waits_for_restart("waits");
+                self.0.notified().await;
+                note.no_restart();
+                WorkEnd::Done { answer: None }
+            })
+        }
+
+        fn restart(self: Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            unreachable!("nothing to restart for")
+        }
+    }
+
+    #[tokio::test]
+    async fn work_tells_whether_it_waits_for_a_restart_and_whether_it_needs_one() {
+        let waiting = Arc::new(Waiting::default());
+        let work = Work::new(Arc::clone(&waiting) as Arc<dyn Worker>);
+        work.take(&[], vec![NodeWork { operation: Name::new("op-1").expect("valid"), task: NodeTask::Reboot }]);
+        until(&work, "waits").await;
+        let [shown] = work.under_way().try_into().expect("one");
+        assert!(shown.wants_restart && shown.step == "waits", "{shown:?}");
+        waiting.0.notify_one();
+        let ended = until(&work, "done").await;
+        assert_eq!(work.under_way(), []);
+        work.take(&ended, Vec::new());
+        assert!(work.reports().is_empty() && !work.restart_if_ended().await);
     }
 
     async fn until(work: &Work, step: &str) -> Vec<WorkReport> {

@@ -8,7 +8,7 @@ use meadow_controllers::disk_helper::DiskHelper;
 use meadow_controllers::keys::Keys;
 use meadow_controllers::membership::Membership;
 use meadow_controllers::paths::Paths;
-use meadow_controllers::self_status::SelfStatus;
+use meadow_controllers::self_status::{SelfStatus, WorkHere};
 use meadow_controllers::stick_image::StickImage;
 use meadow_controllers::stored;
 use meadow_controllers::support::SupportBundles;
@@ -53,7 +53,12 @@ impl OwnComputer {
     }
 
     async fn finish_now(&self) {
-        let told = self.helper().ask(&DiskRequest::FinishReset, |step, _| self.status.event(step)).await;
+        let work = self.works_on("reset-here", "looks whether a reset was cut off");
+        let noted = |step: &str, percent| {
+            self.status.event(step);
+            work.iter().for_each(|work| work.step(step, percent));
+        };
+        let told = self.helper().ask(&DiskRequest::FinishReset, noted).await;
         if let Err(error) = told {
             warn!("whether a reset has to be finished is not known: {error}");
             self.status.event(format!("a reset that was cut off cannot be finished: {error}"));
@@ -88,7 +93,12 @@ impl OwnComputer {
         // What says farewell lies in the state that is erased.
         let farewell = self.farewell();
         let erase = DiskRequest::Reset(Box::new(plan.clone()));
-        let erased = self.helper().ask(&erase, |step, _| self.status.event(step)).await;
+        let work = self.works_on("reset-here", "erases the state")?;
+        let noted = |step: &str, percent| {
+            self.status.event(step);
+            work.step(step, percent);
+        };
+        let erased = self.helper().ask(&erase, noted).await;
         let erased = erased.map_err(|error| Problem::new(ProblemCode::Conflict, error.to_string()))?.erased;
         erased.iter().for_each(|disk| self.status.event(disk.to_string()));
         if let Some((client, node)) = farewell {
@@ -111,7 +121,8 @@ impl OwnComputer {
 
     async fn update_now(&self, update: &StickUpdate) -> Result<String, Problem> {
         let ready = self.status.view().state == SelfState::Ready;
-        let written = self.carried_image().write(update, ready, |_, _| {}).await;
+        let work = self.works_on("update-here", "looks at the stick")?;
+        let written = self.carried_image().write(update, ready, |step, percent| work.step(step, percent)).await;
         written.map_err(|error| Problem::new(ProblemCode::Conflict, error.to_string()))?;
         self.restart();
         Ok("the image is written; pull the stick, this computer restarts into it now".to_owned())
@@ -120,7 +131,9 @@ impl OwnComputer {
     /// Writes a support bundle onto a stick.
     pub(crate) async fn support(&self, task: &SupportTask) -> Result<String, Problem> {
         let name = self.name()?.to_string();
-        let saved = self.bundles().save(&name, &task.stick, self.status.view(), |_, _| {}).await;
+        let work = self.works_on("support-here", "gathers what somebody who helps has to know")?;
+        let noted = |step: &str, percent| work.step(step, percent);
+        let saved = self.bundles().save(&name, &task.stick, self.status.view(), noted).await;
         let file = saved.map_err(|error| Problem::new(ProblemCode::Conflict, error.to_string()))?;
         Ok(format!("{file} is on the stick; it is safe to pull"))
     }
@@ -143,6 +156,12 @@ impl OwnComputer {
             build_key: self.paths.build_key(),
             folder: self.paths.stick_image(),
         }
+    }
+
+    /// Lets both terminals say that this is under way, until that is dropped.
+    fn works_on(&self, what: &str, step: &str) -> Result<WorkHere, Problem> {
+        let what = Name::new(what).map_err(|error| Problem::new(ProblemCode::Internal, error.to_string()))?;
+        Ok(self.status.works_here(what, step))
     }
 
     fn restart(&self) {

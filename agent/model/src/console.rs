@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::code::VerificationCode;
-use crate::install::{KeyKind, KeySlot};
+use crate::install::{BootSlot, InstalledDisk, KeyKind, KeySlot};
 use crate::node::NodeDisks;
 use crate::{Fingerprint, Name, Timestamp};
 
@@ -54,12 +54,16 @@ pub struct SelfView {
 /// A piece of work under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SelfWork {
-    /// The operation that it belongs to.
+    /// The operation that it belongs to; a name such as `reset-here` for what a person at this very computer ordered, of
+    /// which the cluster has no operation.
     pub operation: Name,
     /// What it does now.
     pub step: String,
     /// How far that step is.
     pub percent: Option<u8>,
+    /// Whether it stands still until the computer is restarted.
+    #[serde(default)]
+    pub wants_restart: bool,
 }
 
 /// Whether a computer may be switched off.
@@ -78,15 +82,13 @@ impl SelfView {
     #[must_use]
     pub fn judged(mut self) -> Self {
         let mut because = Vec::new();
+        // What waits for a restart is not cut off by one.
+        let under_way = self.work.iter().filter(|work| !work.wants_restart);
         because.extend(
-            self.work
-                .iter()
-                .map(|work| format!("it works on {} ({}); wait until that has ended", work.operation, work.step)),
+            under_way.map(|work| format!("it works on {} ({}); wait until that has ended", work.operation, work.step)),
         );
         let own = self.disks.as_ref().and_then(|disks| disks.installed.as_ref());
-        if let Some((running, blessed)) = own.and_then(|own| Some((own.running?, own.blessed?)))
-            && running != blessed
-        {
+        if let Some((running, blessed)) = own.and_then(on_trial) {
             because.push(format!(
                 "it tries the image in slot {}, and would start the one in slot {} again; wait until it is kept",
                 running.letter(),
@@ -122,6 +124,13 @@ impl SelfView {
             None => Vec::new(),
         }
     }
+}
+
+/// The slot that runs for a trial, and the one that is kept; `None` where the blessed slot runs, or a stand-in for it: such
+/// a slot stays, and nobody waits until it is kept.
+fn on_trial(own: &InstalledDisk) -> Option<(BootSlot, BootSlot)> {
+    let (running, blessed) = (own.running?, own.blessed?);
+    (running != blessed && own.went_back_from != Some(blessed)).then_some((running, blessed))
 }
 
 /// Where the machine stands.
@@ -199,10 +208,25 @@ mod tests {
     }
 
     #[test]
+    fn a_stand_in_and_a_wish_for_a_restart_do_not_speak_against_it() {
+        let mut stand_in = installed("a", serde_json::json!([]));
+        stand_in["disks"]["installed"]["went_back_from"] = "a".into();
+        let waits = serde_json::json!({"work": [{"operation": "op-1", "step": "waits for a start over the network",
+            "percent": null, "wants_restart": true}]});
+        for change in [stand_in, waits] {
+            assert_eq!(view(change.clone()).power_off.because, [""; 0], "{change}");
+        }
+    }
+
+    #[test]
     fn work_a_trial_and_a_lone_voter_speak_against_it() {
         let work = serde_json::json!({"work": [{"operation": "op-1", "step": "writes the system", "percent": 3}]});
+        // Another image went back before; the one that is tried now is not that one's stand-in.
+        let mut again = installed("a", serde_json::json!([]));
+        again["disks"]["installed"]["went_back_from"] = "b".into();
         for (change, why) in [
             (work, "op-1 (writes the system)"),
+            (again, "tries the image in slot b"),
             (installed("a", serde_json::json!([])), "tries the image in slot b"),
             (serde_json::json!({"voters": 1}), "only voter"),
             (serde_json::json!({"voters": 2}), "need each other"),
