@@ -9,7 +9,7 @@ use std::time::Duration;
 use meadow_client::Client;
 use meadow_host::wireguard::PrivateKey;
 use meadow_model::console::SelfState;
-use meadow_model::install::{DiskRequest, InstallMode, InstallWork, Sealed};
+use meadow_model::install::{BootSlot, DiskRequest, InstallMode, InstallWork, InstalledDisk, Sealed};
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::node::NodeDisks;
 use meadow_model::reset::ResetPlan;
@@ -115,6 +115,18 @@ impl Worker for NodeTasks {
 /// What goes wrong is told to a person; nothing decides by it.
 type Done = Result<Option<Sealed>, Box<dyn std::error::Error + Send + Sync>>;
 
+/// The slot to restart into for the image `digest`; `None` where it runs already: power failed, or the agent ended, after
+/// the slot was chosen and before a voter heard of it, and the start since then took it.
+fn slot_to_try(disk: &InstalledDisk, digest: &str) -> Result<Option<BootSlot>, String> {
+    let running = disk.running.ok_or("this node did not start from its disk")?;
+    let slot = running.other();
+    match (disk.image_in(running), disk.image_in(slot)) {
+        (Some(runs), _) if runs == digest => Ok(None),
+        (_, Some(written)) if written == digest => Ok(Some(slot)),
+        _ => Err(format!("slot {} holds another image than was written", slot.letter())),
+    }
+}
+
 /// A problem of this node, for who asked from elsewhere: with each field that is wrong.
 fn told(problem: Problem) -> Box<dyn std::error::Error + Send + Sync> {
     let fields: Vec<String> =
@@ -192,11 +204,10 @@ impl NodeTasks {
     /// Which slot holds the image is asked now: the helper looks at the disk itself.
     async fn try_image(&self, digest: &str, allow_older: bool, note: &Note) -> Done {
         let disk = self.ask(&DiskRequest::Look, note).await?.disk.ok_or("this node has no disk of its own")?;
-        let running = disk.running.ok_or("this node did not start from its disk")?;
-        let slot = running.other();
-        if disk.image_in(slot) != Some(digest) {
-            return Err(format!("slot {} holds another image than was written", slot.letter()).into());
-        }
+        let Some(slot) = slot_to_try(&disk, digest)? else {
+            note.no_restart();
+            return Ok(None);
+        };
         self.ask(&DiskRequest::TryOnce { slot, only_newer: !allow_older }, note).await?;
         Ok(None)
     }
@@ -268,5 +279,31 @@ impl NodeTasks {
     fn answered(&self, done: DiskWork, reply_to: Option<&WireGuardKey>) -> Done {
         let (Some(key), Some(reply_to)) = (done.recovery_key, reply_to) else { return Ok(None) };
         Ok(Some(sealed::seal(reply_to, &answer_purpose(&self.node), &key)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(running: &str, a: &str, b: &str) -> InstalledDisk {
+        serde_json::from_value(serde_json::json!({
+            "serial": "S1", "disk": "sda", "mode": "system", "luks_uuid": "u", "host_key": "SHA256:x",
+            "host_key_sealed": false, "keys": [], "running": running, "blessed": "a", "slots": [slot("a", a), slot("b", b)],
+        }))
+        .expect("a disk")
+    }
+
+    fn slot(slot: &str, digest: &str) -> serde_json::Value {
+        serde_json::json!({"slot": slot, "digest": digest})
+    }
+
+    #[test]
+    fn an_image_is_tried_once_even_where_nobody_heard_that_it_was() {
+        assert_eq!(slot_to_try(&disk("a", "old", "new"), "new"), Ok(Some(BootSlot::B)));
+        // Power failed after the slot was chosen: the image runs, and the other slot holds the one of before.
+        assert_eq!(slot_to_try(&disk("b", "old", "new"), "new"), Ok(None));
+        let other = slot_to_try(&disk("a", "old", "other"), "new").expect_err("another image");
+        assert!(other.contains("slot b holds another image"), "{other}");
     }
 }
