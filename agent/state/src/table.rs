@@ -88,6 +88,16 @@ impl<K: Ord + Clone, V> Table<K, V> {
         self.0.remove_mut(key)
     }
 
+    /// Takes out the smallest keys of values that `may_go` until at most `max` are left, or none may go any more.
+    pub(crate) fn keep_newest_but(&mut self, max: usize, may_go: impl Fn(&V) -> bool) {
+        let excess = self.len().saturating_sub(max);
+        let oldest = self.iter().filter(|(_, value)| may_go(value)).take(excess);
+        let gone: Vec<K> = oldest.map(|(key, _)| key.clone()).collect();
+        for key in &gone {
+            self.remove(key);
+        }
+    }
+
     /// Takes out the smallest keys until at most `max` are left.
     pub(crate) fn keep_newest(&mut self, max: usize) {
         while self.len() > max {

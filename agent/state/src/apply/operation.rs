@@ -139,7 +139,8 @@ impl Transaction {
             },
         };
         self.put_operation(operation);
-        self.state.operations.keep_newest(MAX_OPERATIONS);
+        // Nobody would hear how one that runs ended, nor end it: a rollout lasts as long as its operation.
+        self.state.operations.keep_newest_but(MAX_OPERATIONS, |operation| !is_running(operation));
         Ok(name)
     }
 

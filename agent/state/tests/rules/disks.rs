@@ -5,8 +5,8 @@ use meadow_model::install::{InstallMode, InstalledDisk, KeyKind, KeySlot};
 use meadow_model::node::NodeDisks;
 use meadow_model::operation::OperationState;
 use meadow_model::{Kind, Name, ProblemCode};
-use meadow_state::Outcome;
 use meadow_state::command::{Command, OperationEnd};
+use meadow_state::{MAX_OPERATIONS, Outcome};
 
 use crate::support::*;
 
@@ -112,6 +112,24 @@ fn one_piece_of_work_of_a_kind_runs_on_a_node() {
     let steps: Vec<_> = status.steps.iter().map(|step| step.message.as_str()).collect();
     assert_eq!(steps, ["begins", "writes the root", "failed"]);
     started(&mut cluster, "install");
+}
+
+#[test]
+fn what_runs_is_kept_however_much_ends_meanwhile() {
+    let (mut cluster, _) = with_node();
+    let rollout = started(&mut cluster, "rollout");
+    let mut first = None;
+    for _ in 0..MAX_OPERATIONS {
+        let operation = started(&mut cluster, "keys");
+        cluster.ok(note(&operation, "done", Some(OperationEnd::Succeeded)));
+        first.get_or_insert(operation);
+    }
+    let operations = cluster.state.operations();
+    assert_eq!(operations.get(&rollout).map(|op| op.status.state), Some(OperationState::Running));
+    assert!(
+        operations.len() <= MAX_OPERATIONS && !operations.contains(&first.expect("one")),
+        "the oldest that ended went"
+    );
 }
 
 #[test]
