@@ -96,6 +96,7 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::PUT, "/v1/images/incoming", User(Admin)),
     (Method::POST, "/v1/images/rollback", User(Admin)),
     (Method::POST, "/v1/images/{name}/rollout", User(Admin)),
+    (Method::POST, "/v1/images/call-off", User(Admin)),
     (Method::DELETE, "/v1/images/{name}", User(Admin)),
     (Method::GET, "/v1/operations/{name}/answer", OwnWorkOr(Admin)),
     (Method::PUT, "/v1/operations/{name}/answer", OwnWork),

@@ -96,6 +96,7 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<dyn Backend>> {
         .routes(routes!(images::get, images::remove))
         .routes(routes!(images::offer, images::piece))
         .routes(routes!(images::rollout))
+        .routes(routes!(images::call_off))
         .routes(routes!(images::rollback))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::get, tokens::revoke))

@@ -90,4 +90,12 @@ impl Client {
     pub async fn rollback(&self, request: &RolloutRequest) -> Result<Operation, ClientError> {
         self.post("/v1/images/rollback", request, None).await
     }
+
+    /// Ends the rollout that runs, where it is; gives its operation, which names the nodes that were left out.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn call_off_rollout(&self) -> Result<Operation, ClientError> {
+        self.call(Call::new(Method::POST, "/v1/images/call-off".to_owned())).await
+    }
 }

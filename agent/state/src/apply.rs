@@ -118,6 +118,7 @@ impl Transaction {
                 self.start_rollout(digest, *allow_older, *without_majority)
             }
             Command::EndRollout { operation, end } => self.end_rollout(operation, end),
+            Command::CallOffRollout => self.call_off_rollout(),
             Command::NodeReset { node } => {
                 self.forget_reset_node(node);
                 Ok(Outcome::Done)

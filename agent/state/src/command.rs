@@ -191,6 +191,8 @@ pub enum Command {
         /// How.
         end: OperationEnd,
     },
+    /// Ends the rollout that runs where it is; nodes that do not run its image yet are left out.
+    CallOffRollout,
     /// Takes a node out of the cluster; its key is refused from then on.
     RemoveNode {
         /// Which node.
@@ -328,6 +330,7 @@ impl Command {
             Self::RemoveImage { .. } => "remove-image",
             Self::StartRollout { .. } => "start-rollout",
             Self::EndRollout { .. } => "end-rollout",
+            Self::CallOffRollout => "call-off-rollout",
             Self::RemoveNode { .. } => "remove-node",
             Self::NodeReset { .. } => "node-reset",
         }

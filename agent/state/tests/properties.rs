@@ -127,6 +127,7 @@ fn command() -> impl Strategy<Value = Command> {
         1 => (small(), any::<bool>()).prop_map(|(n, allow_older)| Command::StartRollout {
             digest: (n % 5).to_string(), allow_older, without_majority: false,
         }),
+        1 => Just(Command::CallOffRollout),
         1 => small().prop_map(|n| Command::EndRollout {
             operation: Name::new(format!("op-{:010}", n)).expect("valid"),
             end: meadow_state::command::OperationEnd::Succeeded,

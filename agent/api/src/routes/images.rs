@@ -156,6 +156,20 @@ pub(super) async fn rollback(
     start(&*backend, &caller, &headers, digest, RolloutRequest { allow_older: true, ..request }).await
 }
 
+/// Ends the rollout that runs, where it is. The operation names the nodes that were left out; one that tries the image just
+/// then goes back by itself.
+#[utoipa::path(post, path = "/v1/images/call-off", tag = "images", responses(
+    (status = 200, body = Resource<OperationSpec, OperationStatus>),
+))]
+pub(super) async fn call_off(
+    State(backend): Context,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Reply<(StatusCode, Json<Operation>)> {
+    let (_, Json(operation)) = rollout_by(&*backend, &caller, &headers, Command::CallOffRollout).await?;
+    Ok((StatusCode::OK, Json(operation)))
+}
+
 async fn start(
     backend: &dyn Backend,
     caller: &Caller,
@@ -165,6 +179,16 @@ async fn start(
 ) -> Reply<(StatusCode, Json<Operation>)> {
     let RolloutRequest { allow_older, without_majority } = request;
     let command = Command::StartRollout { digest, allow_older, without_majority };
+    rollout_by(backend, caller, headers, command).await
+}
+
+/// Carries out a command that gives the operation of a rollout.
+async fn rollout_by(
+    backend: &dyn Backend,
+    caller: &Caller,
+    headers: &HeaderMap,
+    command: Command,
+) -> Reply<(StatusCode, Json<Operation>)> {
     let (applied, state) = change(backend, author(caller, headers)?, command).await?;
     let Outcome::Operation { name } = applied.outcome else {
         return Err(Failure::new(ProblemCode::Internal, "a rollout began as something else"));

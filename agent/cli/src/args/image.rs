@@ -44,8 +44,11 @@ pub(crate) struct AddArgs {
 #[derive(Args, Debug)]
 pub(crate) struct RolloutArgs {
     /// Name or version of the image.
-    #[arg(value_parser = name)]
-    pub(crate) image: Name,
+    #[arg(value_parser = name, required_unless_present = "call_off")]
+    pub(crate) image: Option<Name>,
+    /// End the rollout that runs where it is, and tell which nodes were left out, such as one that is switched off.
+    #[arg(long, conflicts_with_all = ["image", "allow_older", "without_majority"])]
+    pub(crate) call_off: bool,
     /// Also where a newer image was rolled out before, or a node runs a newer one.
     #[arg(long)]
     pub(crate) allow_older: bool,

@@ -106,12 +106,21 @@ fn is_conflict(error: &anyhow::Error) -> bool {
 
 async fn rollout(context: &Context, args: &RolloutArgs) -> anyhow::Result<()> {
     let client = context.connect()?;
-    let image = reference::image(&client, &args.image).await?;
+    let Some(image) = &args.image else { return call_off(&client, &args.course).await };
+    let image = reference::image(&client, image).await?;
     let name = &image.metadata.name;
     confirm(context, &args.course, name.as_str(), &format!("The nodes restart into {}", image.spec.version))?;
     let without_majority = args.course.without_majority;
     let request = RolloutRequest { allow_older: args.allow_older, without_majority };
     follow(&client, client.rollout(name, &request).await?, &args.course).await
+}
+
+async fn call_off(client: &Client, course: &CourseArgs) -> anyhow::Result<()> {
+    let ended = client.call_off_rollout().await?;
+    let why = ended.status.error.as_deref().unwrap_or("the rollout had ended");
+    say(&format!("The rollout {} is over: {why}.", ended.metadata.name));
+    say("A node that tries the image now goes back by itself. Those left out take it with: meadow image rollout IMAGE");
+    print_changed(&course.follow.output.output, &ended)
 }
 
 async fn rollback(context: &Context, args: &RollbackArgs) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! Images: adopted, rolled out, forgotten.
 
 use meadow_model::image::{Image, ImageSpec, ImageStatus, Rollout};
+use meadow_model::install::InstallMode;
 use meadow_model::operation::OperationState;
 use meadow_model::{Kind, Name, Problem};
 
@@ -107,11 +108,7 @@ impl Transaction {
         let Some(cluster) = cluster else { return Ok(Outcome::Done) };
         match end {
             OperationEnd::Succeeded => {
-                let done = self.state.images.values().find(|image| image.spec.digest == rollout.digest).cloned();
-                if let Some(mut image) = done.filter(|image| image.status.rolled_out.is_none()) {
-                    image.status.rolled_out = Some(self.at);
-                    self.put_image(image);
-                }
+                self.remember_rolled_out(&rollout.digest);
                 self.info("rollout-done", Kind::Cluster, &cluster, step.to_owned());
             }
             OperationEnd::Failed { why } => {
@@ -119,6 +116,40 @@ impl Transaction {
             }
         }
         Ok(Outcome::Done)
+    }
+
+    /// Ends the rollout that runs, which a node that is switched off would keep for ever. An image that a node runs counts
+    /// as rolled out: an older one is refused from then on.
+    pub(super) fn call_off_rollout(&mut self) -> Result<Outcome, Problem> {
+        let none = || conflict("no rollout runs, so there is none to call off");
+        let Rollout { operation, digest, .. } = self.state.rollout().cloned().ok_or_else(none)?;
+        let (mut runs, mut left_out) = (false, Vec::new());
+        for node in self.state.nodes.values() {
+            let disk = node.status.installed.as_ref().filter(|disk| disk.mode == InstallMode::System);
+            match disk.map(|disk| disk.running.and_then(|slot| disk.image_in(slot))) {
+                Some(Some(running)) if running == digest => runs = true,
+                Some(_) => left_out.push(node.metadata.name.as_str()),
+                None => {}
+            }
+        }
+        let left_out = if left_out.is_empty() { "none".to_owned() } else { left_out.join(", ") };
+        let why = format!("called off by {}; nodes that were left out: {left_out}", self.actor);
+        self.note_operation(&operation, "called off", Some(&OperationEnd::Failed { why: why.clone() }))?;
+        if runs {
+            self.remember_rolled_out(&digest);
+        }
+        if let Some(cluster) = self.state.cluster.as_ref().map(|cluster| cluster.metadata.name.clone()) {
+            self.warn("rollout-called-off", Kind::Cluster, cluster.as_str(), why);
+        }
+        Ok(Outcome::Operation { name: operation })
+    }
+
+    fn remember_rolled_out(&mut self, digest: &str) {
+        let done = self.state.images.values().find(|image| image.spec.digest == digest).cloned();
+        if let Some(mut image) = done.filter(|image| image.status.rolled_out.is_none()) {
+            image.status.rolled_out = Some(self.at);
+            self.put_image(image);
+        }
     }
 
     fn put_image(&mut self, mut image: Image) {

@@ -3,6 +3,7 @@
 use meadow_model::ProblemCode;
 use meadow_model::boot::{BootOptions, BootPolicy};
 use meadow_model::image::ImageSpec;
+use meadow_model::install::InstalledDisk;
 use meadow_model::operation::OperationState;
 use meadow_state::Outcome;
 use meadow_state::command::{Command, MachineRef, OperationEnd};
@@ -74,6 +75,39 @@ fn a_rollout_takes_the_place_of_the_one_before() {
     cluster.ok(Command::EndRollout { operation: first, end: OperationEnd::Succeeded });
     assert_eq!(state_of(&cluster, &second), OperationState::Running);
     assert!(cluster.state.images().get(&name("a")).expect("there").status.rolled_out.is_none());
+}
+
+fn that_runs(digest: &str) -> InstalledDisk {
+    serde_json::from_value(serde_json::json!({
+        "serial": "S1", "disk": "sda", "mode": "system", "luks_uuid": "u", "host_key": "SHA256:x", "host_key_sealed": false,
+        "keys": [], "running": "a", "blessed": "a", "slots": [{"slot": "a", "digest": digest}],
+    }))
+    .expect("a disk")
+}
+
+#[test]
+fn a_rollout_that_waits_for_a_node_is_called_off_and_names_it() {
+    let mut cluster = Cluster::new();
+    cluster.ok(adopt("old", spec("0.1.0-a", "a", 1)));
+    cluster.ok(adopt("new", spec("0.2.0-b", "b", 9)));
+    assert_eq!(cluster.refused(Command::CallOffRollout), ProblemCode::Conflict, "none runs");
+    for (seed, node, digest) in [(7, "attic", "b"), (8, "cellar", "a")] {
+        let (machine, _) = cluster.pending(&claim(seed));
+        cluster.ok(approve_as(&machine, node));
+        let installed = Some(Box::new(that_runs(digest)));
+        cluster.ok(Command::SetNodeDisk { node: name(node), installed, durable: true });
+    }
+    let rollout = begun(&mut cluster, "b", false);
+    cluster.ok(Command::CallOffRollout);
+    let status = &cluster.state.operations().get(&rollout).expect("there").status;
+    let why = status.error.as_deref().expect("why");
+    assert_eq!(status.state, OperationState::Failed);
+    assert!(why.ends_with("left out: cellar"), "{why}");
+    // The image can be taken away, and the one before it is known to be older.
+    assert!(cluster.state.rollout().is_none());
+    let refused = cluster.apply(rollout_of("a", false)).expect_err("older");
+    assert!(refused.detail.contains("--allow-older"), "{refused:?}");
+    cluster.ok(Command::RemoveImage { name: name("new"), if_match: None });
 }
 
 #[test]
