@@ -54,6 +54,7 @@ async fn wanted_installation(
     let Some(request) = plan_request(&args.install) else { return Ok(None) };
     let plan = client.plan_machine(&machine.metadata.name, &request).await?;
     install::show(&plan);
+    install::warn_of_no_ssh(client, &plan.node).await?;
     let ApproveConsentArgs { passphrase_file, accept_risk, no_reboot } = &args.consent;
     let risk = Risk { yes: args.yes || args.code.is_some(), accept_risk: accept_risk.clone() };
     Consented::ask(context, plan, &risk, passphrase_file.as_deref(), !no_reboot).map(Some)

@@ -3,9 +3,9 @@
 use meadow_client::Client;
 use meadow_host::SystemEntropy;
 use meadow_host::wireguard::PrivateKey;
-use meadow_model::Secret;
 use meadow_model::install::{InstallMode, InstallPlan, InstallRequest};
 use meadow_model::node::Node;
+use meadow_model::{Name, Secret};
 
 use super::disks::{end, sealed_to};
 use super::{Context, confirm_risk, passphrase, recovery};
@@ -28,6 +28,7 @@ pub(super) async fn run(context: &Context, args: &InstallArgs) -> anyhow::Result
     let request = request(&args.target);
     let plan = client.plan_install(&node.metadata.name, &request).await?;
     show(&plan);
+    warn_of_no_ssh(&client, &plan.node).await?;
     if args.dry_run {
         return print_one(&args.order.follow.output.output, &plan);
     }
@@ -106,6 +107,19 @@ impl Consented {
         handed_over?;
         print_changed(&follow.output.output, &ended)
     }
+}
+
+/// Says whether the node can be opened over the network at all, before somebody consents.
+///
+/// # Errors
+/// Where the cluster does not answer.
+pub(super) async fn warn_of_no_ssh(client: &Client, node: &Name) -> anyhow::Result<()> {
+    if client.cluster().await?.spec.authorized_keys.is_empty() {
+        say(&format!(
+            "WARNING: the cluster has no admin's SSH key, so `meadow unlock {node}` will not reach it: after each restart somebody types its passphrase at its own keyboard or serial line."
+        ));
+    }
+    Ok(())
 }
 
 /// Shows a plan to a person.

@@ -154,10 +154,7 @@ impl Boot {
         let key = if found.own_host_key { found.host_key_fingerprint.as_str() } else { "new host key, see above" };
         let addresses = self.network.addresses().join(" ");
         self.log.milestone("unlock waiting", format!("{} {key} {addresses}", found.node).trim_end());
-        self.log.waiting(&format!(
-            "for the passphrase or recovery key of {} (cluster {}): type it here, or `meadow unlock {}`",
-            found.node, found.cluster, found.node
-        ));
+        self.log.waiting(&ways_in(found));
         // A cable that comes later brings the address later.
         let (network, log) = (Arc::clone(&self.network), Arc::clone(&self.log));
         let tell = move || {
@@ -175,5 +172,30 @@ impl Boot {
             // Without it the address is still in the network's own line.
             let _ = thread::Builder::new().name("unlock-address".to_owned()).spawn(tell);
         }
+    }
+}
+
+/// What is waited for, and how it gets here: over SSH only where somebody's key lies in the record.
+fn ways_in(found: &Found) -> String {
+    let Found { node, cluster, authorized_keys, .. } = found;
+    let over_ssh = match authorized_keys.as_slice() {
+        [] => "; its cluster has no admin's SSH key, so not over SSH".to_owned(),
+        _ => format!(", or `meadow unlock {node}`"),
+    };
+    format!("for the passphrase or recovery key of {node} (cluster {cluster}): type it here{over_ssh}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unlock_over_ssh_is_named_only_where_somebody_may_come_in() {
+        let record = r#"{"node":"node-1","cluster":"home","authorized_keys":["ssh-ed25519 AAAA admin"],"network":[],
+            "own_host_key":true,"host_key_fingerprint":"SHA256:x","warnings":[]}"#;
+        let mut found: Found = serde_json::from_str(record).expect("a state");
+        assert!(ways_in(&found).ends_with("type it here, or `meadow unlock node-1`"));
+        found.authorized_keys.clear();
+        assert!(!ways_in(&found).contains("meadow unlock") && ways_in(&found).contains("not over SSH"));
     }
 }
