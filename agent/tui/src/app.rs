@@ -18,12 +18,14 @@ use crate::keys::Key;
 use crate::network::Editor;
 use crate::page::{Page, render, title};
 use crate::reset::Reset;
-use crate::rows::Rows;
+use crate::rows::{Rows, wrap};
 use crate::sticks::{Purpose, Sticks};
 use crate::{qr, setup};
 
 /// Without a key for so long, what was typed is forgotten and the first page is shown again.
 pub const IDLE: Duration = Duration::from_secs(300);
+/// Lines that something told at the bottom takes at most.
+const FOOT: usize = 4;
 
 /// What somebody at the console wants of the agent.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,6 +83,16 @@ pub struct App {
     editor: Editor,
     place: Place,
     said: Option<String>,
+    /// Why the agent does not tell what it is asked for; until it does.
+    silent: Option<String>,
+}
+
+/// An error for who stands here: what is wrong and what to do next.
+pub(crate) fn told(error: &ClientError) -> String {
+    match error {
+        ClientError::Problem(problem) => format!("{}. {}", problem.detail.trim_end_matches('.'), problem.hint),
+        other => other.to_string(),
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,7 +122,8 @@ impl App {
 
     fn key(&mut self, key: Key) -> Option<Wish> {
         match (self.place, key) {
-            (_, Key::Escape) if self.is_held() => {
+            (_, Key::Escape) if self.installation.stays() => None,
+            (_, Key::Escape) if self.reset.is_held() || self.sticks.is_held() => {
                 self.said = Some("it goes on; stay until it has ended".to_owned());
                 None
             }
@@ -178,6 +191,7 @@ impl App {
 
     /// The newest network settings.
     pub fn network_is(&mut self, view: NetworkView) {
+        self.silent = None;
         self.editor.fill(&view);
         self.network = Some(view);
     }
@@ -207,17 +221,20 @@ impl App {
             ClientError::Problem(problem) => problem.fields.clone(),
             _ => Vec::new(),
         };
-        let told = match error {
-            ClientError::Problem(problem) => problem.detail.clone(),
-            other => other.to_string(),
-        };
+        let told = told(error);
         match self.place {
             Place::Install => self.installation.fail(told),
             Place::Reset => self.reset.fail(told),
             Place::Sticks => self.sticks.fail(told),
+            _ if error.problem().is_none() => self.silent = Some(told),
             _ if fields.is_empty() => self.said = Some(told),
             _ => self.editor.refuse(fields),
         }
+    }
+
+    /// The agent did not tell what is shown here; told until it does.
+    pub(crate) fn not_told(&mut self, error: &ClientError) {
+        self.silent = Some(told(error));
     }
 
     /// Something to tell at the bottom.
@@ -227,8 +244,14 @@ impl App {
 
     /// Draws the page.
     pub fn draw(&self, area: Rect, buffer: &mut Buffer) {
-        let height = area.height.saturating_sub(1);
-        let (body, foot) = (Rect { height, ..area }, Rect { y: area.y + height, height: area.height - height, ..area });
+        let width = usize::from(area.width);
+        let (foot, style) = match self.said.as_ref().or(self.silent.as_ref()) {
+            Some(said) => (wrap(said, width + 1, FOOT), Style::new().fg(Color::Yellow).add_modifier(Modifier::BOLD)),
+            None => (vec![self.hints().to_owned()], Style::new().fg(Color::Cyan)),
+        };
+        let lines = u16::try_from(foot.len()).unwrap_or(1);
+        let height = area.height.saturating_sub(lines);
+        let (body, rest) = (Rect { height, ..area }, Rect { y: area.y + height, height: area.height - height, ..area });
         match self.place {
             Place::Overview => render(&self.page, body, buffer),
             _ => {
@@ -240,11 +263,8 @@ impl App {
         if self.place == Place::Code {
             self.draw_code(body, buffer);
         }
-        let (text, style) = match &self.said {
-            Some(said) => (format!(" {said}"), Style::new().fg(Color::Yellow).add_modifier(Modifier::BOLD)),
-            None => (self.hints().to_owned(), Style::new().fg(Color::Cyan)),
-        };
-        Rows::new(foot, buffer).line(&text, style);
+        let mut rows = Rows::new(rest, buffer);
+        foot.iter().for_each(|line| rows.line(line, style));
     }
 
     fn draw_place(&self, rows: &mut Rows<'_>) {

@@ -1,13 +1,14 @@
 //! Installing this node onto one of its disks, step by step.
 
+use meadow_client::ClientError;
 use meadow_host::wireguard::PrivateKey;
 use meadow_model::hardware::Disk;
 use meadow_model::install::{InstallMode, InstallPlan};
 use meadow_model::operation::{Operation, OperationState};
-use meadow_model::{Name, Secret};
+use meadow_model::{Name, ProblemCode, Secret};
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::app::Wish;
+use crate::app::{Wish, told};
 use crate::disks::{disk_text, gigabytes, reversed};
 use crate::field::Field;
 use crate::keys::Key;
@@ -37,7 +38,7 @@ pub(crate) enum Step {
     /// The node works.
     Running { operation: Box<Operation>, answer: PrivateKey },
     /// The recovery key is shown.
-    RecoveryKey { key: Secret<String>, typed: Field },
+    RecoveryKey { node: Name, key: Secret<String>, typed: Field },
     /// All is done.
     Done,
 }
@@ -49,12 +50,33 @@ pub(crate) struct Installation {
     selected: usize,
     mode: InstallMode,
     said: Option<String>,
+    /// Whether somebody was told what leaving loses, and has done nothing else since.
+    warned: bool,
 }
 
 impl Installation {
     /// Whether leaving it would lose something that nobody sees again.
     pub(crate) fn is_held(&self) -> bool {
         matches!(self.step, Step::Begun | Step::Running { .. } | Step::RecoveryKey { .. })
+    }
+
+    /// Escape was pressed: whether to stay, since what leaving loses is told first.
+    pub(crate) fn stays(&mut self) -> bool {
+        let told = std::mem::replace(&mut self.warned, true);
+        self.loses().is_some() && (!told || matches!(self.step, Step::Begun))
+    }
+
+    /// What leaving now loses.
+    fn loses(&self) -> Option<String> {
+        let (node, what) = match &self.step {
+            Step::Begun => return Some("It goes on; stay until it has ended.".to_owned()),
+            Step::Running { operation, .. } => {
+                (&operation.spec.target, "The installation goes on, and its recovery key is shown to nobody.")
+            }
+            Step::RecoveryKey { node, .. } => (node, "This recovery key is never shown again."),
+            _ => return None,
+        };
+        Some(format!("Escape again leaves. {what} Another one is made with: meadow node keys recovery {node}"))
     }
 
     /// The operation to follow.
@@ -80,6 +102,7 @@ impl Installation {
     pub(crate) fn followed(&mut self, newer: Operation) -> bool {
         let Step::Running { operation, .. } = &mut self.step else { return false };
         **operation = newer;
+        self.said = None;
         match operation.status.state {
             OperationState::Running => false,
             OperationState::Failed => {
@@ -88,6 +111,22 @@ impl Installation {
                 false
             }
             OperationState::Succeeded => true,
+        }
+    }
+
+    /// The cluster did not tell how the operation stands. What it has forgotten it never tells; otherwise it is asked
+    /// again.
+    pub(crate) fn not_followed(&mut self, error: &ClientError) {
+        let Step::Running { operation, .. } = &self.step else { return };
+        match error.problem() {
+            Some(problem) if problem.code == ProblemCode::NotFound => {
+                let node = &operation.spec.target;
+                self.fail(format!(
+                    "{} is forgotten, so how it ended is not known here, and nobody has its recovery key; if `meadow node show {node}` shows it installed, ask for one: meadow node keys recovery {node}",
+                    operation.metadata.name
+                ));
+            }
+            _ => self.said = Some(format!("{} It is asked again.", told(error))),
         }
     }
 
@@ -101,7 +140,8 @@ impl Installation {
 
     /// The recovery key has come.
     pub(crate) fn recovery_key(&mut self, key: Secret<String>) {
-        self.step = Step::RecoveryKey { key, typed: Field::default() };
+        let Step::Running { operation, .. } = &self.step else { return };
+        self.step = Step::RecoveryKey { node: operation.spec.target.clone(), key, typed: Field::default() };
     }
 
     /// It did not work; back to the start.
@@ -125,6 +165,7 @@ impl Installation {
 
     /// Takes a key; what somebody wants by it.
     pub(crate) fn press(&mut self, key: Key, disks: &[Disk]) -> Option<Wish> {
+        self.warned = false;
         match &mut self.step {
             Step::Choose => return self.choose(key, disks),
             Step::Consent { typed, .. } => {
@@ -196,7 +237,12 @@ impl Installation {
     fn first(&mut self) -> Option<Wish> {
         let Step::Passphrase { plan, first } = std::mem::take(&mut self.step) else { return None };
         let length = first.text().chars().count();
-        self.step = if length < SHORTEST {
+        self.step = if !first.text().is_ascii() {
+            self.said = Some(
+                "a keyboard without its layout, as here, types other letters than over SSH; take only letters without accents, digits and signs that a US keyboard has".to_owned(),
+            );
+            Step::Passphrase { plan, first: Field::default() }
+        } else if length < SHORTEST {
             self.said = Some(format!("{length} characters are guessed; take at least {SHORTEST}, better five words"));
             Step::Passphrase { plan, first: Field::default() }
         } else {
@@ -222,6 +268,9 @@ impl Installation {
         if let Some(said) = &self.said {
             rows.long_fact("", said, 4, Style::new().fg(Color::Red));
         }
+        if let Some(lost) = self.loses().filter(|_| self.warned) {
+            rows.long_fact("", &lost, 4, Style::new().fg(Color::Red));
+        }
         match &self.step {
             Step::Choose => self.render_disks(disks, rows),
             Step::Asked => rows.line(" Asking the cluster for a plan.", Style::new()),
@@ -241,7 +290,7 @@ impl Installation {
                 let skipped = operation.status.steps.len().saturating_sub(room);
                 operation.status.steps.iter().skip(skipped).for_each(|step| rows.fact("", &step.message));
             }
-            Step::RecoveryKey { key, typed } => {
+            Step::RecoveryKey { key, typed, .. } => {
                 rows.line(" Installed. This key opens the state when the passphrase is lost. It is", Style::new());
                 rows.line(" shown this once: write it on paper.", Style::new());
                 rows.skip();
@@ -283,6 +332,7 @@ fn hidden(plan: &InstallPlan, what: &str, rows: &mut Rows<'_>) {
     rows.fact("Disk", &format!("{} {}", plan.disk, plan.serial));
     rows.skip();
     rows.line(&format!(" {what} (not shown while you type), then Enter:"), Style::new());
+    rows.line(" A keyboard at this machine types as a US one; over SSH yours types as it is.", Style::new());
 }
 
 fn render_plan(plan: &InstallPlan, rows: &mut Rows<'_>) {
@@ -301,4 +351,70 @@ fn render_plan(plan: &InstallPlan, rows: &mut Rows<'_>) {
 fn grouped(key: &str) -> Vec<String> {
     let groups: Vec<&str> = key.trim().split('-').collect();
     groups.chunks(4).map(|line| line.join("-")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use meadow_host::SystemEntropy;
+    use meadow_model::Problem;
+
+    use super::*;
+
+    fn running() -> Installation {
+        let operation = serde_json::from_value(serde_json::json!({
+            "kind": "Operation", "metadata": {"name": "op-7", "revision": 1, "created": "2026-11-28T00:00:00Z"},
+            "spec": {"action": "install", "kind": "Node", "target": "node-1", "actor": "admin"},
+            "status": {"state": "running", "steps": [], "error": null, "ended": null},
+        }));
+        let mut installation = Installation::default();
+        installation.begun(operation.expect("an operation"), PrivateKey::generate(&SystemEntropy).expect("a key"));
+        installation
+    }
+
+    fn problem(code: ProblemCode, detail: &str) -> ClientError {
+        ClientError::Problem(Box::new(Problem::new(code, detail)))
+    }
+
+    /// What the API answers for an operation that is not there any more.
+    #[test]
+    fn an_installation_that_the_cluster_has_forgotten_ends_with_what_to_type() {
+        let mut installation = running();
+        installation.not_followed(&problem(ProblemCode::NotFound, "there is no operation op-7"));
+        assert!(matches!(installation.step, Step::Choose));
+        let said = installation.said.expect("why");
+        assert!(
+            said.contains("nobody has its recovery key") && said.ends_with("meadow node keys recovery node-1"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn an_installation_that_is_not_told_of_goes_on_and_says_why() {
+        let mut installation = running();
+        installation.not_followed(&problem(ProblemCode::NoQuorum, "two voters are silent"));
+        assert_eq!(
+            installation.said.as_deref(),
+            Some("two voters are silent. Start the other voters. It is asked again.")
+        );
+        let Step::Running { operation, .. } = &installation.step else { panic!("it goes on") };
+        let newer = (**operation).clone();
+        assert!(!installation.followed(newer) && installation.said.is_none(), "the cluster tells again");
+    }
+
+    #[test]
+    fn leaving_takes_a_second_press_that_was_told_what_is_lost() {
+        let mut installation = running();
+        assert!(installation.stays() && installation.loses().expect("a key").contains("recovery key"));
+        installation.press(Key::Other, &[]);
+        assert!(installation.stays(), "another key between");
+        assert!(!installation.stays());
+
+        let mut shown = running();
+        shown.recovery_key(Secret::new("AAAA".to_owned()));
+        assert!(shown.stays() && !shown.stays());
+        let mut handing_over = Installation { step: Step::Begun, ..Installation::default() };
+        assert!(handing_over.stays() && handing_over.stays());
+        let mut choosing = Installation::default();
+        assert!(!choosing.stays());
+    }
 }

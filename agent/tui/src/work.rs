@@ -39,12 +39,14 @@ pub async fn follow(app: &mut App, client: &Client) {
     if app.shows_network() {
         match client.network().await {
             Ok(view) => app.network_is(view),
-            Err(error) => app.failed(&error),
+            Err(error) => app.not_told(&error),
         }
     }
     let Some(operation) = app.installation.follows().cloned() else { return };
-    // A voter that does not answer now is asked again with the next tick.
-    let Ok(newer) = client.operation(&operation).await else { return };
+    let newer = match client.operation(&operation).await {
+        Ok(newer) => newer,
+        Err(error) => return app.installation.not_followed(&error),
+    };
     if app.installation.followed(newer.clone()) {
         match recovery_key(app, client, &newer).await {
             Ok(key) => app.installation.recovery_key(key),

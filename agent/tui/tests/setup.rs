@@ -193,7 +193,38 @@ fn a_disk_is_wiped_only_after_its_serial_number_and_a_passphrase_typed_twice() {
     press(&mut app, "\x1b");
     assert!(drawn(&app, 80, 22).contains("it goes on"));
     app.failed(&ClientError::Problem(Box::new(Problem::new(ProblemCode::PlanChanged, "the disk is another now"))));
-    assert!(drawn(&app, 80, 22).contains("the disk is another now"));
+    assert!(drawn(&app, 80, 22).contains("the disk is another now. Look at the new plan"));
+}
+
+#[test]
+fn a_passphrase_that_another_keyboard_types_differently_is_not_taken() {
+    let mut app = app(json!({}));
+    press(&mut app, "i\r");
+    app.planned(plan());
+    press(&mut app, "S1\r");
+    assert!(drawn(&app, 80, 22).contains("types as a US one"));
+    press(&mut app, "k\u{e4}se und brot\r");
+    let shown = drawn(&app, 80, 22);
+    assert!(shown.contains("without accents") && shown.contains("New passphrase"), "{shown}");
+}
+
+#[test]
+fn what_the_api_refuses_is_told_with_the_next_step_and_silence_only_while_it_lasts() {
+    let mut app = app(json!({}));
+    press(&mut app, "n");
+    let silence =
+        ClientError::NoAgent { path: "/run/meadow/meadowd.sock".into(), why: "connection refused".to_owned() };
+    app.failed(&silence);
+    let words = |app: &App| drawn(app, 80, 22).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(&app).contains("Is meadowd running on this computer"), "{}", words(&app));
+    app.network_is(network());
+    assert!(!words(&app).contains("meadowd running"), "it answers again: {}", words(&app));
+
+    let refused = "no settings are tried, or they were taken back already";
+    app.failed(&ClientError::Problem(Box::new(Problem::new(ProblemCode::Conflict, refused))));
+    app.network_is(network());
+    let told = "they were taken back already. Look at the resource and try again.";
+    assert!(words(&app).contains(told), "{}", words(&app));
 }
 
 fn plugged_in() -> Vec<Disk> {

@@ -29,6 +29,14 @@ pub fn run(name: &str) -> ExitCode {
     }
 }
 
+/// What a person is asked. A screen's keyboard has no layout loaded; what is typed over SSH or a serial line comes as its
+/// sender's keyboard has it.
+fn asked(known: &Known, name: &str) -> String {
+    let asked = prompt(known);
+    let is_screen = name.strip_prefix("tty").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_screen { format!("(keys as on a US keyboard) {asked}") } else { asked }
+}
+
 fn ask(name: &str) -> io::Result<()> {
     let files = RunFiles::here();
     let known: Known = load(&files.known()).ok_or(io::ErrorKind::NotFound)?;
@@ -39,7 +47,7 @@ fn ask(name: &str) -> io::Result<()> {
     let terminal = Terminal::hide(file, Keys::Plain)?;
     let attempt = Attempt { files: &files, known: &known, news: &news, place: name };
     loop {
-        let pause = match terminal.ask(&prompt(&known), &news)? {
+        let pause = match terminal.ask(&asked(&known, name), &news)? {
             Answer::Line(line) if line.text().is_empty() => continue,
             Answer::Line(line) => {
                 let outcome = attempt.run(line.text(), &mut |text| terminal.say(text));
