@@ -69,7 +69,7 @@ impl Installation {
     /// What leaving now loses.
     fn loses(&self) -> Option<String> {
         let (node, what) = match &self.step {
-            Step::Begun => return Some("It goes on; stay until it has ended.".to_owned()),
+            Step::Begun => return Some("it goes on; stay until it has ended".to_owned()),
             Step::Running { operation, .. } => {
                 (&operation.spec.target, "The installation goes on, and its recovery key is shown to nobody.")
             }
