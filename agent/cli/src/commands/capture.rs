@@ -83,6 +83,7 @@ async fn card(client: &Client, text: &str) -> anyhow::Result<MacAddress> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make files of their own")]
 mod tests {
     use super::*;
 
