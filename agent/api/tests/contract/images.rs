@@ -83,4 +83,10 @@ async fn a_rollback_finds_the_image_before() {
     let first = rollout.body["metadata"]["name"].as_str().expect("a name");
     let first = admin.send(Method::GET, &format!("/v1/operations/{first}"), &[], Body::empty()).await;
     assert_eq!(first.body["status"]["state"], "failed", "{}", first.body);
+
+    let call_off = || admin.send(Method::POST, "/v1/images/call-off", &[], Body::empty());
+    let called_off = call_off().await;
+    assert_eq!(called_off.status, StatusCode::OK, "{}", called_off.body);
+    assert!(called_off.body["status"]["error"].to_string().contains("left out: attic"), "{}", called_off.body);
+    assert_eq!(call_off().await.code(), "conflict", "none runs any more");
 }
