@@ -179,7 +179,7 @@ fn it_is_captured(seed: &Computer, lan: &Computer) {
     capture.wait().expect("ended");
     assert!(!text.contains("GET /ipxe"), "what TCP carries is in it: {text}");
     let again = seed.meadow(&["pxe", "capture", MAC, "--to", &to]).expect("run");
-    again.assert_refused(1, &["cannot make"]);
+    again.assert_refused(4, &["is left as it is", "--to"]);
 }
 
 fn it_is_woken(seed: &Computer, lan: &Computer) {
