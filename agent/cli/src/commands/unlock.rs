@@ -23,11 +23,11 @@ const PORT: &str = "2222";
 /// How often a node that still starts is asked.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// What ssh(1) is told beside its defaults: one host key is trusted, and nothing that this computer trusts elsewhere, as a
-/// `@cert-authority` in the system's file would let anybody with a certificate have the passphrase.
-const OPTIONS: [&str; 7] = [
+/// `@cert-authority` in the system's file would let anybody with a certificate have the passphrase. No settings are read
+/// (`-F none`), so there is no `KnownHostsCommand`, which OpenSSH before 8.5 does not know.
+const OPTIONS: [&str; 6] = [
     "StrictHostKeyChecking=yes",
     "GlobalKnownHostsFile=/dev/null",
-    "KnownHostsCommand=none",
     "VerifyHostKeyDNS=no",
     "HostKeyAlgorithms=ssh-ed25519",
     "ConnectTimeout=15",
