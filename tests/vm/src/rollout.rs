@@ -29,10 +29,10 @@ pub fn add(story: &Story, folder: &Path) -> String {
     image["metadata"]["name"].as_str().expect("a name").to_owned()
 }
 
-/// Begins to roll an image out.
+/// Begins to roll an image out. The limit is for what hangs: three racks at once on a build machine are slow.
 #[must_use]
 pub fn begin(story: &Story, image: &str) -> Child {
-    story.begin(&["image", "rollout", image, "--yes", "--accept-risk=restart-nodes", "--timeout", "10m"])
+    story.begin(&["image", "rollout", image, "--yes", "--accept-risk=restart-nodes", "--timeout", "30m"])
 }
 
 /// How a rollout ended.

@@ -50,10 +50,20 @@ fn wait_console(rack: &mut Rack, text: &str) {
     found.unwrap_or_else(|error| panic!("{error:#}; stages: {:?}", rack.machines()[0].milestones()));
 }
 
+/// Waits until the boot loader has the initrd. Where that takes long it counts up to 100 % before its "ok", of which the last
+/// letter does not come out before the kernel's first.
+fn wait_initrd_loaded(rack: &mut Rack) {
+    let found = meadow_rack::wait::until("the initrd to be loaded", BOOT, || {
+        rack.look_after()?;
+        let text = rack.machines()[0].serial().text_from(0)?;
+        Ok(text.split_once("/artifacts/initrd...").is_some_and(|(_, after)| after.contains('o')).then_some(()))
+    });
+    found.unwrap_or_else(|error| panic!("{error:#}; stages: {:?}", rack.machines()[0].milestones()));
+}
+
 /// The cable is pulled and the router switched off as soon as the firmware has all that it loads.
 fn the_network_comes_late(rack: &mut Rack) {
-    // Its last letter does not come out before the kernel's first.
-    wait_console(rack, "/artifacts/initrd... o");
+    wait_initrd_loaded(rack);
     rack.machine(1).expect("there").set_cable(false).expect("pulled");
     rack.switch_router_off().expect("off");
     wait_console(rack, "no carrier; plug in a network cable");

@@ -33,8 +33,8 @@ pub(crate) fn roll_out_a_good_image(story: &mut Story) -> String {
 /// `meadow image rollback`, and the new image once more. Four boots: `make soak` only.
 pub(crate) fn all_go_back_and_forth(story: &mut Story, image: &str) {
     story.progress.line("all nodes go back to the image before, and forth again");
-    let back = ["image", "rollback", "--yes", "--accept-risk=restart-nodes", "--timeout", "10m"];
-    let forth = ["image", "rollout", image, "--yes", "--accept-risk=restart-nodes", "--timeout", "10m"];
+    let back = ["image", "rollback", "--yes", "--accept-risk=restart-nodes", "--timeout", "30m"];
+    let forth = ["image", "rollout", image, "--yes", "--accept-risk=restart-nodes", "--timeout", "30m"];
     for (order, slot) in [(&back[..], "a"), (&forth[..], "b")] {
         [1, 2].into_iter().for_each(|number| expect_restart(story, number));
         let rollout = story.begin(order);
