@@ -134,7 +134,7 @@ impl StateDirector {
         // A bound ticket is not handed out again: whoever asks later is a machine that a person has to approve.
         let ticket = state.open_ticket(mac, now).and_then(|hash| self.tickets.with_hash(hash, now));
         Some(BootConfig {
-            version: 1,
+            version: BootConfig::VERSION,
             action,
             cluster: BootCluster {
                 name: cluster.metadata.name.to_string(),

@@ -29,8 +29,6 @@ const AGAIN: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(2);
 /// Bytes of `boot.json`, as in the initramfs.
 const LONGEST: u64 = 64 << 10;
-/// The form of `boot.json` that is known.
-const VERSION: u32 = 1;
 
 /// An address by which a server can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,7 +142,7 @@ fn wanted(body: &[u8], from_stick: bool) -> Result<BootConfig, String> {
     let config: BootConfig =
         serde_json::from_slice(body).map_err(|error| format!("it has a boot.json that cannot be read: {error}"))?;
     match config.action {
-        _ if config.version != VERSION => {
+        _ if config.version != BootConfig::VERSION => {
             Err(format!("it speaks version {} of boot.json: write a newer stick", config.version))
         }
         BootAction::Hold => Err("this machine is to be held; change its boot policy there".to_owned()),

@@ -92,6 +92,11 @@ pub struct BootConfig {
     pub image: Option<String>,
 }
 
+impl BootConfig {
+    /// The form of `boot.json` that is known here.
+    pub const VERSION: u32 = 1;
+}
+
 /// What the initramfs is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]

@@ -100,9 +100,6 @@ impl<K: Ord + Clone, V> Table<K, V> {
 
     /// Takes out the smallest keys until at most `max` are left.
     pub(crate) fn keep_newest(&mut self, max: usize) {
-        while self.len() > max {
-            let Some(key) = self.0.keys().next().cloned() else { return };
-            self.0.remove_mut(&key);
-        }
+        self.keep_newest_but(max, |_| true);
     }
 }
