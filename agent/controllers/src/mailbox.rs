@@ -37,6 +37,10 @@ struct Inner {
 }
 
 impl Inner {
+    fn has_work(&self, node: &Name, operation: &Name) -> bool {
+        self.work.get(node).is_some_and(|work| work.iter().any(|work| work.operation == *operation))
+    }
+
     fn keep(&mut self, operation: &Name, answer: Sealed) {
         self.answers.insert(operation.clone(), answer);
         let bytes = |answers: &BTreeMap<Name, Sealed>| answers.values().map(|answer| answer.0.len()).sum::<usize>();
@@ -61,10 +65,15 @@ impl Mailbox {
         })
     }
 
-    /// What waits for a node.
+    /// What waits for a node, without what was called off meanwhile.
     #[must_use]
-    pub fn work_for(&self, node: &Name) -> Vec<NodeWork> {
-        self.locked(|inner| inner.work.get(node).cloned().unwrap_or_default())
+    pub fn work_for(&self, node: &Name, state: &State) -> Vec<NodeWork> {
+        let work = self.locked(|inner| inner.work.get(node).cloned().unwrap_or_default());
+        work.into_iter().filter(|work| runs(state, work)).collect()
+    }
+
+    fn has_work(&self, node: &Name, operation: &Name) -> bool {
+        self.locked(|inner| inner.has_work(node, operation))
     }
 
     /// Keeps an answer that comes beside the report, for work that the node still has.
@@ -73,8 +82,7 @@ impl Mailbox {
     /// `Conflict` where that is not so: a node cannot fill the memory with answers.
     pub fn put_answer(&self, node: &Name, operation: &Name, answer: Sealed) -> Result<(), Problem> {
         self.locked(|inner| {
-            let waits = inner.work.get(node).is_some_and(|work| work.iter().any(|work| work.operation == *operation));
-            if !waits {
+            if !inner.has_work(node, operation) {
                 let detail = format!("{operation} waits for no answer of {node}; ask for it again");
                 return Err(Problem::new(ProblemCode::Conflict, detail));
             }
@@ -108,7 +116,7 @@ impl Mailbox {
     fn news(&self, node: &Name, reports: &[WorkReport], operation: &Operation) -> Option<Command> {
         let name = &operation.metadata.name;
         let Some(report) = reports.iter().find(|report| report.operation == *name) else {
-            let waits = self.work_for(node).iter().any(|work| work.operation == *name);
+            let waits = self.has_work(node, name);
             if !waits && operation.spec.action == action::REINSTALL {
                 // A person may take long to start the node over the network, and there is no secret in it: given again. That
                 // somebody agreed to an older image is not in the replicated state; where it counts the node says so.
@@ -129,7 +137,7 @@ impl Mailbox {
     }
 
     /// Forgets the work whose end is in the state by now, and keeps its answers for those who asked.
-    pub fn settle(&self, node: &Name, reports: &[WorkReport]) {
+    pub fn settle(&self, node: &Name, reports: &[WorkReport], state: &State) {
         self.locked(|inner| {
             for report in reports {
                 let Some(end) = &report.end else { continue };
@@ -143,6 +151,8 @@ impl Mailbox {
                     inner.keep(&report.operation, answer.clone());
                 }
             }
+            // What was called off has no end of the node's.
+            inner.work.get_mut(node).into_iter().for_each(|work| work.retain(|work| runs(state, work)));
             inner.work.retain(|_, work| !work.is_empty());
         });
     }
@@ -150,6 +160,10 @@ impl Mailbox {
     fn locked<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
         work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn runs(state: &State, work: &NodeWork) -> bool {
+    state.operations().get(&work.operation).is_some_and(|op| op.status.state == OperationState::Running)
 }
 
 fn note(operation: &Name, step: &str, end: Option<OperationEnd>) -> Command {
@@ -177,7 +191,11 @@ mod tests {
             mailbox.put_answer(&node, &operation, answer()).expect("kept");
             // The report that says so has no answer in it.
             let end = Some(WorkEnd::Done { answer: None });
-            mailbox.settle(&node, &[WorkReport { operation, step: "done".to_owned(), percent: None, end }]);
+            mailbox.settle(
+                &node,
+                &[WorkReport { operation, step: "done".to_owned(), percent: None, end }],
+                &State::default(),
+            );
         }
         assert_eq!(mailbox.answer(&name("op-1")), None, "32 MiB are enough");
         assert!((2..=6).all(|number| mailbox.answer(&name(&format!("op-{number}"))).is_some()));

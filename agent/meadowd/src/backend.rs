@@ -23,7 +23,6 @@ use meadow_model::image::{IncomingImage, OfferedImage};
 use meadow_model::install::Sealed;
 use meadow_model::network::{NetworkChange, NetworkView};
 use meadow_model::node::{Node, NodeReport, NodeStatus};
-use meadow_model::operation::OperationState;
 use meadow_model::token::NewToken;
 use meadow_model::work::{NodeWork, ReportReply};
 use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
@@ -122,17 +121,13 @@ impl Voter {
         let resource = state.nodes().get(node).ok_or_else(revoked)?;
         // The news can wait for a disk that has room again; that the node reports shows all the same that it is well.
         match self.take_news(&state, resource, &report).await {
-            Ok(()) => self.mailbox.settle(node, &report.work),
+            Ok(()) => self.mailbox.settle(node, &report.work, &self.replica.state()),
             Err(problem) => warn!(%node, "what the node reports cannot be kept: {problem}"),
         }
         self.live.record(resource, state.nodes(), report);
         let mesh = state.mesh_view(node).ok_or_else(revoked)?;
         let state = self.replica.state();
-        // What was called off meanwhile is not handed out any more.
-        let is_wanted = |work: &NodeWork| {
-            state.operations().get(&work.operation).is_some_and(|op| op.status.state == OperationState::Running)
-        };
-        let work = self.mailbox.work_for(node).into_iter().filter(is_wanted).collect();
+        let work = self.mailbox.work_for(node, &state);
         Ok(ReportReply { mesh, work, waits_for_unlock: self.live.waiting() })
     }
 

@@ -1,8 +1,9 @@
 //! Images: adopted, rolled out, forgotten.
 
+use meadow_model::action::{TRY_IMAGE, WRITE_IMAGE};
 use meadow_model::image::{Image, ImageSpec, ImageStatus, Rollout};
 use meadow_model::install::InstallMode;
-use meadow_model::operation::OperationState;
+use meadow_model::operation::{Operation, OperationState};
 use meadow_model::{Kind, Name, Problem};
 
 use super::transaction::{Transaction, check_revision, conflict, not_found};
@@ -70,6 +71,7 @@ impl Transaction {
         let what = image.map_or_else(|| format!("the image {}", short(digest)), |image| image.spec.version);
         if let Some(before) = self.state.rollout().cloned() {
             let why = format!("the rollout of {what} took its place");
+            self.withdraw_untaken_work(&before.operation, &why);
             self.note_operation(&before.operation, "ended", Some(&OperationEnd::Failed { why }))?;
         }
         let cluster = self.state.cluster.as_ref().map(|cluster| cluster.metadata.name.clone());
@@ -134,6 +136,7 @@ impl Transaction {
         }
         let left_out = if left_out.is_empty() { "none".to_owned() } else { left_out.join(", ") };
         let why = format!("called off by {}; nodes that were left out: {left_out}", self.actor);
+        self.withdraw_untaken_work(&operation, "its rollout was called off");
         self.note_operation(&operation, "called off", Some(&OperationEnd::Failed { why: why.clone() }))?;
         if runs {
             self.remember_rolled_out(&digest);
@@ -142,6 +145,21 @@ impl Transaction {
             self.warn("rollout-called-off", Kind::Cluster, cluster.as_str(), why);
         }
         Ok(Outcome::Operation { name: operation })
+    }
+
+    /// A node that is switched off would else change its image once it is back, for a rollout that is over. What it took up
+    /// already (it told of a step) goes on to its end.
+    fn withdraw_untaken_work(&mut self, rollout: &Name, why: &str) {
+        let untaken = |op: &&Operation| {
+            op.metadata.name > *rollout
+                && op.status.state == OperationState::Running
+                && [WRITE_IMAGE, TRY_IMAGE].contains(&op.spec.action.as_str())
+                && op.status.steps.len() <= 1
+        };
+        let untaken: Vec<Operation> = self.state.operations.values().filter(untaken).cloned().collect();
+        for operation in untaken {
+            self.fail_operation(operation, why.to_owned());
+        }
     }
 
     fn remember_rolled_out(&mut self, digest: &str) {

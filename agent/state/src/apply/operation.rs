@@ -83,12 +83,17 @@ impl Transaction {
             is_running(op) && op.spec.action != ENROL && op.spec.kind == Kind::Node && op.spec.target == *node
         };
         let running: Vec<Operation> = self.state.operations.values().filter(of_node).cloned().collect();
-        for mut operation in running {
-            operation.status.state = OperationState::Failed;
-            operation.status.error = Some(format!("{node} was removed from the cluster meanwhile"));
-            operation.status.ended = Some(self.at);
-            self.put_operation(operation);
+        for operation in running {
+            self.fail_operation(operation, format!("{node} was removed from the cluster meanwhile"));
         }
+    }
+
+    /// Ends a running operation without a step of its own.
+    pub(super) fn fail_operation(&mut self, mut operation: Operation, why: String) {
+        operation.status.state = OperationState::Failed;
+        operation.status.error = Some(why);
+        operation.status.ended = Some(self.at);
+        self.put_operation(operation);
     }
 
     /// Starts the operation that ends with the node's first report.

@@ -1,10 +1,11 @@
 //! Images and their rollouts.
 
-use meadow_model::ProblemCode;
+use meadow_model::action::{TRY_IMAGE, WRITE_IMAGE};
 use meadow_model::boot::{BootOptions, BootPolicy};
 use meadow_model::image::ImageSpec;
 use meadow_model::install::InstalledDisk;
 use meadow_model::operation::OperationState;
+use meadow_model::{Kind, Name, ProblemCode};
 use meadow_state::Outcome;
 use meadow_state::command::{Command, MachineRef, OperationEnd};
 
@@ -77,6 +78,15 @@ fn a_rollout_takes_the_place_of_the_one_before() {
     assert!(cluster.state.images().get(&name("a")).expect("there").status.rolled_out.is_none());
 }
 
+fn work_of(cluster: &mut Cluster, node: &str, action: &str) -> Name {
+    let step = "waits for the node to take it".to_owned();
+    let start = Command::StartOperation { action: action.to_owned(), kind: Kind::Node, target: name(node), step };
+    match cluster.ok(start).outcome {
+        Outcome::Operation { name } => name,
+        other => panic!("no operation: {other:?}"),
+    }
+}
+
 fn that_runs(digest: &str) -> InstalledDisk {
     serde_json::from_value(serde_json::json!({
         "serial": "S1", "disk": "sda", "mode": "system", "luks_uuid": "u", "host_key": "SHA256:x", "host_key_sealed": false,
@@ -98,7 +108,13 @@ fn a_rollout_that_waits_for_a_node_is_called_off_and_names_it() {
         cluster.ok(Command::SetNodeDisk { node: name(node), installed, durable: true });
     }
     let rollout = begun(&mut cluster, "b", false);
+    let untaken = work_of(&mut cluster, "cellar", TRY_IMAGE);
+    let taken = work_of(&mut cluster, "attic", WRITE_IMAGE);
+    cluster.ok(Command::NoteOperation { operation: taken.clone(), step: "fetches the image".to_owned(), end: None });
     cluster.ok(Command::CallOffRollout);
+    // A node that is switched off does not restart into the image once it is back.
+    assert_eq!(state_of(&cluster, &untaken), OperationState::Failed);
+    assert_eq!(state_of(&cluster, &taken), OperationState::Running, "the node says how that ends");
     let status = &cluster.state.operations().get(&rollout).expect("there").status;
     let why = status.error.as_deref().expect("why");
     assert_eq!(status.state, OperationState::Failed);
