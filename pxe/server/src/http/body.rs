@@ -37,6 +37,9 @@ pub(super) async fn send_file(
     page_cache: &PageCache,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> io::Result<()> {
+    // Else the kernel sends the end of each of its pieces as a segment of its own: the client acknowledges nearly twice as
+    // often, and one connection alone has three fifths of the speed.
+    rustix::net::sockopt::set_tcp_cork(stream, true)?;
     let end = range.start + range.length;
     let (mut offset, mut known) = (range.start, 0..0);
     let (mut deadline, mut enough) = (Instant::now() + STALL, offset + STALL_BYTES);
@@ -62,5 +65,6 @@ pub(super) async fn send_file(
         }
         progress(offset - range.start);
     }
-    Ok(())
+    // Sends the end.
+    Ok(rustix::net::sockopt::set_tcp_cork(stream, false)?)
 }
