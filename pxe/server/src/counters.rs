@@ -74,6 +74,7 @@ counting!(
     tftp_bytes,
     http_connections,
     http_refused,
+    http_evicted,
     http_requests,
     http_malformed,
     http_missing,

@@ -5,6 +5,7 @@ mod connection;
 mod crowd;
 mod own_file;
 mod response;
+mod seat;
 #[cfg(test)]
 mod tests;
 
@@ -47,14 +48,10 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 pub(crate) async fn serve(segment: Arc<Segment>, listener: TcpListener, own: SocketAddr) {
     let mut connections = JoinSet::new();
     let (crowd, counting) = (&segment.shared.crowd, &segment.shared.counting);
-    // Each listener keeps a place ready, so that a crowd on another interface does not shut this one out.
-    let mut free = None;
     loop {
         tokio::select! {
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            // Who comes beyond waits in the kernel until somebody has gone: firmware does not come again.
-            place = crowd.free_place(), if free.is_none() => free = place,
-            accepted = listener.accept(), if free.is_some() => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => {
                     let client = client.ip();
                     if !is_near(&stream, client) {
@@ -62,14 +59,15 @@ pub(crate) async fn serve(segment: Arc<Segment>, listener: TcpListener, own: Soc
                         tracing::debug!(%client, "not of this link, closed");
                         continue;
                     }
-                    let Some(place) = free.take().and_then(|free| crowd.take(free, client)) else {
+                    // Who comes behind it waits in the kernel meanwhile: firmware does not come again.
+                    let Some(place) = crowd.enter(client).await else {
                         counting.http_refused.add(1);
                         tracing::debug!(%client, "too many HTTP connections, closed");
                         continue;
                     };
                     counting.http_connections.add(1);
                     let local = reached(&stream, own);
-                    connections.spawn(run(segment.clone(), stream, local, client, place));
+                    connections.spawn(run(segment.clone(), stream, local, place));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "accepting an HTTP connection failed");
@@ -131,12 +129,13 @@ fn reached(stream: &TcpStream, own: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn run(segment: Arc<Segment>, stream: TcpStream, local: SocketAddr, client: IpAddr, _place: Place) {
+async fn run(segment: Arc<Segment>, stream: TcpStream, local: SocketAddr, place: Place) {
+    let client = place.client;
     // Heads and small files go out at once; sendfile fills its segments anyway.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY failed");
     }
-    if let Err(error) = connection::Connection::new(segment, stream, local, client).run().await {
+    if let Err(error) = connection::Connection::new(segment, stream, local, place).run().await {
         tracing::debug!(%client, %error, "HTTP connection ended");
     }
 }

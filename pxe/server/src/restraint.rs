@@ -37,6 +37,8 @@ pub(crate) enum Trouble {
     Http,
     /// An HTTP request for what is not here, or in a way that is not served.
     Request,
+    /// All places for HTTP connections are taken.
+    Places,
     /// A router solicitation that is none.
     Solicitation,
     /// An answer that could not be sent.

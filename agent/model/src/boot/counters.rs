@@ -74,8 +74,10 @@ pub struct PxeCounters {
     pub tftp_bytes: u64,
     /// HTTP connections taken.
     pub http_connections: u64,
-    /// HTTP connections closed at once, because there were too many in all or of one client.
+    /// HTTP connections closed at once, because there were too many of one client, or it is not of the link.
     pub http_refused: u64,
+    /// HTTP connections closed because a newcomer needed the place: more than a few mean clients that hold them for nothing.
+    pub http_evicted: u64,
     /// HTTP requests answered.
     pub http_requests: u64,
     /// HTTP requests refused: malformed, too long, of another version, or with a method or body that is not served.

@@ -10,12 +10,13 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::crowd::{PORTION, Place};
 use crate::artifacts::Artifact;
 use crate::page_cache::PageCache;
 
-/// How long a client may take for as many bytes as below: 0.5 KiB/s is slower than any link that machines boot over.
+/// How long a client may take for a portion, whether or not others want its place: 2 KiB/s is slower than any link that
+/// machines boot over.
 pub(super) const STALL: Duration = Duration::from_secs(30);
-const STALL_BYTES: u64 = 16 << 10;
 
 /// Sends what comes before a file, to share its first segment.
 pub(super) async fn send_head(stream: &TcpStream, head: &[u8]) -> io::Result<()> {
@@ -35,6 +36,7 @@ pub(super) async fn send_file(
     artifact: &Arc<Artifact>,
     range: ByteRange,
     page_cache: &PageCache,
+    place: &Place,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> io::Result<()> {
     // Else the kernel sends the end of each of its pieces as a segment of its own: the client acknowledges nearly twice as
@@ -42,11 +44,13 @@ pub(super) async fn send_file(
     rustix::net::sockopt::set_tcp_cork(stream, true)?;
     let end = range.start + range.length;
     let (mut offset, mut known) = (range.start, 0..0);
-    let (mut deadline, mut enough) = (Instant::now() + STALL, offset + STALL_BYTES);
+    let (mut deadline, mut enough) = (Instant::now() + STALL, offset + PORTION);
     while offset < end {
         // For a slow disk the client cannot be blamed.
-        if page_cache.bring_in(artifact, &mut known, offset..offset + 1).await? {
-            (deadline, enough) = (Instant::now() + STALL, offset + STALL_BYTES);
+        let bring_in = page_cache.bring_in(artifact, &mut known, offset..offset + 1);
+        if place.while_we_work(bring_in).await? {
+            place.used(Instant::now());
+            (deadline, enough) = (Instant::now() + STALL, offset + PORTION);
         }
         // All that is known to be in memory, which fits: each turn costs.
         let count = (end.min(known.end) - offset) as usize;
@@ -61,7 +65,8 @@ pub(super) async fn send_file(
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         }
         if offset >= enough {
-            (deadline, enough) = (Instant::now() + STALL, offset + STALL_BYTES);
+            place.used(Instant::now());
+            (deadline, enough) = (Instant::now() + STALL, offset + PORTION);
         }
         progress(offset - range.start);
     }

@@ -10,13 +10,16 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use meadow_model::MacAddress;
 use meadow_netboot::EventKind;
 use meadow_netboot::event::{Transport, printable};
-use meadow_netboot::http::{Conversation, Method, Refusal, RequestHead, ResponseHead, Step};
+use meadow_netboot::http::{ByteRange, Conversation, Method, Refusal, RequestHead, ResponseHead, Step};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::body::{STALL, send_file, send_head};
+use super::crowd::{MAX_CONNECTIONS, Place};
 use super::response::{Body, Responder, Response};
+use super::seat::is_eviction;
+use crate::artifacts::Artifact;
 use crate::restraint::Trouble;
 use crate::segment::Segment;
 use crate::tftp::OPTIONAL_SCRIPT;
@@ -36,15 +39,28 @@ pub(super) struct Connection {
     local: SocketAddr,
     client: IpAddr,
     mac: Option<MacAddress>,
+    place: Place,
 }
 
 impl Connection {
-    pub(super) fn new(segment: Arc<Segment>, stream: TcpStream, local: SocketAddr, client: IpAddr) -> Self {
-        Self { segment, stream, local, client, mac: None }
+    pub(super) fn new(segment: Arc<Segment>, stream: TcpStream, local: SocketAddr, place: Place) -> Self {
+        Self { segment, stream, local, client: place.client, mac: None, place }
     }
 
-    /// Answers requests until the client closes, is silent or sends what is no request.
+    /// Answers requests until the client closes, is silent, sends what is no request or has to make room.
     pub(super) async fn run(mut self) -> io::Result<()> {
+        let result = self.converse().await;
+        if let Err(error) = &result {
+            if is_eviction(error) {
+                self.say_evicted();
+            }
+            // The kernel would keep what it has for a client that does not take it. Where it does, all else is done.
+            let _ = self.stream.set_zero_linger();
+        }
+        result
+    }
+
+    async fn converse(&mut self) -> io::Result<()> {
         let mut conversation = Conversation::new(self.now(), self.is_crowded());
         loop {
             match conversation.step() {
@@ -75,7 +91,7 @@ impl Connection {
     /// Waits for what the client sends, until the conversation's deadline.
     async fn receive(&self, conversation: &mut Conversation) -> io::Result<()> {
         let left = conversation.deadline().saturating_sub(self.now());
-        if let Ok(readable) = timeout(left, self.stream.readable()).await {
+        if let Ok(readable) = timeout(left, self.place.unless_evicted(self.stream.readable())).await {
             readable?;
             // Held for the call only: hundreds of connections wait.
             let mut buffer = [0; RECEIVED];
@@ -93,8 +109,8 @@ impl Connection {
     async fn answer(&mut self, head: &RequestHead, body: &[u8]) -> io::Result<()> {
         // Looked up once: that costs as much as sending a small file.
         self.mac = self.mac.or_else(|| self.segment.mac_of(self.client));
-        let mac = self.mac;
-        let responder = Responder { shared: &self.segment.shared, local: self.local, client: self.client, mac };
+        let (local, client, mac) = (self.local, self.client, self.mac);
+        let responder = Responder { shared: &self.segment.shared, local, client, mac };
         let mut response = responder.respond(head, body);
         response.head.date = Some(date());
         let counting = &self.segment.shared.counting;
@@ -107,7 +123,7 @@ impl Connection {
         if matches!(response.head.status, 400 | 404 | 405) && !response.is_told {
             self.say_odd(head, response.head.status);
         }
-        self.write(response, head, mac).await
+        self.write(response, head).await
     }
 
     /// Says what was asked in vain, as far as a log can take it.
@@ -129,8 +145,21 @@ impl Connection {
         });
     }
 
+    /// Only a newcomer that finds all places taken leads to this.
+    fn say_evicted(&self) {
+        self.segment.shared.counting.http_evicted.add(1);
+        // As the server's own event: those of addresses are withheld while so many ask.
+        self.segment.shared.complain(Trouble::Places, None, || {
+            format!(
+                "all {MAX_CONNECTIONS} places for HTTP connections are taken; a slow one of {} was closed for a newcomer",
+                self.client
+            )
+        });
+    }
+
     async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        timeout(STALL, self.stream.write_all(bytes)).await.map_err(|_| io::ErrorKind::TimedOut)?
+        let written = self.place.unless_evicted(self.stream.write_all(bytes));
+        timeout(STALL, written).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
     async fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
@@ -148,7 +177,7 @@ impl Connection {
         self.write_all(&bytes).await
     }
 
-    async fn write(&mut self, response: Response, request: &RequestHead, mac: Option<MacAddress>) -> io::Result<()> {
+    async fn write(&mut self, response: Response, request: &RequestHead) -> io::Result<()> {
         let mut bytes = response.head.encode();
         match response.body {
             _ if request.method == Method::Head => self.write_all(&bytes).await,
@@ -156,44 +185,53 @@ impl Connection {
                 bytes.extend_from_slice(&body);
                 self.write_all(&bytes).await
             }
+            Body::File(_, range) if range.length == 0 => self.write_all(&bytes).await,
             Body::File(artifact, range) => {
-                if range.length == 0 {
-                    return self.write_all(&bytes).await;
-                }
-                send_head(&self.stream, &bytes).await?;
-                let name = artifact.name.clone();
-                let mut reported = percent(range.start, artifact.size);
-                let (shared, mut counted) = (self.segment.shared.clone(), 0);
-                let mut report = |sent: u64| {
-                    shared.counting.http_bytes.add(sent - counted);
-                    counted = sent;
-                    let percent = percent(range.start + sent, artifact.size);
-                    let is_step = artifact.size > REPORT_ABOVE && percent / 25 > reported / 25;
-                    if percent == 100 || is_step {
-                        reported = percent;
-                        let event = EventKind::Sent { file: name.clone(), percent, via: Transport::Http };
-                        self.segment.shared.record_for(mac, self.client, event);
-                    }
-                };
-                let page_cache = &self.segment.shared.page_cache;
-                let result = send_file(&self.stream, &artifact, range, page_cache, &mut report).await;
-                if let Err(error) = &result {
-                    self.segment.shared.counting.http_failed.add(1);
-                    if error.kind() == io::ErrorKind::TimedOut {
-                        self.segment.shared.counting.http_slow.add(1);
-                    }
-                    let why = format!("the machine stopped receiving at {reported} %: {error}");
-                    self.segment.shared.record_for(
-                        mac,
-                        self.client,
-                        EventKind::Failed { file: artifact.name.clone(), why },
-                    );
-                } else {
-                    self.segment.shared.counting.http_files.add(1);
-                }
-                result
+                self.place.unless_evicted(send_head(&self.stream, &bytes)).await?;
+                self.send(&artifact, range).await
             }
         }
+    }
+
+    /// Sends a part of a file, and says how far it came.
+    async fn send(&self, artifact: &Arc<Artifact>, range: ByteRange) -> io::Result<()> {
+        let shared = &self.segment.shared;
+        let mut reported = percent(range.start, artifact.size);
+        let mut counted = 0;
+        let mut report = |sent: u64| {
+            shared.counting.http_bytes.add(sent - counted);
+            counted = sent;
+            let percent = percent(range.start + sent, artifact.size);
+            let is_step = artifact.size > REPORT_ABOVE && percent / 25 > reported / 25;
+            if percent == 100 || is_step {
+                reported = percent;
+                let event = EventKind::Sent { file: artifact.name.clone(), percent, via: Transport::Http };
+                shared.record_for(self.mac, self.client, event);
+            }
+        };
+        let sending = send_file(&self.stream, artifact, range, &shared.page_cache, &self.place, &mut report);
+        let result = self.place.unless_evicted(sending).await;
+        match &result {
+            Ok(()) => shared.counting.http_files.add(1),
+            Err(error) => self.say_failed(artifact, reported, error),
+        }
+        result
+    }
+
+    fn say_failed(&self, artifact: &Artifact, reported: u8, error: &io::Error) {
+        let shared = &self.segment.shared;
+        shared.counting.http_failed.add(1);
+        if error.kind() == io::ErrorKind::TimedOut {
+            shared.counting.http_slow.add(1);
+        }
+        let why = match is_eviction(error) {
+            // As many as come: they are said in one line for all.
+            true if self.mac.is_none() => return,
+            true => format!("its connection was closed at {reported} %: {error}"),
+            false => format!("the machine stopped receiving at {reported} %: {error}"),
+        };
+        let event = EventKind::Failed { file: artifact.name.clone(), why };
+        shared.record_for(self.mac, self.client, event);
     }
 }
 

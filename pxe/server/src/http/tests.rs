@@ -1,6 +1,7 @@
 //! Listeners that share one crowd.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use meadow_model::MacAddress;
 use meadow_model::boot::BootOptions;
@@ -9,7 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::Crowd;
 use super::crowd::{MAX_CONNECTIONS, Place};
+use super::seat::is_eviction;
 use super::{listen, serve};
 use crate::config::PxeConfig;
 use crate::director::{BootEvent, Director};
@@ -43,12 +46,11 @@ struct Server {
 }
 
 impl Server {
-    /// With as many places taken as there are, or with none.
-    async fn start(is_full: bool) -> (Self, Vec<Place>) {
+    fn start(crowd: Crowd) -> Self {
         let config = PxeConfig::new(&["lo"], "/none");
-        let shared = Arc::new(Shared::new(config, Arc::new(Nobody)).expect("good settings"));
-        // Before the listeners run and take one each.
-        let places = if is_full { fill(&shared).await } else { Vec::new() };
+        let mut shared = Shared::new(config, Arc::new(Nobody)).expect("good settings");
+        shared.crowd = Arc::new(crowd);
+        let shared = Arc::new(shared);
         let mut tasks = JoinSet::new();
         let addresses = [1, 2].map(|last| {
             let listener = listen(([127, 0, 0, last], 0).into()).expect("a port");
@@ -57,7 +59,7 @@ impl Server {
             tasks.spawn(serve(segment, listener, address));
             address
         });
-        (Self { shared, tasks, addresses }, places)
+        Self { shared, tasks, addresses }
     }
 
     /// Asks on each of the two, and waits for no answer.
@@ -71,12 +73,12 @@ impl Server {
     }
 }
 
-async fn fill(shared: &Shared) -> Vec<Place> {
+/// Takes all places, each for another address.
+async fn fill(crowd: &Arc<Crowd>) -> Vec<Place> {
     let mut places = Vec::new();
     for number in 0..MAX_CONNECTIONS {
         let client = std::net::Ipv4Addr::from(0x0a00_0000 + number as u32);
-        let free = shared.crowd.free_place().await.expect("a place");
-        places.push(shared.crowd.take(free, client.into()).expect("a place for each"));
+        places.push(crowd.enter(client.into()).await.expect("a place for each"));
     }
     places
 }
@@ -93,10 +95,11 @@ async fn answer(mut stream: TcpStream) -> String {
     text
 }
 
-/// On one thread, so that whoever was able to accept has done it when another server has answered a later question.
+/// On one thread, so that whoever was able to answer has done it when another server has answered a later question.
 #[tokio::test]
 async fn all_listeners_of_a_server_share_its_places() {
-    let ((server, mut places), (other, _)) = (Server::start(true).await, Server::start(false).await);
+    let (server, other) = (Server::start(Crowd::new(Duration::MAX)), Server::start(Crowd::default()));
+    let mut places = fill(&server.shared.crowd).await;
     let [first, second] = server.ask().await;
     for stream in other.ask().await {
         assert!(answer(stream).await.starts_with("HTTP/1.1 404"), "a server of its own");
@@ -107,8 +110,28 @@ async fn all_listeners_of_a_server_share_its_places() {
         assert!(answer(stream).await.starts_with("HTTP/1.1 404"));
     }
     assert_eq!(server.accepted(), 2);
-    let mut tasks = [server.tasks, other.tasks];
-    for tasks in &mut tasks {
-        tasks.shutdown().await;
+    end([server, other]).await;
+}
+
+#[tokio::test]
+async fn where_each_place_is_another_addresses_who_takes_nothing_makes_room() {
+    let server = Server::start(Crowd::new(Duration::ZERO));
+    let places = fill(&server.shared.crowd).await;
+    let mut holders = JoinSet::new();
+    for place in places {
+        holders.spawn(async move {
+            let held = place.unless_evicted(std::future::pending::<std::io::Result<()>>()).await;
+            is_eviction(&held.expect_err("nothing ends it"))
+        });
+    }
+    assert!(answer(ask(server.addresses[0]).await).await.starts_with("HTTP/1.1 404"));
+    assert_eq!(server.accepted(), 1);
+    assert!(matches!(holders.join_next().await, Some(Ok(true))));
+    end([server]).await;
+}
+
+async fn end(servers: impl IntoIterator<Item = Server>) {
+    for mut server in servers {
+        server.tasks.shutdown().await;
     }
 }

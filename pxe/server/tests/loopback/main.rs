@@ -1,5 +1,6 @@
 //! The whole server on the loopback interface, with clients written here.
 
+mod crowd;
 mod habits;
 mod hostile;
 mod http;
