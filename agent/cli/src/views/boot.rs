@@ -105,8 +105,8 @@ fn fine(check: &PxeCheck) -> Cell {
 
 fn stage(boot: &MachineBoot) -> Cell {
     let percent = boot.percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
-    let tone = if boot.failed { Tone::Bad } else { Tone::Plain };
-    Cell { text: format!("{}{percent}", boot.stage), tone }
+    let (mark, tone) = if boot.failed { ("FAILED ", Tone::Bad) } else { ("", Tone::Plain) };
+    Cell { text: format!("{mark}{}{percent}", boot.stage), tone }
 }
 
 fn next_step(boot: &MachineBoot) -> Cell {
@@ -114,5 +114,23 @@ fn next_step(boot: &MachineBoot) -> Cell {
         (Some(step), _) => Cell { text: step.clone(), tone: Tone::Caution },
         (None, Some(wait)) => format!("waits: {wait}").into(),
         (None, None) => "".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_boot_is_told_from_others_without_colour() {
+        let boot: MachineBoot = serde_json::from_value(serde_json::json!({
+            "mac": "52:54:00:00:00:01", "under_way": true, "stage": "fetches kernel and initrd", "percent": 25,
+            "message": "failed initrd: the machine fell silent", "failed": true, "next_step": "start it again",
+            "last_seen": "2026-11-28T00:00:00Z",
+        }))
+        .expect("a boot");
+        let cell = stage(&boot);
+        assert_eq!((cell.text.as_str(), cell.tone), ("FAILED fetches kernel and initrd 25 %", Tone::Bad));
+        assert_eq!(stage(&MachineBoot { failed: false, ..boot }).text, "fetches kernel and initrd 25 %");
     }
 }
