@@ -52,6 +52,7 @@ counting!(
     leases_given,
     leases_refused,
     dropped_malformed,
+    dropped_too_large,
     dropped_not_for_us,
     dropped_left_alone,
     dropped_no_file,

@@ -1,7 +1,7 @@
 //! DHCP on ports 67 and 4011.
 
 use std::iter;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use meadow_netboot::dhcp::{LeaseOutcome, Outcome, Receive, ServerPort, Silence, Transmit};
@@ -14,7 +14,7 @@ use crate::shared::Shared;
 use crate::supervisor::PAUSE_AFTER_ERROR;
 use crate::udp::UdpPort;
 
-/// Larger than any request on Ethernet; what is longer is cut and does not parse.
+/// Larger than any request on Ethernet; what is longer is dropped.
 const RECEIVE_BUFFER: usize = 2048;
 /// Leases that wait for the disk. What comes beyond is dropped: clients ask again.
 const WAITING: usize = 1024;
@@ -50,6 +50,10 @@ async fn receive(segment: &Segment, socket: &UdpPort, port: ServerPort, commits:
                 continue;
             }
         };
+        if received.is_cut {
+            drop_oversized(shared, received.source, port);
+            continue;
+        }
         let from = *received.source.ip();
         let is_far = !from.is_unspecified() && !socket.link().has(from);
         let rx = Receive { port, address: received.local, source: received.source, is_far };
@@ -73,6 +77,19 @@ async fn receive(segment: &Segment, socket: &UdpPort, port: ServerPort, commits:
             }
         }
     }
+}
+
+/// Counts a datagram that nobody could mean as DHCP. What is there of it may well parse, and say something else than the
+/// whole.
+fn drop_oversized(shared: &Shared, source: SocketAddrV4, port: ServerPort) {
+    shared.counting.dhcp_packets.add(1);
+    shared.counting.dropped_too_large.add(1);
+    shared.complain(Trouble::Oversized, Some((*source.ip()).into()), || {
+        format!(
+            "{source} sent more than {RECEIVE_BUFFER} bytes at once to port {}, which no DHCP client does",
+            port.number()
+        )
+    });
 }
 
 /// Says what nobody sends by habit.

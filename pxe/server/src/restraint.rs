@@ -27,6 +27,8 @@ const LARGE_ANSWERS: (u32, u32) = (1024, 128);
 pub(crate) enum Trouble {
     /// A DHCP datagram that is none.
     Dhcp,
+    /// A datagram on a DHCP port that is longer than any of DHCP.
+    Oversized,
     /// More by relays than is answered.
     Relays,
     /// A TFTP datagram that is no read request.

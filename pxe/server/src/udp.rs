@@ -23,6 +23,8 @@ const SEND_BUFFER: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Received {
     pub(crate) length: usize,
+    /// Whether it was longer than the buffer, and its end is lost.
+    pub(crate) is_cut: bool,
     pub(crate) source: SocketAddrV4,
     /// Our address that was meant; the interface's primary one for a broadcast.
     pub(crate) local: Ipv4Addr,
@@ -93,7 +95,12 @@ impl UdpPort {
         let local = info
             .filter(|info| info.ipi_addr.s_addr == info.ipi_spec_dst.s_addr)
             .map_or(self.link.address, |info| Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)));
-        Ok(Received { length: message.bytes, source: SocketAddrV4::new(source.ip(), source.port()), local })
+        Ok(Received {
+            length: message.bytes,
+            is_cut: message.flags.contains(MsgFlags::MSG_TRUNC),
+            source: SocketAddrV4::new(source.ip(), source.port()),
+            local,
+        })
     }
 
     /// Sends a datagram from this port and one of our addresses, out of this interface. It never waits: whoever reads

@@ -79,6 +79,7 @@ fn counted(counters: &PxeCounters) -> [(&'static str, String); 4] {
     ]);
     let dropped = in_words(&[
         ("malformed", c.dropped_malformed),
+        ("too large", c.dropped_too_large),
         ("not for us", c.dropped_not_for_us),
         ("to be left alone", c.dropped_left_alone),
         ("file missing", c.dropped_no_file),

@@ -30,6 +30,8 @@ pub struct PxeCounters {
     pub leases_refused: u64,
     /// Datagrams dropped because they are no DHCP request of an Ethernet client.
     pub dropped_malformed: u64,
+    /// Datagrams dropped because they are longer than 2048 bytes, which no DHCP request is.
+    pub dropped_too_large: u64,
     /// Requests dropped because they are for another server, or nothing for a boot server.
     pub dropped_not_for_us: u64,
     /// Requests dropped because the machine is to be left alone.
@@ -113,6 +115,7 @@ impl PxeCounters {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped_malformed
+            + self.dropped_too_large
             + self.dropped_not_for_us
             + self.dropped_left_alone
             + self.dropped_no_file

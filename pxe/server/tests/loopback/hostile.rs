@@ -42,6 +42,24 @@ async fn malformed_datagrams_are_counted_by_kind_and_said_once() {
 }
 
 #[tokio::test]
+async fn what_is_longer_than_any_request_is_dropped_and_not_read_in_part() {
+    let rig = Rig::start(|_| {}).await;
+    // With its end mark far before the end: the first half is a good request.
+    let mut whole = boot_server_request(KNOWN);
+    whole.resize(2048, 0);
+    let longer = [&whole[..], &[0]].concat();
+    let largest = vec![0xff; 9000];
+    let too_large: Vec<&[u8]> = [&longer, &largest].into_iter().map(Vec::as_slice).cycle().take(20).collect();
+    flood(&rig, rig.ports.boot_server, &too_large, |counters| counters.dropped_too_large).await;
+    assert_eq!(said(&rig, "sent more than 2048 bytes"), 1, "and 19 more were counted");
+    assert_eq!(rig.server.counters().boot_server_answers, 0);
+    flood(&rig, rig.ports.boot_server, &[&whole], |counters| counters.boot_server_answers).await;
+    let counters = rig.server.counters();
+    assert_eq!((counters.dhcp_packets, counters.dropped_malformed), (21, 0));
+    rig.server.stop().await;
+}
+
+#[tokio::test]
 async fn requests_that_are_none_are_counted_and_what_is_not_there_apart() {
     let rig = Rig::start(|_| {}).await;
     let refused =
