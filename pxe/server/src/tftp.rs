@@ -111,7 +111,7 @@ impl Server {
     }
 
     fn of(&self, address: SocketAddrV4) -> Client {
-        Client { port: self.port, address }
+        Client { port: self.port, address: address.into() }
     }
 
     /// Begins a transfer, if there is room.
@@ -141,7 +141,8 @@ impl Server {
             }
         };
         let offload = self.offload.clone();
-        let job = Job { segment: self.segment.clone(), request, artifact, client, endpoint, offload, status };
+        let segment = self.segment.clone();
+        let job = Job { segment, request, artifact, client: client.into(), endpoint, offload, status };
         let task = self.transfers.spawn(job.run(messages));
         shared.transfers().insert(self.of(client), task);
     }

@@ -1,7 +1,7 @@
 //! One transfer, from the request to its end.
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use meadow_model::MacAddress;
@@ -27,7 +27,7 @@ pub(super) struct Job {
     pub(super) segment: Arc<Segment>,
     pub(super) request: ReadRequest,
     pub(super) artifact: Arc<Artifact>,
-    pub(super) client: SocketAddrV4,
+    pub(super) client: SocketAddr,
     pub(super) endpoint: Endpoint,
     pub(super) offload: Arc<Offload>,
     pub(super) status: Arc<TransferStatus>,
@@ -63,9 +63,9 @@ impl Job {
             Err(error) => self.failed(error.to_string()),
         };
         if transfer.is_answered() {
-            self.segment.shared.record_for(mac, (*self.client.ip()).into(), event);
+            self.segment.shared.record_for(mac, self.client.ip(), event);
         } else {
-            self.segment.record_unproved((*self.client.ip()).into(), event);
+            self.segment.record_unproved(self.client.ip(), event);
         }
     }
 
@@ -139,12 +139,12 @@ impl Job {
     /// taken for the file.
     fn on_answered(&self) -> Option<MacAddress> {
         self.segment.shared.counting.tftp_transfers.add(1);
-        let mac = self.segment.mac_of((*self.client.ip()).into());
+        let mac = self.segment.mac_of(self.client.ip());
         if let Some(mac) = mac {
             self.segment.shared.engine().file_requested(self.segment.shared.now(), mac, &self.artifact.name);
         }
         let event = EventKind::Asked { file: self.file(), via: Transport::Tftp };
-        self.segment.shared.record_for(mac, (*self.client.ip()).into(), event);
+        self.segment.shared.record_for(mac, self.client.ip(), event);
         mac
     }
 }

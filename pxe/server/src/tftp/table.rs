@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -62,7 +62,7 @@ impl TransferStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Client {
     pub(super) port: Port,
-    pub(super) address: SocketAddrV4,
+    pub(super) address: SocketAddr,
 }
 
 /// A port 69 of this server, for as long as it is open.
@@ -85,7 +85,7 @@ pub(crate) struct Table {
     begun: u64,
     entries: HashMap<Client, Entry>,
     clients: HashMap<Id, Client>,
-    per_address: HashMap<Ipv4Addr, usize>,
+    per_address: HashMap<IpAddr, usize>,
     /// In the order of their requests; those that were answered or ended since are weeded out when it is full.
     unanswered: VecDeque<(Client, Arc<TransferStatus>)>,
 }
@@ -128,7 +128,7 @@ impl Table {
     /// Makes room for a transfer to `client`, which has none. Gives its status, its mailbox and how many others had to
     /// go; `None` if there is no room.
     pub(super) fn make_room(&mut self, client: Client) -> Option<(Arc<TransferStatus>, mpsc::Receiver<Message>, u64)> {
-        let going = self.going(*client.address.ip())?;
+        let going = self.going(client.address.ip())?;
         for other in &going {
             self.drop_entry(*other);
         }
@@ -137,19 +137,19 @@ impl Table {
         let (mailbox, messages) = mpsc::channel(MAILBOX);
         let status = Arc::new(TransferStatus::default());
         self.unanswered.push_back((client, status.clone()));
-        *self.per_address.entry(*client.address.ip()).or_default() += 1;
+        *self.per_address.entry(client.address.ip()).or_default() += 1;
         self.entries.insert(client, Entry { mailbox, status: status.clone(), task: None, number: self.begun });
         Some((status, messages, evicted))
     }
 
     /// Who has to go for a newcomer from this address; `None` if there is no room, and then nobody goes.
-    fn going(&mut self, newcomer: Ipv4Addr) -> Option<Vec<Client>> {
+    fn going(&mut self, newcomer: IpAddr) -> Option<Vec<Client>> {
         if self.unanswered.len() >= MAX_UNANSWERED {
             self.unanswered.retain(|(_, status)| status.is(UNANSWERED));
         }
-        let oldest = if self.count_of(&newcomer) >= MAX_PER_ADDRESS {
+        let oldest = if self.count_of(newcomer) >= MAX_PER_ADDRESS {
             let is_its = |(client, status): &(Client, Arc<TransferStatus>)| {
-                *client.address.ip() == newcomer && status.is(UNANSWERED)
+                client.address.ip() == newcomer && status.is(UNANSWERED)
             };
             Some(self.unanswered.iter().position(is_its)?)
         } else {
@@ -157,19 +157,19 @@ impl Table {
         };
         // The queue holds all that are unanswered, so that the others are answered.
         let is_full = self.entries.len().saturating_sub(self.unanswered.len()) >= MAX_ANSWERED;
-        let greedy = if is_full { Some(self.greediest(&newcomer)?) } else { None };
+        let greedy = if is_full { Some(self.greediest(newcomer)?) } else { None };
         let oldest = oldest.and_then(|at| self.unanswered.remove(at)).map(|(client, _)| client);
         Some(oldest.into_iter().chain(greedy).collect())
     }
 
-    fn count_of(&self, address: &Ipv4Addr) -> usize {
-        self.per_address.get(address).copied().unwrap_or(0)
+    fn count_of(&self, address: IpAddr) -> usize {
+        self.per_address.get(&address).copied().unwrap_or(0)
     }
 
     /// The oldest transfer of the address that has the most, if that is more than the newcomer has with one more. Only
     /// those whose client has answered count: requests that are forged in the name of a machine make it not greedy.
-    fn greediest(&self, newcomer: &Ipv4Addr) -> Option<Client> {
-        let mut by_address: HashMap<&Ipv4Addr, (usize, u64, Client)> = HashMap::new();
+    fn greediest(&self, newcomer: IpAddr) -> Option<Client> {
+        let mut by_address: HashMap<IpAddr, (usize, u64, Client)> = HashMap::new();
         let answered = self.entries.iter().filter(|(_, entry)| !entry.status.is(UNANSWERED));
         for (client, entry) in answered {
             let (count, oldest, of) = by_address.entry(client.address.ip()).or_insert((0, entry.number, *client));
@@ -178,7 +178,7 @@ impl Table {
                 (*oldest, *of) = (entry.number, *client);
             }
         }
-        let own = by_address.get(newcomer).map_or(0, |(count, ..)| *count);
+        let own = by_address.get(&newcomer).map_or(0, |(count, ..)| *count);
         let (most, _, oldest) = by_address.into_values().max_by_key(|(count, number, _)| (*count, Reverse(*number)))?;
         (most > own + 1).then_some(oldest)
     }
@@ -212,10 +212,10 @@ impl Table {
         if let Some(task) = entry.task {
             task.abort();
         }
-        if let Some(count) = self.per_address.get_mut(client.address.ip()) {
+        if let Some(count) = self.per_address.get_mut(&client.address.ip()) {
             *count -= 1;
             if *count == 0 {
-                self.per_address.remove(client.address.ip());
+                self.per_address.remove(&client.address.ip());
             }
         }
     }
@@ -226,13 +226,15 @@ mod target;
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn client(number: u32) -> Client {
-        at(Port::default(), SocketAddrV4::new(Ipv4Addr::from(0x0a00_0000 + number), 2070))
+        at(Port::default(), (Ipv4Addr::from(0x0a00_0000 + number), 2070).into())
     }
 
-    fn at(port: Port, address: SocketAddrV4) -> Client {
+    fn at(port: Port, address: SocketAddr) -> Client {
         Client { port, address }
     }
 
@@ -264,7 +266,7 @@ mod tests {
         assert!(more.count() < 2 * MAX_UNANSWERED);
         assert!(table.entries.len() <= MAX_ANSWERED + MAX_UNANSWERED);
         let mut table = Table::default();
-        let port = |port| at(Port::default(), SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+        let port = |port| at(Port::default(), (Ipv4Addr::LOCALHOST, port).into());
         let admitted = (1..1000).filter(|&number| {
             let room = table.make_room(port(number));
             room.inspect(|(status, ..)| status.answered()).is_some()
@@ -275,10 +277,10 @@ mod tests {
     #[test]
     fn forged_requests_in_the_name_of_a_machine_do_not_keep_it_from_its_file() {
         let mut table = Table::default();
-        let victim = Ipv4Addr::new(10, 0, 0, 7);
-        let of = |port| at(Port::default(), SocketAddrV4::new(victim, port));
+        let victim = IpAddr::from([10, 0, 0, 7]);
+        let of = |port| at(Port::default(), (victim, port).into());
         let evicted: u64 = (1000..5000).map(|port| table.make_room(of(port)).expect("room").2).sum();
-        assert_eq!((evicted, table.count_of(&victim)), (4000 - MAX_PER_ADDRESS as u64, MAX_PER_ADDRESS));
+        assert_eq!((evicted, table.count_of(victim)), (4000 - MAX_PER_ADDRESS as u64, MAX_PER_ADDRESS));
         let (status, ..) = table.make_room(of(2070)).expect("its own request");
         status.answered();
         for port in 6000..8000 {
@@ -291,7 +293,7 @@ mod tests {
     #[test]
     fn two_greedy_addresses_do_not_lock_all_others_out() {
         let mut table = Table::default();
-        let of = |last, port| at(Port::default(), SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), port));
+        let of = |last, port| at(Port::default(), ([10, 0, 0, last], port).into());
         let mut answered = |last, port| {
             let (status, .., evicted) = table.make_room(of(last, port))?;
             status.answered();
@@ -334,6 +336,6 @@ mod tests {
         }
         table.close(one);
         assert!(!table.pass(at(one, address), b"\0\x01a") && table.pass(at(other, address), b"\0\x01a"));
-        assert_eq!((table.unanswered.len(), table.per_address[address.ip()]), (1, 1));
+        assert_eq!((table.unanswered.len(), table.per_address[&address.ip()]), (1, 1));
     }
 }

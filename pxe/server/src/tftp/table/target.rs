@@ -2,6 +2,7 @@
 //! requests, answers, floods and silence in any order.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -61,12 +62,16 @@ impl Rig {
         Self { table, ports, tasks, jobs, ids: HashMap::new(), tallies: HashMap::new(), now, forged: 0 }
     }
 
-    /// One of 8 addresses with 16 ports each, on one of two interfaces.
+    /// One of 8 addresses, half of them of IPv6, with 16 ports each, on one of two interfaces.
     fn client(&self, who: u8) -> Client {
-        let address = Ipv4Addr::new(10, 0, 0, who >> 4 & 7);
+        let number = who >> 4 & 7;
+        let address: IpAddr = match number % 2 {
+            0 => [10, 0, 0, number].into(),
+            _ => [0xfe80, 0, 0, 0, 0, 0, 0, u16::from(number)].into(),
+        };
         Client {
             port: self.ports[usize::from(who >> 7)],
-            address: SocketAddrV4::new(address, 2000 + u16::from(who & 15)),
+            address: SocketAddr::new(address, 2000 + u16::from(who & 15)),
         }
     }
 
@@ -106,8 +111,8 @@ impl Rig {
         for number in 0..u16::from(value) {
             self.forged += 1;
             let address = match who & 1 {
-                0 => SocketAddrV4::new(*of.address.ip(), 3000 + (self.forged % 600) as u16),
-                _ => SocketAddrV4::new(Ipv4Addr::from(0x0b00_0000 + self.forged), 2070),
+                0 => SocketAddr::new(of.address.ip(), 3000 + (self.forged % 600) as u16),
+                _ => SocketAddr::from((Ipv4Addr::from(0x0b00_0000 + self.forged), 2070)),
             };
             let client = Client { address, ..of };
             self.take(client, &request(who)).await?;
