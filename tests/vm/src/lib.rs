@@ -1,7 +1,8 @@
-//! What the machine tests share: how long things may take, and an admin with an SSH key.
+//! What the machine tests share: how long things may take, an admin with an SSH key, cells of the table of firmware.
 
 pub mod disk;
 pub mod esp;
+pub mod firmware_cell;
 pub mod forged;
 pub mod impostor;
 pub mod installed_host;
