@@ -1,5 +1,7 @@
 //! Bodies of requests and answers that are no resources of the model.
 
+use std::net::IpAddr;
+
 use meadow_model::boot::{BootOptions, BootPolicy};
 use meadow_model::install::InstallMode;
 use meadow_model::{MacAddress, Name};
@@ -134,6 +136,9 @@ pub struct CapturePart {
     pub data: String,
     /// Whether nothing comes behind them.
     pub done: bool,
+    /// The machine's address in a network behind a router: its packets are captured too. `null` where it has none.
+    #[schema(value_type = Option<String>)]
+    pub address: Option<IpAddr>,
 }
 
 /// The agent's health: `GET /v1/health`, 200 where it is well and 503 where it is not.

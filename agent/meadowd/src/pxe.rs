@@ -193,7 +193,8 @@ impl Pxe {
     pub(crate) fn captured(&self, mac: MacAddress, from: usize) -> Option<CapturePart> {
         let Self::On { handle, .. } = self else { return None };
         let part = handle.captured(mac, from)?;
-        Some(CapturePart { data: BASE64.encode(&part.bytes), done: part.done })
+        let address = part.address.map(IpAddr::from);
+        Some(CapturePart { data: BASE64.encode(&part.bytes), done: part.done, address })
     }
 
     /// Wakes a machine.

@@ -1,8 +1,10 @@
 //! Packets of one machine in the form of a capture file (pcap, draft-ietf-opsawg-pcap), fit to be shown to strangers.
 
+mod owner;
+
 use std::time::Duration;
 
-use meadow_model::MacAddress;
+pub use owner::{concerns, has_address, own_address};
 
 const ETHERNET: usize = 14;
 const IPV4: u16 = 0x0800;
@@ -21,9 +23,6 @@ const FRAGMENT: u8 = 44;
 const MAX_EXTENSIONS: usize = 8;
 /// What is kept of an ICMP message that quotes a packet: its own header, an IP header and two ports.
 const QUOTE: usize = 8 + 20 + 4;
-/// From the start of a DHCP message to the client's hardware address (RFC 2131, 2).
-const CHADDR: usize = 28;
-const DHCP_PORTS: [u16; 3] = [67, 68, 4011];
 /// Longest packet that is kept.
 pub const SNAP_LENGTH: u32 = 1514;
 
@@ -53,24 +52,6 @@ pub fn record(time: Duration, frame: &[u8]) -> Vec<u8> {
     }
     bytes.extend_from_slice(&frame[..kept]);
     bytes
-}
-
-/// Whether a frame is from or for that machine: by its Ethernet addresses, or by the hardware address in a DHCP message,
-/// since answers are broadcast.
-#[must_use]
-pub fn concerns(frame: &[u8], mac: MacAddress) -> bool {
-    if frame.len() < ETHERNET {
-        return false;
-    }
-    frame[..6] == mac.0 || frame[6..12] == mac.0 || dhcp_client(frame) == Some(&mac.0[..])
-}
-
-fn dhcp_client(frame: &[u8]) -> Option<&[u8]> {
-    let transport = transport(frame).filter(|transport| transport.protocol == UDP)?;
-    let udp = frame.get(transport.start..)?;
-    let port = |at: usize| Some(u16::from_be_bytes([*udp.get(at)?, *udp.get(at + 1)?]));
-    let is_dhcp = DHCP_PORTS.contains(&port(0)?) && DHCP_PORTS.contains(&port(2)?);
-    is_dhcp.then(|| udp.get(8 + CHADDR..8 + CHADDR + 6)).flatten()
 }
 
 /// How much of a frame may be shown.
@@ -156,8 +137,6 @@ mod tests {
 
     use super::*;
 
-    const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 9]);
-
     fn frame(protocol: u8, transport: &[u8]) -> Vec<u8> {
         let mut frame = vec![0xff; 6];
         frame.extend_from_slice(&[2, 0, 0, 0, 0, 1, 8, 0]);
@@ -166,20 +145,6 @@ mod tests {
         frame.extend_from_slice(&ip);
         frame.extend_from_slice(transport);
         frame
-    }
-
-    fn udp(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
-        [&from.to_be_bytes()[..], &to.to_be_bytes(), &[0; 4], payload].concat()
-    }
-
-    #[test]
-    fn a_broadcast_answer_belongs_to_the_machine_that_it_names() {
-        let mut message = vec![0; 240];
-        message[CHADDR..CHADDR + 6].copy_from_slice(&MAC.0);
-        assert!(concerns(&frame(UDP, &udp(67, 68, &message)), MAC));
-        assert!(!concerns(&frame(UDP, &udp(67, 53, &message)), MAC));
-        assert!(!concerns(&frame(UDP, &udp(67, 68, &message)), MacAddress([2, 0, 0, 0, 0, 8])));
-        assert!(concerns(&frame(TCP, &[]), MacAddress([2, 0, 0, 0, 0, 1])), "by its Ethernet address");
     }
 
     #[test]
@@ -227,18 +192,14 @@ mod tests {
         }
         let arp = of_type(&[&[8, 6], &[1; 28]]);
         assert_eq!(record(Duration::ZERO, &arp)[16..], arp, "kept whole");
-        let mut discover = vec![0; 240];
-        discover[CHADDR..CHADDR + 6].copy_from_slice(&MAC.0);
-        let dhcp = frame(UDP, &udp(68, 67, &discover));
-        let tagged = [&dhcp[..12], &[0x81, 0, 0, 5], &dhcp[12..]].concat();
-        assert!(concerns(&tagged, MAC), "in a VLAN");
-        assert_eq!(record(Duration::ZERO, &tagged)[16..], tagged);
+        let udp = frame(UDP, &[1; 248]);
+        let tagged = [&udp[..12], &[0x81, 0, 0, 5], &udp[12..]].concat();
+        assert_eq!(record(Duration::ZERO, &tagged)[16..], tagged, "so is UDP in a VLAN");
     }
 
     proptest! {
         #[test]
         fn no_frame_panics_or_grows(bytes in prop::collection::vec(any::<u8>(), 0..1600)) {
-            let _ = concerns(&bytes, MAC);
             prop_assert!(record(Duration::ZERO, &bytes).len() <= 16 + bytes.len().min(SNAP_LENGTH as usize));
         }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -38,6 +39,8 @@ pub struct CapturePart {
     pub bytes: Vec<u8>,
     /// Whether nothing comes behind it.
     pub done: bool,
+    /// The machine's address in a network behind a router, whose packets are captured too; `None` where it has none.
+    pub address: Option<Ipv4Addr>,
 }
 
 /// Why nothing is captured.
@@ -56,6 +59,11 @@ pub enum CaptureError {
 
 #[derive(Debug)]
 struct Capture {
+    mac: MacAddress,
+    /// Where it runs.
+    links: Vec<Link>,
+    /// The machine's address behind a router, where packets do not show its card.
+    address: Mutex<Option<Ipv4Addr>>,
     file: Mutex<Vec<u8>>,
     done: AtomicBool,
     read: Notify,
@@ -63,15 +71,14 @@ struct Capture {
 
 impl Captures {
     /// Begins to capture what this machine and the server say, in place of an earlier capture of it.
-    pub(crate) fn start(&self, links: &[Link], mac: MacAddress, lasts: Duration) -> Result<(), CaptureError> {
+    pub(crate) fn start(&self, links: Vec<Link>, mac: MacAddress, lasts: Duration) -> Result<(), CaptureError> {
         let mut captures = locked(&self.0);
         let running = captures.iter().filter(|(other, capture)| **other != mac && !capture.is_done()).count();
         if running >= MAX_CAPTURES {
             return Err(CaptureError::Busy);
         }
         let sockets = links.iter().map(open).collect::<io::Result<Vec<_>>>()?;
-        let file = Mutex::new(pcap::header().to_vec());
-        let capture = Arc::new(Capture { file, done: AtomicBool::new(false), read: Notify::new() });
+        let capture = Arc::new(Capture::new(mac, links));
         // Of an earlier one nobody else knows: its task ends with it.
         if let Some(before) = captures.insert(mac, Arc::clone(&capture)) {
             before.end();
@@ -81,7 +88,7 @@ impl Captures {
         tokio::spawn(async move {
             let mut tasks = JoinSet::new();
             for socket in sockets {
-                tasks.spawn(Arc::clone(&capture).fill(socket, mac));
+                tasks.spawn(Arc::clone(&capture).fill(socket));
             }
             // It ends by its time, or as soon as it is full, another one took its place or nobody reads it.
             tokio::select! {
@@ -93,18 +100,41 @@ impl Captures {
         Ok(())
     }
 
-    /// What was captured of a machine from byte `from` on; `None` where nobody began.
-    pub(crate) fn read(&self, mac: MacAddress, from: usize) -> Option<CapturePart> {
+    /// What was captured of a machine from byte `from` on; `None` where nobody began. `address` is the machine's, as far
+    /// as it is known otherwise than by what was captured.
+    pub(crate) fn read(&self, mac: MacAddress, from: usize, address: Option<Ipv4Addr>) -> Option<CapturePart> {
         let capture = locked(&self.0).get(&mac).map(Arc::clone)?;
         capture.read.notify_one();
+        if let Some(address) = address {
+            capture.follow(address);
+        }
         // Looked at first: what comes until the file is read is in that part then.
         let done = capture.is_done();
         let bytes = locked(&capture.file).get(from..).map(<[u8]>::to_vec).unwrap_or_default();
-        Some(CapturePart { bytes, done })
+        Some(CapturePart { bytes, done, address: *locked(&capture.address) })
     }
 }
 
 impl Capture {
+    fn new(mac: MacAddress, links: Vec<Link>) -> Self {
+        let file = Mutex::new(pcap::header().to_vec());
+        Self { mac, links, address: Mutex::default(), file, done: AtomicBool::new(false), read: Notify::new() }
+    }
+
+    /// The machine has this address now. On our links its card is seen, and an address may be another one's by now.
+    fn follow(&self, address: Ipv4Addr) {
+        *locked(&self.address) = Some(address).filter(|address| !self.links.iter().any(|link| link.has(*address)));
+    }
+
+    /// Whether a frame is the machine's: by its card, or behind a router by its address.
+    fn takes(&self, frame: &[u8]) -> bool {
+        if let Some(address) = pcap::own_address(frame, self.mac) {
+            self.follow(address);
+        }
+        pcap::concerns(frame, self.mac)
+            || locked(&self.address).is_some_and(|address| pcap::has_address(frame, address))
+    }
+
     fn is_done(&self) -> bool {
         self.done.load(Ordering::Acquire)
     }
@@ -118,7 +148,7 @@ impl Capture {
         while tokio::time::timeout(patience, self.read.notified()).await.is_ok() {}
     }
 
-    async fn fill(self: Arc<Self>, socket: AsyncFd<Socket>, mac: MacAddress) {
+    async fn fill(self: Arc<Self>, socket: AsyncFd<Socket>) {
         let mut buffer = [MaybeUninit::uninit(); pcap::SNAP_LENGTH as usize];
         loop {
             let received = socket.async_io(Interest::READABLE, |socket| socket.recv(&mut buffer)).await;
@@ -128,7 +158,7 @@ impl Capture {
             };
             // SAFETY: `recv` has written that many bytes.
             let frame = unsafe { &*(&raw const buffer[..length] as *const [u8]) };
-            if !pcap::concerns(frame, mac) {
+            if !self.takes(frame) {
                 continue;
             }
             let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -172,13 +202,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_capture_that_nobody_reads_ends_and_one_that_is_read_does_not() {
-        let (file, mac) = (Mutex::new(Vec::new()), MacAddress([2; 6]));
-        let capture = Arc::new(Capture { file, done: AtomicBool::new(false), read: Notify::new() });
+        let mac = MacAddress([2; 6]);
+        let capture = Arc::new(Capture::new(mac, Vec::new()));
         let captures = Captures::default();
         locked(&captures.0).insert(mac, Arc::clone(&capture));
-        assert!(captures.read(mac, 0).is_some());
+        assert!(captures.read(mac, 0, None).is_some());
         let was_read = tokio::time::timeout(Duration::ZERO, capture.read.notified()).await;
         assert!(was_read.is_ok(), "one that came between two waits is not lost");
         capture.unread_for(Duration::ZERO).await;
+    }
+    #[test]
+    fn an_address_is_followed_into_other_networks_only() {
+        let (near, far) = (Ipv4Addr::new(192, 0, 2, 50), Ipv4Addr::new(198, 51, 100, 50));
+        let (own, mask) = (Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(255, 255, 255, 0));
+        let link = Link { name: "eth0".to_owned(), index: 1, address: own, networks: vec![(own, mask)] };
+        let mac = MacAddress([2; 6]);
+        let captures = Captures::default();
+        locked(&captures.0).insert(mac, Arc::new(Capture::new(mac, vec![link])));
+        for (known, followed) in
+            [(None, None), (Some(near), None), (Some(far), Some(far)), (None, Some(far)), (Some(near), None)]
+        {
+            assert_eq!(captures.read(mac, 0, known).expect("a capture").address, followed, "{known:?}");
+        }
     }
 }

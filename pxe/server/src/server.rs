@@ -248,7 +248,7 @@ impl PxeHandle {
         if links.is_empty() {
             return Err(CaptureError::Interface(missing.join(", ")));
         }
-        self.captures.start(&links, mac, lasts)
+        self.captures.start(links, mac, lasts)
     }
 
     fn links(&self) -> impl Iterator<Item = Result<Link, NotReady>> {
@@ -258,7 +258,13 @@ impl PxeHandle {
     /// What was captured of a machine, a pcap file from byte `from` on; `None` where nobody began.
     #[must_use]
     pub fn captured(&self, mac: MacAddress, from: usize) -> Option<CapturePart> {
-        self.captures.read(mac, from)
+        let known = self.shared.engine().address_of(mac);
+        let address = known.and_then(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            // Behind a relay of IPv6 nobody is booted.
+            IpAddr::V6(_) => None,
+        });
+        self.captures.read(mac, from, address)
     }
 
     /// Closes all sockets, ends all transfers and has on disk what is to be known after a restart: leases, also those

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use meadow_rack::lan::Lan;
 use meadow_rack::namespace::Namespace;
 use meadow_rack::process::Program;
@@ -30,6 +30,9 @@ impl BehindRelay {
         relay.ip(&["link", "add", "eth1", "type", "veth", "peer", "name", "eth0", "netns", client.name()])?;
         relay.ip(&["addr", "add", &format!("{NETWORK}.1/24"), "dev", "eth1"])?;
         relay.ip(&["link", "set", "eth1", "up"])?;
+        let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward";
+        let routes = relay.command("sh").args(["-c", forward]).status().context("cannot run sh")?;
+        ensure!(routes.success(), "the relay does not route: {routes}");
         client.ip(&["link", "set", "eth0", "up"])?;
         let (near, own) = (lan.subnet().host(RELAY).to_string(), lan.subnet().host(2));
         server.ip(&["route", "add", &format!("{NETWORK}.0/24"), "via", &near])?;
@@ -56,6 +59,15 @@ impl BehindRelay {
         &self.client
     }
 
+    /// Gives the client this address, and the relay as its router.
+    ///
+    /// # Errors
+    /// When ip(8) refuses.
+    pub fn address_client(&self, address: &str) -> Result<()> {
+        self.client.ip(&["addr", "add", &format!("{address}/24"), "dev", "eth0"])?;
+        self.client.ip(&["route", "add", "default", "via", &self.gateway()])
+    }
+
     /// The client's hardware address.
     ///
     /// # Errors
@@ -72,11 +84,11 @@ impl BehindRelay {
         format!("{NETWORK}.1")
     }
 
-    /// Settings of a boot server that gives out addresses of that network.
+    /// Settings of a boot server that gives out addresses of that network, as a table of this name.
     #[must_use]
-    pub fn lease_settings(&self) -> String {
+    pub fn lease_settings(table: &str) -> String {
         format!(
-            "[[dhcp]]\nsubnet = \"{NETWORK}.0/24\"\npool = \"{NETWORK}.100-{NETWORK}.149\"\nrouter = [\"{NETWORK}.1\"]\n"
+            "[[{table}]]\nsubnet = \"{NETWORK}.0/24\"\npool = \"{NETWORK}.100-{NETWORK}.149\"\nrouter = [\"{NETWORK}.1\"]\n"
         )
     }
 

@@ -9,7 +9,7 @@ use meadow_rack::lan::Lan;
 use meadow_rack::namespace::Namespace;
 use meadow_rack::run_dir::RunDir;
 
-use crate::{Artifacts, Computer};
+use crate::{Artifacts, BehindRelay, Computer};
 
 /// Last number of the seed's address.
 const SEED: u8 = 2;
@@ -59,6 +59,14 @@ impl Site {
     pub fn computer_on(&mut self, lan: &Lan, name: &str, number: u8) -> Result<Computer> {
         let namespace = lan.computer_at(&mut self.run, name, number)?;
         self.set_up(name, namespace, lan.subnet().host(number))
+    }
+
+    /// A network behind a relay, which passes on to the seed what its client asks.
+    ///
+    /// # Errors
+    /// When a link cannot be made or the relay does not start.
+    pub fn behind_relay(&mut self, seed: &Computer) -> Result<BehindRelay> {
+        BehindRelay::build(&mut self.run, &self.lan, seed.namespace())
     }
 
     fn set_up(&mut self, name: &str, namespace: Namespace, address: Ipv4Addr) -> Result<Computer> {

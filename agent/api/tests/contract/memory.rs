@@ -315,7 +315,8 @@ impl Backend for Memory {
 
     fn pxe_captured(&self, mac: MacAddress, from: usize) -> Option<CapturePart> {
         let known: MacAddress = "52:54:00:00:00:01".parse().unwrap();
-        (mac == known).then(|| CapturePart { data: if from == 0 { "1MOyoQ==" } else { "" }.to_owned(), done: true })
+        let data = if from == 0 { "1MOyoQ==" } else { "" }.to_owned();
+        (mac == known).then(|| CapturePart { data, done: true, address: Some([198, 51, 100, 7].into()) })
     }
 
     fn wake(&self, _: MacAddress) -> Result<(), Problem> {

@@ -36,7 +36,8 @@ pub(crate) enum PxeCommand {
     Doctor(LsArgs),
     /// Write what a machine and this server say to each other into a file, for a bug report.
     ///
-    /// It is a pcap file. What TCP carries is left out, so that no ticket is in it.
+    /// It is a pcap file. What TCP carries is left out, so that no ticket is in it. Behind a relay the machine's address is
+    /// followed, which is named as soon as it is known.
     Capture(CaptureArgs),
     /// Boot every machine that asks, for a while.
     Open {

@@ -32,7 +32,7 @@ pub(super) async fn run(context: &Context, args: &CaptureArgs) -> anyhow::Result
     // Only now, so that a refusal leaves nothing behind.
     let mut file = create(&path)?;
     say(&format!("Capturing {mac} into {}; switch it on (Ctrl-C ends).", path.display()));
-    let mut length = 0;
+    let (mut length, mut followed) = (0, None);
     loop {
         let ended = tokio::select! {
             () = tokio::time::sleep(FETCH) => false,
@@ -42,6 +42,10 @@ pub(super) async fn run(context: &Context, args: &CaptureArgs) -> anyhow::Result
         let bytes = BASE64.decode(part.data.as_bytes()).context("the agent sent no base64")?;
         file.write_all(&bytes).with_context(|| format!("cannot write {}", path.display()))?;
         length += bytes.len();
+        if let Some(address) = part.address.filter(|address| followed != Some(*address)) {
+            say(&format!("{mac} has the address {address} behind a router; what goes from and to it is captured too."));
+            followed = Some(address);
+        }
         if ended || part.done {
             break;
         }

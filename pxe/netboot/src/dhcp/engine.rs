@@ -284,12 +284,7 @@ impl ProxyDhcp {
     /// Remembers the lease that a booting machine takes from the router: TFTP requests show an
     /// IP address only.
     fn learn_address(&mut self, request: &Request) {
-        let leased = match request.kind {
-            MessageKind::Request => request.requested_address,
-            _ => None,
-        };
-        let address = leased.or(Some(request.ciaddr)).filter(|address| !address.is_unspecified());
-        if let (Some(address), Some(machine)) = (address, self.memory.get_mut(request.mac)) {
+        if let (Some(address), Some(machine)) = (request.own_address(), self.memory.get_mut(request.mac)) {
             machine.address = Some(address.into());
         }
     }
@@ -406,6 +401,12 @@ impl ProxyDhcp {
     #[must_use]
     pub fn mac_of(&self, address: IpAddr) -> Option<MacAddress> {
         self.memory.by_address(address)
+    }
+
+    /// The address that a machine uses, as last observed.
+    #[must_use]
+    pub fn address_of(&self, mac: MacAddress) -> Option<IpAddr> {
+        self.memory.get(mac)?.address
     }
 
     /// How a machine that asks over HTTP presents itself, with what was learnt of it before.

@@ -194,6 +194,13 @@ impl Request {
         }
     }
 
+    /// The address that it shows to be the client's own: the one that it takes, or has.
+    #[must_use]
+    pub fn own_address(&self) -> Option<Ipv4Addr> {
+        let taken = self.requested_address.filter(|_| self.kind == MessageKind::Request);
+        taken.or(Some(self.ciaddr)).filter(|address| !address.is_unspecified())
+    }
+
     /// SMBIOS UUID from option 97.
     #[must_use]
     pub fn uuid(&self) -> Option<[u8; 16]> {
