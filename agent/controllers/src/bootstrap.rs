@@ -9,6 +9,7 @@ use meadow_host::files::{self, Access, FileError};
 use meadow_host::{Clock, SystemClock};
 use meadow_model::mesh::WIREGUARD_PORT;
 use meadow_model::one_or_many::one_or_many;
+use meadow_model::ssh_key::{self, InvalidSshKeys};
 use meadow_model::{Fingerprint, Name};
 use meadow_netboot::dhcp::{LeaseConfig, LeaseConfigError, LeaseServer};
 use meadow_pki::{Ca, Identity, PkiError, Role};
@@ -84,6 +85,9 @@ pub enum InitError {
     /// Addresses cannot be given out so.
     #[error("pxe_dhcp: {0}")]
     Dhcp(#[from] LeaseConfigError),
+    /// Who unlocks nodes has to be able to.
+    #[error("authorized_keys: {0}")]
+    SshKeys(#[from] InvalidSshKeys),
     /// Something is to be served, and nobody says where.
     #[error("{0} needs pxe_interfaces, the interfaces on which it is served")]
     NoInterface(&'static str),
@@ -140,6 +144,7 @@ pub fn init(config: &InitConfig) -> Result<InitReport, InitError> {
         }
         None => {
             refuse_occupied(&paths.state_dir())?;
+            ssh_key::accept(&[], &config.authorized_keys)?;
             // First, so that a cluster that is there has its own settings, and not those of an earlier one.
             save_settings(config, &paths)?;
             make_state(config, &paths)?;
@@ -222,7 +227,7 @@ fn fill_state(config: &InitConfig, files: &StateFiles) -> Result<(), InitError> 
     let bootstrap = Bootstrap {
         cluster: config.cluster.clone(),
         ca_fingerprint: ca.fingerprint(),
-        authorized_keys: config.authorized_keys.clone(),
+        authorized_keys: ssh_key::accept(&[], &config.authorized_keys)?,
         release_key: BASE64.encode(release.public_key().as_der()),
         node: FirstNode {
             name: config.node.clone(),
@@ -343,6 +348,19 @@ mod tests {
         let settings = Settings::load(&made.settings).expect("settings");
         assert_eq!(settings.pxe_dhcp, [leases("192.0.2.9-192.0.2.20")]);
         assert_eq!(settings.pxe_files.as_deref(), Some(Path::new("/srv/boot")));
+    }
+
+    #[test]
+    fn what_is_no_public_key_makes_no_cluster() {
+        let root = tempfile::tempdir().expect("folder");
+        let private = "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret".to_owned();
+        let refused = init(&InitConfig { authorized_keys: vec![private], ..config(root.path()) }).expect_err("refused");
+        let said = refused.to_string();
+        assert!(
+            said.starts_with("authorized_keys: SSH key 1: this is a private key") && !said.contains("secret"),
+            "{said}"
+        );
+        assert!(existing(root.path()).expect("read").is_none() && !Paths::below(root.path()).state_dir().exists());
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod reset;
 pub mod resource;
 pub mod secret;
 pub mod seed;
+pub mod ssh_key;
 pub mod time;
 pub mod token;
 pub mod work;

@@ -1,5 +1,6 @@
 //! What `meadow init` proposes, from what this computer tells of itself.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use meadow_controllers::bootstrap::InitConfig;
 use meadow_host::files;
 use meadow_host::links::{Link, Links};
 use meadow_model::Name;
+use meadow_model::ssh_key::SshKey;
 
 /// Where `make install` puts the image.
 const IMAGE_DIR: &str = "/usr/share/meadow/image";
@@ -90,18 +92,9 @@ pub(super) fn key_files() -> Vec<PathBuf> {
 /// The keys in these files in OpenSSH form; what cannot be read is left out.
 pub(super) fn read_keys(paths: &[PathBuf]) -> Vec<String> {
     let texts = paths.iter().filter_map(|path| String::from_utf8(files::read(path, 64 * 1024).ok()?).ok());
-    let keys = texts.flat_map(|text| text.lines().map(str::trim).map(ToOwned::to_owned).collect::<Vec<_>>());
-    let mut keys: Vec<String> = keys.filter(|line| is_public_key(line)).collect();
-    keys.dedup();
-    keys
-}
-
-/// Whether a line is a public key as ssh-keygen(1) writes it: type, base64, comment.
-fn is_public_key(line: &str) -> bool {
-    let mut words = line.split_whitespace();
-    let kind = words.next().unwrap_or_default();
-    let known = kind.starts_with("ssh-") || kind.starts_with("ecdsa-sha2-") || kind.starts_with("sk-");
-    known && words.next().is_some_and(|key| key.starts_with("AAAA"))
+    let keys = texts.flat_map(|text| text.lines().filter_map(|line| line.parse::<SshKey>().ok()).collect::<Vec<_>>());
+    let mut seen = BTreeSet::new();
+    keys.filter(|key| seen.insert(key.fingerprint())).map(|key| key.to_string()).collect()
 }
 
 fn host_name() -> Name {
@@ -126,17 +119,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_told_from_other_lines() {
-        for key in
-            ["ssh-ed25519 AAAAC3Nz ann@home", "ecdsa-sha2-nistp256 AAAAE2Vj", "sk-ssh-ed25519@openssh.com AAAAGnNr x"]
-        {
-            assert!(is_public_key(key), "{key}");
-        }
-        for other in
-            ["", "# comment", "ssh-ed25519", "-----BEGIN OPENSSH PRIVATE KEY-----", "command=\"x\" ssh-rsa AAAA"]
-        {
-            assert!(!is_public_key(other), "{other}");
-        }
+    fn keys_are_told_from_other_lines_and_taken_once() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBYTy4m6lVoEaHTVW1v5Dfkswf+IWym1addrOapRvSNQ";
+        let text =
+            format!("# mine\n{key} ann@home\n\nssh-dss AAAA x\n-----BEGIN OPENSSH PRIVATE KEY-----\n{key} again\n");
+        let place = std::env::temp_dir();
+        let file = place.join(format!("meadow-keys-{}-{:?}", std::process::id(), std::thread::current().id()));
+        files::replace(&file, text.as_bytes(), files::Access::Private).expect("written");
+        let keys = read_keys(&[file.clone(), file.clone(), place.join("nonexistent")]);
+        files::remove(&file).expect("removed");
+        assert_eq!(keys, [format!("{key} ann@home")]);
     }
 
     #[tokio::test]
