@@ -77,6 +77,7 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::DELETE, "/v1/pxe/leases/{address}", User(Operator)),
     (Method::POST, "/v1/tokens", User(Admin)),
     (Method::DELETE, "/v1/tokens/{name}", User(Admin)),
+    (Method::PATCH, "/v1/cluster", User(Admin)),
     (Method::DELETE, "/v1/nodes/{name}", User(Admin)),
     (Method::POST, "/v1/nodes/{name}/install", OwnNodeOr(Admin)),
     (Method::POST, "/v1/nodes/{name}/keys", User(Admin)),

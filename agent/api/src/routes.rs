@@ -62,7 +62,7 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<dyn Backend>> {
         .routes(routes!(network::try_it))
         .routes(routes!(network::confirm))
         .routes(routes!(network::back))
-        .routes(routes!(cluster::get))
+        .routes(routes!(cluster::get, cluster::patch))
         .routes(routes!(machines::list, machines::create))
         .routes(routes!(machines::get, machines::patch))
         .routes(routes!(machines::approve))

@@ -61,6 +61,31 @@ pub struct MachineSpecPatch {
     pub boot_options: Option<BootOptions>,
 }
 
+/// Changes the cluster: `PATCH /v1/cluster`, a JSON merge patch (RFC 7396) of the fields that may be changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterPatch {
+    /// The part of the cluster's spec that changes.
+    pub spec: ClusterSpecPatch,
+}
+
+/// The part of the cluster's spec that changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterSpecPatch {
+    /// All admins' public SSH keys from now on, in OpenSSH form: at most 64, each once.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "public_keys")]
+    pub authorized_keys: Option<Vec<String>>,
+}
+
+/// The parser's own text would repeat what is not a list, which may be the private key that somebody took for one.
+fn public_keys<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    serde_json::from_value(value).map_err(|_| {
+        serde::de::Error::custom("authorized_keys has to be a list of texts, each a public key in OpenSSH form")
+    })
+}
+
 /// Lets a machine become a node: `POST /v1/machines/{name}/approve`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]

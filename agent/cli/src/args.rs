@@ -8,13 +8,14 @@ mod node;
 mod other;
 mod pxe;
 mod setup;
+mod ssh_keys;
 mod stick;
 mod support;
 mod token;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use cluster::{EventCommand, OperationCommand, StatusArgs};
+pub(crate) use cluster::{ClusterCommand, EventCommand, OperationCommand, StatusArgs};
 pub(crate) use common::{Connection, FollowArgs, LsArgs, NodeOrder, OutputArgs, Risk, RiskyOrder, WaitArgs};
 pub(crate) use image::{AddArgs, CourseArgs, ImageCommand, RemoveImageArgs, RollbackArgs, RolloutArgs};
 pub(crate) use machine::{
@@ -27,6 +28,7 @@ pub(crate) use node::{
 pub(crate) use other::{CompletionArgs, ExplainArgs, GetArgs, Kind, ManArgs};
 pub(crate) use pxe::{CaptureArgs, LeasesArgs, LeasesCommand, PxeArgs, PxeCommand, PxeEventsArgs, WatchArgs};
 pub(crate) use setup::{InitArgs, JoinArgs};
+pub(crate) use ssh_keys::{AddKeyArgs, RemoveKeyArgs, SshKeysCommand};
 pub(crate) use stick::{ActionKind, FlashArgs, SeedArgs, SeedOptions, StickCommand};
 pub(crate) use support::{BundleArgs, SupportCommand};
 pub(crate) use token::{CreateTokenArgs, RevokeArgs, TokenCommand};
@@ -55,6 +57,9 @@ pub(crate) enum Command {
     Join(JoinArgs),
     /// How the cluster is.
     Status(StatusArgs),
+    /// What holds for the whole cluster: the admins' SSH keys.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Computers that were seen and are not, or not yet, nodes.
     #[command(subcommand, visible_alias = "machines")]
     Machine(MachineCommand),

@@ -20,13 +20,14 @@ mod recovery;
 mod reset;
 mod seed;
 mod seed_file;
+mod ssh_keys;
 mod support;
 mod token;
 mod unlock;
 mod update;
 mod wait;
 
-use crate::args::{Arguments, Command, Connection, SupportCommand};
+use crate::args::{Arguments, ClusterCommand, Command, Connection, SupportCommand};
 use crate::exit::Failure;
 use crate::prompt::Prompt;
 use crate::session;
@@ -53,6 +54,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Init(args) => init::run(&context, &args).await,
         Command::Join(args) => join::run(&args).await,
         Command::Status(args) => cluster::status(&context, &args).await,
+        Command::Cluster(ClusterCommand::SshKeys(command)) => ssh_keys::run(&context, command).await,
         Command::Machine(command) => machine::run(&context, command).await,
         Command::Node(command) => node::run(&context, command).await,
         Command::Unlock(args) => unlock::run(&context, &args).await,

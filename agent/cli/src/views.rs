@@ -16,6 +16,7 @@ mod pxe_status;
 mod reset;
 mod said;
 mod seed;
+mod ssh_key;
 mod token;
 
 use meadow_host::{Clock, SystemClock};
@@ -23,6 +24,7 @@ use meadow_model::Timestamp;
 
 pub(crate) use problem::Explanation;
 pub(crate) use seed::ShownSeed;
+pub(crate) use ssh_key::ShownSshKey;
 
 /// Now, by this computer's clock; ages are shown by it.
 pub(crate) fn now() -> Timestamp {

@@ -10,6 +10,7 @@ mod tokens;
 
 use http::Method;
 use meadow_api::list::ListQuery;
+use meadow_api::wire::{ClusterPatch, ClusterSpecPatch};
 use meadow_model::cluster::Cluster;
 use meadow_model::resource::List;
 use serde::Serialize;
@@ -39,6 +40,15 @@ impl Client {
     /// [`ClientError`], as in all of these.
     pub async fn cluster(&self) -> Result<Cluster, ClientError> {
         self.get("/v1/cluster").await
+    }
+
+    /// Makes these the admins' SSH keys of the cluster whose revision was read.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn set_ssh_keys(&self, keys: Vec<String>, revision: u64) -> Result<Cluster, ClientError> {
+        let patch = ClusterPatch { spec: ClusterSpecPatch { authorized_keys: Some(keys) } };
+        self.call(Call::new(Method::PATCH, "/v1/cluster").if_match(Some(revision)).json(&patch)?).await
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

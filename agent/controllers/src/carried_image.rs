@@ -146,6 +146,7 @@ mod tests {
             slots: vec![image(BootSlot::A, "old"), image(BootSlot::B, "new")],
             tried,
             went_back_from: None,
+            ssh_keys: None,
         }
     }
 

@@ -26,6 +26,7 @@ pub mod resolver_file;
 pub mod rollout;
 pub mod self_status;
 pub mod settings;
+pub mod ssh_keys;
 pub mod stick_image;
 pub mod stored;
 pub mod support;

@@ -17,13 +17,13 @@ use meadow_model::work::{
     ImageTask, InstallTask, KeyTask, NodeTask, Reinstall, StickUpdate, SupportTask, WorkEnd, answer_purpose,
     header_purpose, passphrase_purpose,
 };
-use meadow_model::{Name, Problem, Secret};
+use meadow_model::{Fingerprint, Name, Problem, Secret};
 use meadow_pki::sealed;
 use tokio::sync::{Mutex, watch};
 use tracing::warn;
 
 use crate::carried_image::CarriedImage;
-use crate::disk_helper::{DiskHelper, DiskWork};
+use crate::disk_helper::{self, DiskHelper, DiskWork};
 use crate::image_fetch::ImageFetcher;
 use crate::image_source::ImageSource;
 use crate::network_settings::NetworkSettings;
@@ -264,12 +264,29 @@ impl NodeTasks {
         Ok(None)
     }
 
-    async fn ask(&self, request: &DiskRequest, note: &Note) -> Result<DiskWork, crate::disk_helper::DiskError> {
+    /// Makes these the admins' SSH keys in this node's record, once no other work is done.
+    pub(crate) async fn set_ssh_keys(
+        &self,
+        keys: Vec<String>,
+        ca_fingerprint: Fingerprint,
+    ) -> Result<(), disk_helper::DiskError> {
+        let _turn = self.turn.lock().await;
+        let done = self.disks.ask(&DiskRequest::SetSshKeys { keys, ca_fingerprint }, |_, _| {}).await?;
+        self.learn(&done);
+        Ok(())
+    }
+
+    async fn ask(&self, request: &DiskRequest, note: &Note) -> Result<DiskWork, disk_helper::DiskError> {
         let done = self.disks.ask(request, |step, percent| note.step(step, percent)).await?;
+        self.learn(&done);
+        Ok(done)
+    }
+
+    /// Reports tell the disk as the work has left it.
+    fn learn(&self, done: &DiskWork) {
         if done.disk.is_some() {
             self.known.send_modify(|known| known.iter_mut().for_each(|known| known.installed.clone_from(&done.disk)));
         }
-        Ok(done)
     }
 
     fn unsealed(&self, sealed: &Sealed) -> Result<Secret<String>, sealed::SealError> {

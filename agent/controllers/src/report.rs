@@ -44,6 +44,8 @@ pub struct Reporter {
     pub disks: watch::Receiver<Option<NodeDisks>>,
     /// The work that the cluster gave this node.
     pub work: Work,
+    /// The admins' SSH keys that are to lie on this node's disk, where others lie there.
+    pub ssh_keys: watch::Sender<Option<Vec<String>>>,
     /// How the network cards are set.
     pub network: Arc<NetworkSettings>,
     /// What the console shows.
@@ -79,6 +81,11 @@ impl Reporter {
                     self.adopt(reply.mesh);
                     self.status.update(|view| view.waits_for_unlock = reply.waits_for_unlock);
                     self.work.take(&report.work, reply.work);
+                    self.ssh_keys.send_if_modified(|wanted| {
+                        let changed = *wanted != reply.ssh_keys;
+                        *wanted = reply.ssh_keys;
+                        changed
+                    });
                     self.status.set(SelfState::Ready, format!("node {} of the cluster", view.name));
                 }
                 Err(e) if is_removed(&e) => return Removed,

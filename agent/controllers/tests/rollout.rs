@@ -154,6 +154,7 @@ fn disk(running: BootSlot, blessed: BootSlot, images: [Option<&str>; 2]) -> Inst
         slots: slots.filter_map(|(slot, d)| Some(SlotImage { slot, digest: Some(d?.to_owned()) })).collect(),
         tried: None,
         went_back_from: None,
+        ssh_keys: None,
     }
 }
 

@@ -30,6 +30,7 @@ mod reset;
 mod save;
 mod serve;
 mod slot;
+mod ssh_keys;
 mod stick;
 mod table;
 mod this_computer;

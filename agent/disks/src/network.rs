@@ -11,13 +11,13 @@ use std::path::PathBuf;
 use meadow_host::files::{self, Access};
 use meadow_model::install::{DiskRequest, TryNetwork};
 use meadow_model::network::{CardNetwork, KnownNetwork, NetworkTrial, TRIAL_SECONDS};
-use meadow_plan::layout;
+use meadow_model::preboot::Preboot;
 use meadow_plan::network::{self as plan, Kept};
 
-use crate::area::{Area, read_file};
+use crate::DiskError;
+use crate::area::read_file;
 use crate::machine::Machine;
 use crate::own_disk::{self, OwnDisk};
-use crate::{DiskError, preboot_area};
 
 /// No state of ours is longer.
 const LONGEST: u64 = 1 << 20;
@@ -131,7 +131,8 @@ fn end(machine: &dyn Machine, host: &dyn NetworkHost) -> Result<(), DiskError> {
 
 fn finish(machine: &dyn Machine, host: &dyn NetworkHost, state: &Kept) -> Result<(), DiskError> {
     if let Some(own) = booted_disk(machine)? {
-        write_record(machine, &own, state.in_force())?;
+        let network = state.in_force().iter().map(CardNetwork::record).collect();
+        own.write_record(machine, &Preboot { network, ..own.record.clone() })?;
     }
     save(host, &state.ended())?;
     host.arm(false)
@@ -143,16 +144,6 @@ fn booted_disk(machine: &dyn Machine) -> Result<Option<OwnDisk>, DiskError> {
         return Ok(None);
     }
     Ok(own_disk::find(machine)?.filter(|own| own.running(machine).is_some()))
-}
-
-fn write_record(machine: &dyn Machine, own: &OwnDisk, networks: &[CardNetwork]) -> Result<(), DiskError> {
-    let mut record = own.record.clone();
-    record.network = networks.iter().map(CardNetwork::record).collect();
-    if record == own.record {
-        return Ok(());
-    }
-    let path = own.node(machine, layout::PREBOOT)?;
-    preboot_area::write(&Area::open(&path)?, &record, &path)
 }
 
 /// Puts the files into place and lets systemd-networkd read them.

@@ -10,10 +10,12 @@ use meadow_model::hardware::Disk;
 use meadow_model::image::SlotImage;
 use meadow_model::install::{BootSlot, InstallMode, InstalledDisk, Partition};
 use meadow_model::preboot::{HostKey, Mark, Preboot};
+use meadow_model::ssh_key;
 use meadow_plan::layout;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::area::Area;
 use crate::esp::Esp;
 use crate::grubenv::GrubEnv;
 use crate::machine::Machine;
@@ -114,7 +116,17 @@ impl OwnDisk {
             tried: environment.as_ref().and_then(|env| env.tried),
             went_back_from: environment.as_ref().and_then(gave_up),
             slots,
+            ssh_keys: Some(ssh_key::digest(&self.record.authorized_keys)),
         })
+    }
+
+    /// Writes another record of this node; nothing where it is the same.
+    pub(crate) fn write_record(&self, machine: &dyn Machine, record: &Preboot) -> Result<(), DiskError> {
+        if *record == self.record {
+            return Ok(());
+        }
+        let path = self.node(machine, layout::PREBOOT)?;
+        preboot_area::write(&Area::open(&path)?, record, &path)
     }
 }
 

@@ -12,10 +12,10 @@ use zeroize::Zeroizing;
 use crate::machine::Machine;
 use crate::network::{self, NetworkHost};
 use crate::progress::Progress;
-use crate::{DiskError, install, keys, left_mark, own_disk, reinstall, reset, save, stick, tpm_slot, update};
+use crate::{DiskError, install, keys, left_mark, own_disk, reinstall, reset, save, ssh_keys, stick, tpm_slot, update};
 
-/// Longest request: a plan, public keys, two passphrases.
-const LONGEST: usize = 256 << 10;
+/// Longest request: a plan, public keys (128 KiB, twice that with escapes), two passphrases.
+const LONGEST: usize = 512 << 10;
 /// Longest reply.
 const REPLY: usize = 16 << 10;
 
@@ -158,6 +158,7 @@ fn carry_out(machine: &dyn Machine, request: &DiskRequest, progress: &mut Progre
         DiskRequest::Reinstall { folder, only_newer } => {
             reinstall::run(machine, Path::new(folder), *only_newer, progress)?;
         }
+        DiskRequest::SetSshKeys { keys, ca_fingerprint } => ssh_keys::set(machine, keys, *ca_fingerprint)?,
         DiskRequest::Reset(plan) => erased = reset::run(machine, plan, progress)?,
         DiskRequest::FinishReset => _ = reset::finish(machine, progress)?,
         DiskRequest::Reboot => {

@@ -6,17 +6,16 @@ use meadow_luks::{Key, NewSlot, Volume};
 use meadow_model::Secret;
 use meadow_model::install::KeyKind;
 use meadow_model::preboot::{HostKey, Preboot};
-use meadow_plan::layout;
 use meadow_tpm::{Conditions, ImageKey, Pin, Sealed, Signatures, Tpm, TpmError, pcr};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use crate::area::{Area, read_file};
+use crate::DiskError;
+use crate::area::read_file;
 use crate::host_key;
 use crate::image::Image;
 use crate::machine::{Machine, Measured};
 use crate::own_disk::{self, OwnDisk};
-use crate::{DiskError, preboot_area};
 
 /// Field of the LUKS2 token.
 const FIELD: &str = "tpm2";
@@ -124,8 +123,7 @@ fn extra(sealed: &Sealed) -> Result<Map<String, Value>, DiskError> {
 }
 
 fn set_host_key(machine: &dyn Machine, own: &OwnDisk, host_key: HostKey) -> Result<(), DiskError> {
-    let path = own.node(machine, layout::PREBOOT)?;
-    preboot_area::write(&Area::open(&path)?, &Preboot { host_key, ..own.record.clone() }, &path)
+    own.write_record(machine, &Preboot { host_key, ..own.record.clone() })
 }
 
 fn random() -> Result<Zeroizing<Vec<u8>>, DiskError> {

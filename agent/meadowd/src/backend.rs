@@ -124,11 +124,13 @@ impl Voter {
             Ok(()) => self.mailbox.settle(node, &report.work, &self.replica.state()),
             Err(problem) => warn!(%node, "what the node reports cannot be kept: {problem}"),
         }
+        let installed = report.disks.as_ref().and_then(|disks| disks.installed.clone());
         self.live.record(resource, state.nodes(), report);
         let mesh = state.mesh_view(node).ok_or_else(revoked)?;
         let state = self.replica.state();
+        let ssh_keys = installed.and_then(|disk| state.ssh_keys_for(&disk).map(<[String]>::to_vec));
         let work = self.mailbox.work_for(node, &state);
-        Ok(ReportReply { mesh, work, waits_for_unlock: self.live.waiting() })
+        Ok(ReportReply { mesh, work, waits_for_unlock: self.live.waiting(), ssh_keys })
     }
 
     /// Brings the state up to date with what a node reports of itself, its disk and its work.

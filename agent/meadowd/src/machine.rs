@@ -23,8 +23,9 @@ use meadow_controllers::report::Reporter;
 use meadow_controllers::resolver_file;
 use meadow_controllers::self_status::SelfStatus;
 use meadow_controllers::settings::Settings;
+use meadow_controllers::ssh_keys;
 use meadow_controllers::stored;
-use meadow_controllers::work::Work;
+use meadow_controllers::work::{Work, Worker};
 use meadow_enroll::JoinToken;
 use meadow_host::files;
 use meadow_host::hosts;
@@ -389,7 +390,9 @@ async fn serve_as_node(
         known: disks.clone(),
         turn: tokio::sync::Mutex::default(),
     };
-    let work = Work::new(Arc::new(tasks));
+    let tasks = Arc::new(tasks);
+    let (ssh_keys, wanted_ssh_keys) = watch::channel(None);
+    let work = Work::new(Arc::clone(&tasks) as Arc<dyn Worker>);
     let reporter = Reporter {
         ca,
         identity: identity()?,
@@ -398,6 +401,7 @@ async fn serve_as_node(
         peers: peers.subscribe(),
         disks: disks.subscribe(),
         work: work.clone(),
+        ssh_keys,
         network: network.clone(),
         status: status.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -410,6 +414,9 @@ async fn serve_as_node(
         }
         () = carried.watch(status, disks.subscribe()) => {
             anyhow::bail!("nobody looks after the image from a stick any more")
+        }
+        () = ssh_keys::keep(&tasks, membership.ca_fingerprint, wanted_ssh_keys) => {
+            anyhow::bail!("nobody keeps the admins' SSH keys any more")
         }
         () = disk_watch::run(paths, &helper, &disks) => anyhow::bail!("nobody looks at the disks any more"),
         ended = keep_membership(paths, membership, views.subscribe()) => return ended,

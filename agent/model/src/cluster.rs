@@ -8,7 +8,7 @@ use crate::{Fingerprint, Name, Resource, Timestamp};
 /// The cluster; there is one, named like its resource.
 pub type Cluster = Resource<ClusterSpec, ClusterStatus>;
 
-/// What was decided by `meadow init`.
+/// What was decided by `meadow init`, and by admins since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ClusterSpec {
     /// The CA that signs nodes' and admins' certificates.
@@ -37,4 +37,8 @@ pub struct ClusterStatus {
     pub pending: u32,
     /// What a person should look at, with the next step.
     pub warnings: Vec<String>,
+    /// Nodes on whose disks other SSH keys lie than [`ClusterSpec::authorized_keys`], or which do not tell: what unlocks
+    /// them after a restart is what unlocked them before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_keys_behind: Vec<Name>,
 }

@@ -174,6 +174,9 @@ pub struct InstalledDisk {
     /// The slot that was given up for the one that runs now: taken once and not blessed, or blessed and not to be started.
     #[serde(default)]
     pub went_back_from: Option<BootSlot>,
+    /// [`crate::ssh_key::digest`] of the admins' keys in its record; `None` from an agent that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_keys: Option<String>,
 }
 
 /// A line to `meadow-disks`.
@@ -265,6 +268,13 @@ pub enum DiskRequest {
         /// Refuses an image that is older than the one that this node had, where its disk still tells.
         #[serde(default)]
         only_newer: bool,
+    },
+    /// Makes these the admins' keys in the node's record; writes nothing where they are that already.
+    SetSshKeys {
+        /// In OpenSSH form.
+        keys: Vec<String>,
+        /// The cluster CA's key: a disk of another cluster is left alone.
+        ca_fingerprint: crate::Fingerprint,
     },
     /// Erases this node's state for good, and wipes further disks, as somebody consented to.
     Reset(Box<ResetPlan>),

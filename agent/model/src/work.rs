@@ -22,6 +22,9 @@ pub struct ReportReply {
     /// The nodes that wait for their passphrase, for whoever stands before a console.
     #[serde(default)]
     pub waits_for_unlock: Vec<Name>,
+    /// The admins' SSH keys for the record on the node's disk, until the node reports that they lie there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_keys: Option<Vec<String>>,
 }
 
 /// A piece of work.

@@ -8,6 +8,7 @@ mod image;
 mod machine;
 mod node;
 mod operation;
+mod ssh_keys;
 mod token;
 mod transaction;
 
@@ -98,6 +99,7 @@ impl Transaction {
                 self.arm(machine, *ticket_hash, armed, *if_match)
             }
             Command::OpenPxe { until } => self.open_pxe(*until),
+            Command::SetSshKeys { keys, if_match } => self.set_ssh_keys(keys, *if_match),
             Command::Claim(claim) => self.claim(claim),
             Command::Approve { machine, node, replaces, if_match } => {
                 self.approve(machine, node.as_ref(), replaces.as_ref(), *if_match)

@@ -80,6 +80,13 @@ pub enum Command {
         /// Until when.
         until: Option<Timestamp>,
     },
+    /// These are the admins' SSH keys from now on.
+    SetSshKeys {
+        /// In OpenSSH form.
+        keys: Vec<String>,
+        /// Refused where the resource has another revision by now.
+        if_match: Option<u64>,
+    },
     /// A machine asks to enrol, or asks again. What it showed has been checked by the enrolment protocol.
     Claim(Box<ClaimRecord>),
     /// Lets a machine become a node.
@@ -316,6 +323,7 @@ impl Command {
             Self::BootedOnce { .. } => "booted-once",
             Self::Arm { .. } => "arm",
             Self::OpenPxe { .. } => "open-pxe",
+            Self::SetSshKeys { .. } => "set-ssh-keys",
             Self::Claim(_) => "claim",
             Self::Approve { .. } => "approve",
             Self::Reject { .. } => "reject",

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use meadow_model::boot::BootPolicy;
 use meadow_model::image::Image;
+use meadow_model::install::InstalledDisk;
 use meadow_model::machine::{Decision, Machine};
 use meadow_model::mesh::{MeshPeer, MeshView};
 use meadow_model::node::{Node, NodeDisks, NodeState};
 use meadow_model::operation::{Operation, OperationState};
-use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp};
+use meadow_model::{Fingerprint, MacAddress, Name, Problem, ProblemCode, Timestamp, ssh_key};
 
 use crate::apply::{ENROL, known_disk};
 use crate::command::MachineRef;
@@ -78,6 +79,23 @@ impl State {
     #[must_use]
     pub fn is_disk_news_of(&self, node: &Node, said: &NodeDisks) -> bool {
         node.status.installed != said.installed.as_ref().map(known_disk) || node.spec.ephemeral == said.durable
+    }
+
+    /// The admins' SSH keys where the record on this disk has others; `None` where it has them, or does not tell.
+    #[must_use]
+    pub fn ssh_keys_for(&self, disk: &InstalledDisk) -> Option<&[String]> {
+        let keys = &self.cluster.as_ref()?.spec.authorized_keys;
+        disk.ssh_keys.as_ref().filter(|told| **told != ssh_key::digest(keys)).map(|_| keys.as_slice())
+    }
+
+    /// The nodes with a disk of their own that have not told that the admins' newest SSH keys lie there.
+    #[must_use]
+    pub fn ssh_keys_behind(&self) -> Vec<Name> {
+        let Some(cluster) = &self.cluster else { return Vec::new() };
+        let newest = ssh_key::digest(&cluster.spec.authorized_keys);
+        let is_behind =
+            |node: &&Node| node.status.installed.as_ref().is_some_and(|disk| disk.ssh_keys.as_deref() != Some(&newest));
+        self.nodes.values().filter(is_behind).map(|node| node.metadata.name.clone()).collect()
     }
 
     /// Where the claim of this key stands; `None` where it did not claim.

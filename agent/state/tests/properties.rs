@@ -100,6 +100,9 @@ fn command() -> impl Strategy<Value = Command> {
         3 => armed.prop_map(|(machine, ticket_hash, expires, node, replaces, if_match)| {
             Command::Arm { machine, ticket_hash, expires, node, replaces, if_match }
         }),
+        1 => (vec(small(), 0..4), if_match()).prop_map(|(keys, if_match)| Command::SetSshKeys {
+            keys: keys.iter().map(|n| ssh_key(*n)).collect(), if_match,
+        }),
         1 => option::of(time()).prop_map(|until| Command::OpenPxe { until }),
         8 => claim(),
         5 => (machine_name(), option::of(node_name()), option::of(node_name()), if_match())
@@ -137,6 +140,12 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         2 => (node_name(), if_match()).prop_map(|(node, if_match)| Command::RemoveNode { node, if_match }),
     ]
+}
+
+/// A key, or now and then none.
+fn ssh_key(number: u8) -> String {
+    let kind = if number % 4 == 3 { "ssh-dss" } else { "ssh-ed25519" };
+    format!("{kind} AAAAC3NzaC1lZDI1NTE5AAAAIAAA{number:A>40} admin")
 }
 
 fn proposal() -> impl Strategy<Value = Proposal> {

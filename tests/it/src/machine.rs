@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use meadow_client::{Client, Context};
 use meadow_enroll::Greeting;
 use meadow_model::enrolment::{Claim, ClaimReply};
-use meadow_model::hardware::{Hardware, Nic};
+use meadow_model::hardware::{Disk, Hardware, Nic};
 use meadow_model::mesh::WireGuardKey;
 use meadow_model::{MacAddress, Name};
 use meadow_pki::{CaPin, Identity};
@@ -48,13 +48,20 @@ async fn enrol(api: &str, ca: CaPin, number: u8) -> Result<EnrollingMachine> {
     let greeted = greeting.answered(&client.hello(&greeting.hello()).await?)?;
     let mac = MacAddress([0x52, 0x54, 0, 0, 0, number]);
     let nic = Nic { name: "eth0".to_owned(), mac, driver: None, speed_mbit: None, carrier: true };
+    let serial = Some(format!("disk-{number}"));
+    let disk = Disk { name: "sda".to_owned(), serial, size_bytes: 32_000_000_000, ..Disk::default() };
     let claim = Claim {
         nonce: greeted.nonce,
         proof: greeted.proof,
         ticket: None,
         wireguard: WireGuardKey([number; 32]),
         // A name of hardware that tries to clear the screen of whoever lists it.
-        hardware: Hardware { product: Some("Board\u{1b}[2J".to_owned()), nics: vec![nic], ..Hardware::default() },
+        hardware: Hardware {
+            product: Some("Board\u{1b}[2J".to_owned()),
+            nics: vec![nic],
+            disks: vec![disk],
+            ..Hardware::default()
+        },
         measures: None,
         boot: None,
         ephemeral: true,

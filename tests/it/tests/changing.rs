@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use anyhow::Result;
-use meadow_tests_it::Lab;
+use meadow_tests_it::{Lab, Ran};
 
 /// One lab for all of this, since starting one takes longer than asking it.
 #[test]
@@ -20,6 +20,8 @@ fn changing_commands() -> Result<()> {
     a_token_goes_into_a_private_file(&lab)?;
     the_window_opens_and_closes(&lab)?;
     nobody_makes_a_recovery_key_that_nobody_sees(&lab)?;
+    an_installation_warns_where_there_is_no_ssh_key(&lab)?;
+    ssh_keys_are_added_and_removed(&lab)?;
     an_approval_waits_for_an_agent_that_went_away(&mut lab)?;
     let ran = lab.meadow(["node", "ls"])?;
     assert_eq!(ran.code, Some(7), "{}", ran.stderr);
@@ -157,6 +159,72 @@ fn the_window_opens_and_closes(lab: &Lab) -> Result<()> {
     assert!(shown.contains("open, 30m left"), "{shown}");
     let closed = lab.meadow(["pxe", "close", "-o", "json"])?.ok()?.json()?;
     assert!(closed["open_until"].is_null(), "{closed}");
+    Ok(())
+}
+
+const ANN: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBYTy4m6lVoEaHTVW1v5Dfkswf+IWym1addrOapRvSNQ ann@home";
+const ANN_FINGERPRINT: &str = "SHA256:t0eSc54W1y2T/Wizgu9if4zQ19g1NVSvGb3wGk2bAlQ";
+const BOB: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA bob@home";
+
+/// Runs `meadow cluster ssh-keys` with nobody to ask.
+fn ssh_keys(lab: &Lab, arguments: &[&str]) -> Result<Ran> {
+    lab.meadow([&["--no-input", "cluster", "ssh-keys"], arguments].concat())
+}
+
+fn an_installation_warns_where_there_is_no_ssh_key(lab: &Lab) -> Result<()> {
+    let machine = lab.machine(5)?;
+    let install = || lab.meadow(["--no-input", "machine", "approve", machine.name.as_str(), "--install", "disk-5"]);
+    let warning = "WARNING: the cluster has no admin's SSH key";
+    let warned = install()?;
+    assert_eq!(warned.code, Some(2), "nobody consents: {}", warned.stderr);
+    assert!(warned.stderr.contains(warning) && warned.stderr.contains("ssh-keys add FILE"), "{}", warned.stderr);
+    let file = lab.folder().join("ann.pub");
+    fs::write(&file, ANN)?;
+    ssh_keys(lab, &["add", &file.to_string_lossy()])?.ok()?;
+    let silent = install()?;
+    assert!(silent.code == Some(2) && !silent.stderr.contains(warning), "{}", silent.stderr);
+    Ok(())
+}
+
+/// One is there already.
+fn ssh_keys_are_added_and_removed(lab: &Lab) -> Result<()> {
+    let file = lab.folder().join("keys");
+    let add = |text: &str| {
+        fs::write(&file, text)?;
+        ssh_keys(lab, &["add", &file.to_string_lossy()])
+    };
+    let twice = add(&format!("{BOB}\n{}\n", ANN.replace("ann@home", "somebody")))?;
+    assert!(twice.code == Some(4) && twice.stderr.contains(ANN_FINGERPRINT), "{}", twice.stderr);
+    let secret = "b3BlbnNzaC1rZXktdjE";
+    let private = add(&format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{secret}\n-----END OPENSSH PRIVATE KEY-----\n"))?;
+    assert!(private.code == Some(2) && private.stderr.contains("this is a private key"), "{}", private.stderr);
+    assert!(!private.stderr.contains(secret), "{}", private.stderr);
+    for (text, said) in
+        [("\n# nothing\n", "no public key in it"), ("\nssh-dss AAAA x\n", "line 2: this is no public key")]
+    {
+        let refused = add(text)?;
+        assert!(refused.code == Some(2) && refused.stderr.contains(said), "{}", refused.stderr);
+    }
+    let added = add(&format!("# bob's\n{BOB}\n"))?.ok()?;
+    assert!(added.stdout.is_empty() && added.stderr.starts_with("+ SHA256:"), "{added:?}");
+    let listed = ssh_keys(lab, &["ls", "-o", "json"])?.ok()?.json()?;
+    assert_eq!(
+        (&listed["items"][0]["fingerprint"], &listed["items"][1]["comment"]),
+        (&ANN_FINGERPRINT.into(), &"bob@home".into())
+    );
+
+    let nobody = ssh_keys(lab, &["remove", "bob@hom"])?;
+    assert!(nobody.code == Some(3) && nobody.stderr.contains("did you mean bob@home?"), "{}", nobody.stderr);
+    let removed = ssh_keys(lab, &["remove", ANN_FINGERPRINT])?.ok()?;
+    assert!(removed.stderr.starts_with(&format!("- {ANN_FINGERPRINT} ann@home")), "{}", removed.stderr);
+    let last = ssh_keys(lab, &["remove", "bob@home"])?;
+    assert!(last.code == Some(2) && last.stderr.contains("--accept-risk=last-ssh-key"), "{}", last.stderr);
+    let consent = ["remove", "bob@home", "--yes", "--accept-risk=last-ssh-key", "-o", "name"];
+    assert_eq!(ssh_keys(lab, &consent)?.ok()?.stdout, "");
+    let none = ssh_keys(lab, &["ls"])?.ok()?;
+    assert!(none.stderr.contains("There is none"), "{}", none.stderr);
+    let log = fs::read_to_string(lab.folder().join("meadowd.log"))?;
+    assert!(!log.contains(secret), "a private key must not be in a log");
     Ok(())
 }
 

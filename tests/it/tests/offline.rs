@@ -13,6 +13,11 @@ const COMMANDS: &[&str] = &[
     "init",
     "join",
     "status",
+    "cluster",
+    "cluster ssh-keys",
+    "cluster ssh-keys ls",
+    "cluster ssh-keys add",
+    "cluster ssh-keys remove",
     "machine",
     "machine ls",
     "machine show",
@@ -209,11 +214,41 @@ fn init_from_a_file_makes_a_private_context_and_again_the_same_cluster() -> Resu
 }
 
 #[test]
+fn init_without_an_ssh_key_warns_and_a_private_key_makes_no_cluster() -> Result<()> {
+    let home = home()?;
+    let folder = home.path().display().to_string();
+    let answers = home.file("answers.toml");
+    let init = |root: &str, more: &str| {
+        let text = format!(
+            "cluster = \"lab\"\nnode = \"seed\"\nadmin = \"ann\"\napi_addresses = [\"192.0.2.2:7443\"]\nroot = \"{folder}/{root}\"\ncontext_dir = \"{folder}/{root}-contexts\"\n{more}"
+        );
+        fs::write(&answers, text)?;
+        meadow_alone(home.path(), ["init", "--file", &answers.to_string_lossy()])
+    };
+    let warning = "WARNING: no admin's SSH key was given";
+    let without = init("without", "")?.ok()?.stderr;
+    assert!(without.contains(warning) && without.contains("meadow cluster ssh-keys add FILE"), "{without}");
+    let again = init("without", "")?.ok()?.stderr;
+    assert!(!again.contains(warning), "the cluster that is there may have keys by now: {again}");
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBYTy4m6lVoEaHTVW1v5Dfkswf+IWym1addrOapRvSNQ ann@home";
+    let with = init("with", &format!("authorized_keys = [\"{key}\"]\n"))?.ok()?.stderr;
+    assert!(!with.contains(warning), "{with}");
+    let private = "authorized_keys = [\"-----BEGIN OPENSSH PRIVATE KEY----- b3BlbnNzaC1rZXktdjE\"]\n";
+    let refused = init("refused", private)?;
+    assert!(refused.code == Some(1) && refused.stderr.contains("this is a private key"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("b3Blbn") && !home.file("refused").exists(), "{}", refused.stderr);
+    Ok(())
+}
+
+#[test]
 fn answers_that_are_typed_are_the_file_that_is_dumped() -> Result<()> {
     let home = home()?;
     let ssh = home.file(".ssh");
     fs::create_dir(&ssh)?;
-    fs::write(ssh.join("id_ed25519.pub"), "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIexample ann@home\n")?;
+    fs::write(
+        ssh.join("id_ed25519.pub"),
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBYTy4m6lVoEaHTVW1v5Dfkswf+IWym1addrOapRvSNQ ann@home\n",
+    )?;
     // Cluster (wrong first), node, admin, interface, addresses, listen, keys as proposed.
     let lines = "Not A Name\nlab\nseed\nann\nnone\n192.0.2.2\n\n\n";
     let typed = meadow_alone_typing(home.path(), lines, ["init", "--dump"])?.ok()?;

@@ -1,5 +1,6 @@
 //! What the command line shows of a cluster.
 
+use std::fs;
 use std::io::Read;
 use std::process::Stdio;
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 fn reading(machine: &str) -> Vec<Vec<&str>> {
     let commands = [
         "status",
+        "cluster ssh-keys ls",
         "machine ls",
         "node ls",
         "node show seed",
@@ -39,6 +41,9 @@ fn reading(machine: &str) -> Vec<Vec<&str>> {
 fn reading_commands() -> Result<()> {
     let lab = Lab::start()?;
     let machine = lab.machine(1)?;
+    let key = lab.folder().join("ann.pub");
+    fs::write(&key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBYTy4m6lVoEaHTVW1v5Dfkswf+IWym1addrOapRvSNQ ann@home\n")?;
+    lab.meadow(["cluster", "ssh-keys", "add", &key.to_string_lossy()])?.ok()?;
     every_command_has_every_form(&lab, machine.name.as_str())?;
     tables_are_what_was_agreed(&lab)?;
     a_machine_is_shown_as_its_console_shows_it(&lab, &machine)?;
@@ -71,7 +76,17 @@ fn every_command_has_every_form(lab: &Lab, machine: &str) -> Result<()> {
 
 fn tables_are_what_was_agreed(lab: &Lab) -> Result<()> {
     let mut text = String::new();
-    for command in ["node ls", "machine ls", "token ls", "operation ls", "event ls", "pxe status", "status"] {
+    let commands = [
+        "node ls",
+        "machine ls",
+        "token ls",
+        "operation ls",
+        "event ls",
+        "pxe status",
+        "status",
+        "cluster ssh-keys ls",
+    ];
+    for command in commands {
         let ran = lab.meadow(command.split_whitespace())?.ok()?;
         text.push_str(&format!("$ meadow {command}\n{}\n", normalised(&ran.stdout)));
     }

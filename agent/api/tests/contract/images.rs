@@ -28,6 +28,7 @@ pub(crate) fn updated() -> InstalledDisk {
         slots: vec![image(BootSlot::A, "old"), image(BootSlot::B, "new")],
         tried: None,
         went_back_from: None,
+        ssh_keys: None,
     }
 }
 

@@ -7,6 +7,7 @@ mod images;
 mod memory;
 mod network;
 mod pxe;
+mod ssh_keys;
 
 use std::sync::Arc;
 

@@ -192,7 +192,7 @@ impl Backend for Memory {
     fn record_report(&self, node: &Name, _: NodeReport, _: SocketAddr) -> Answer<'_, ReportReply> {
         let view = self.state().map(|state| state.mesh_view(node));
         let view = view.and_then(|view| view.ok_or_else(|| Problem::new(ProblemCode::NotFound, "no such node")));
-        ready(view.map(|mesh| ReportReply { mesh, work: Vec::new(), waits_for_unlock: Vec::new() }))
+        ready(view.map(|mesh| ReportReply { mesh, work: Vec::new(), waits_for_unlock: Vec::new(), ssh_keys: None }))
     }
 
     fn give_work(&self, _: &Name, work: NodeWork) -> Result<(), Problem> {

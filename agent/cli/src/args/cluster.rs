@@ -1,14 +1,21 @@
-//! `meadow status`, `meadow operation`, `meadow event`.
+//! `meadow status`, `meadow cluster`, `meadow operation`, `meadow event`.
 
 use clap::{Args, Subcommand};
 use meadow_model::Name;
 
-use super::{LsArgs, OutputArgs};
+use super::{LsArgs, OutputArgs, SshKeysCommand};
 
 #[derive(Args, Debug)]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Admins' public SSH keys, by which `meadow unlock` reaches nodes that wait for their passphrase.
+    #[command(subcommand)]
+    SshKeys(SshKeysCommand),
 }
 
 #[derive(Debug, Subcommand)]

@@ -103,8 +103,8 @@ fn not_answers(file: &Path, why: &str) -> Failure {
     Failure::usage(format!("{}: {why}\n`meadow init --dump` shows the form", file.display()))
 }
 
-/// What a person has to know who gives no key: it cannot be changed later.
-const NO_SSH_KEYS: &str = "WARNING: no admin's SSH key was given, and none can be added later. Nodes with a state on a disk then take their passphrase only at their own keyboard or serial line, `meadow unlock` does not reach them, and a start that fails can only be looked at there. If that is not wanted, make the cluster anew with keys before it has nodes.";
+/// What a person has to know who gives no key.
+const NO_SSH_KEYS: &str = "WARNING: no admin's SSH key was given. Until there is one, nodes with a state on a disk take their passphrase only at their own keyboard or serial line, `meadow unlock` does not reach them, and a start that fails can only be looked at there. Add one before there are nodes with: meadow cluster ssh-keys add FILE";
 
 fn tell(config: &InitConfig, report: &InitReport) {
     let cluster = &config.cluster;
@@ -116,7 +116,8 @@ fn tell(config: &InitConfig, report: &InitReport) {
     say(&format!("  CA fingerprint  {}", report.ca_fingerprint));
     say(&format!("  Context         {} (holds a private key: keep it to yourself)", report.context.display()));
     say(&format!("  Settings        {}", report.settings.display()));
-    if config.authorized_keys.is_empty() {
+    // One that was there has its own, whatever the answers say now.
+    if config.authorized_keys.is_empty() && !report.existed {
         say(NO_SSH_KEYS);
     }
     say("Next:");

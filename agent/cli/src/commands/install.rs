@@ -116,7 +116,7 @@ impl Consented {
 pub(super) async fn warn_of_no_ssh(client: &Client, node: &Name) -> anyhow::Result<()> {
     if client.cluster().await?.spec.authorized_keys.is_empty() {
         say(&format!(
-            "WARNING: the cluster has no admin's SSH key, so `meadow unlock {node}` will not reach it: after each restart somebody types its passphrase at its own keyboard or serial line."
+            "WARNING: the cluster has no admin's SSH key, so `meadow unlock {node}` will not reach it: after each restart somebody types its passphrase at its own keyboard or serial line. Add one with: meadow cluster ssh-keys add FILE"
         ));
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! The cluster.
 
+use meadow_model::Name;
 use meadow_model::cluster::Cluster;
 
 use crate::output::{Cell, Column, Tone, View};
@@ -28,6 +29,10 @@ impl View for Cluster {
             ("Leader", leader(self)),
             ("CA", self.spec.ca_fingerprint.to_string()),
         ];
+        let behind: Vec<&str> = self.status.ssh_keys_behind.iter().map(Name::as_str).collect();
+        if !behind.is_empty() {
+            lines.push(("SSH keys", format!("the newest are not yet on the disks of {}", behind.join(", "))));
+        }
         lines.extend(self.status.warnings.iter().map(|warning| ("Warning", warning.clone())));
         lines
     }

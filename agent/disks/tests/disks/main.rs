@@ -12,6 +12,7 @@ mod power_cut;
 mod reinstall;
 mod reset;
 mod save;
+mod ssh_keys;
 mod stick;
 mod tpm_slot;
 mod update;

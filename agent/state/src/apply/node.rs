@@ -58,7 +58,12 @@ impl Transaction {
         let installed = installed.map(known_disk);
         let boots = |disk: &Option<InstalledDisk>| disk.as_ref().is_some_and(|d| d.mode == InstallMode::System);
         let became = boots(&installed) && !boots(&node.status.installed);
-        if installed != node.status.installed {
+        if differ_by_ssh_keys(installed.as_ref(), node.status.installed.as_ref()) {
+            if installed.as_ref().is_some_and(|disk| self.state.ssh_keys_for(disk).is_none()) {
+                let message = format!("the admins' newest SSH keys lie on the disk of {name}");
+                self.info("node-ssh-keys", Kind::Node, name, message);
+            }
+        } else if installed != node.status.installed {
             let message = match &installed {
                 Some(disk) => format!("{name} has its state on the disk with serial {}", disk.serial),
                 None => format!("{name} has no state on a disk any more"),
@@ -129,6 +134,12 @@ impl Transaction {
     }
 }
 
+/// Whether nothing else of a disk has changed.
+fn differ_by_ssh_keys(now: Option<&InstalledDisk>, before: Option<&InstalledDisk>) -> bool {
+    let (Some(now), Some(before)) = (now, before) else { return false };
+    now.ssh_keys != before.ssh_keys && InstalledDisk { ssh_keys: before.ssh_keys.clone(), ..now.clone() } == *before
+}
+
 fn voters(state: &State) -> usize {
     state.nodes.values().filter(|n| n.spec.voter).count()
 }
@@ -139,6 +150,9 @@ pub(crate) fn known_disk(said: &InstalledDisk) -> InstalledDisk {
     disk.keys.truncate(MAX_KEY_SLOTS);
     disk.slots.truncate(2);
     for digest in disk.slots.iter_mut().filter_map(|image| image.digest.as_mut()) {
+        *digest = known_part(digest);
+    }
+    if let Some(digest) = &mut disk.ssh_keys {
         *digest = known_part(digest);
     }
     let texts = [&mut disk.serial, &mut disk.disk, &mut disk.luks_uuid, &mut disk.host_key];

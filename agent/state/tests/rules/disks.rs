@@ -25,6 +25,7 @@ fn installed(mode: InstallMode) -> InstalledDisk {
         slots: Vec::new(),
         tried: None,
         went_back_from: None,
+        ssh_keys: None,
     }
 }
 

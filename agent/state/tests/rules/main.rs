@@ -12,5 +12,6 @@ mod lost_nodes;
 mod machines;
 mod nodes;
 mod snapshots;
+mod ssh_keys;
 mod support;
 mod tokens;
