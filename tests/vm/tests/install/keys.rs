@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
-use meadow_tests_vm::BOOT;
 use meadow_tests_vm::story::{PASSPHRASE, Story};
+use meadow_tests_vm::{Admin, BOOT};
 use serde_json::Value;
 
 const NODE: &str = "node-1";
@@ -127,6 +128,32 @@ fn opens(story: &Story, secret: &str) -> bool {
         fs::remove_file(file).expect("removed");
     }
     code == Some(0)
+}
+
+/// Another SSH key in the place of the admin's, which a node that runs hears of. Gives the admin with the old one.
+pub(crate) fn admin_gets_another_ssh_key(story: &mut Story, folder: &Path) -> Admin {
+    let old = std::mem::replace(&mut story.admin, Admin::create(folder).expect("a key"));
+    let listed = story.ok(&["cluster", "ssh-keys", "ls", "-o", "jsonpath={.items[*].fingerprint}"]);
+    let file = story.file("new.pub", &story.admin.public_key().expect("a key")).display().to_string();
+    story.ok(&["cluster", "ssh-keys", "add", &file]);
+    story.ok(&["cluster", "ssh-keys", "remove", listed.trim()]);
+    let behind = ["get", "cluster", "-o", "json"];
+    let written = story.site.until("the new SSH key on the disks", BOOT, |site| {
+        let output = site.seed().meadow()?.args(behind).output()?;
+        let cluster: Value = serde_json::from_slice(&output.stdout)?;
+        Ok(cluster["status"]["ssh_keys_behind"].is_null().then_some(()))
+    });
+    written.unwrap_or_else(|error| panic!("{error:#}; {}", story.ok(&behind)));
+    old
+}
+
+/// A node that waits takes no command of who has the old key alone.
+pub(crate) fn is_refused_to_the_old_ssh_key(story: &mut Story, old: Admin, node: &str) {
+    let new = std::mem::replace(&mut story.admin, old);
+    let refused = story.unlock(node, PASSPHRASE);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("Permission denied"), "{refused:?}");
+    story.admin = new;
 }
 
 /// `meadow node keys add --tpm --pin`.

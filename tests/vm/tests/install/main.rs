@@ -84,6 +84,10 @@ fn nodes_install_themselves_are_unlocked_over_ssh_updated_and_survive_a_broken_u
     story.progress.line("keys are added, renewed and removed");
     let second_recovery = keys::are_changed(&mut story, &first_recovery);
 
+    story.progress.line("the admin gets another SSH key, and both nodes write it onto their disks");
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let old_admin = keys::admin_gets_another_ssh_key(&mut story, elsewhere.path());
+
     story.progress.line("after a power cut both come back, one by its new recovery key, one by the PIN of its TPM");
     for number in [1, 2] {
         story.site.rack_mut().machine(number).expect("there").power_off().expect("off");
@@ -91,6 +95,7 @@ fn nodes_install_themselves_are_unlocked_over_ssh_updated_and_survive_a_broken_u
         story.site.rack_mut().power_on(number).expect("power");
     }
     story.wait_stage(&[1], "dropbear");
+    keys::is_refused_to_the_old_ssh_key(&mut story, old_admin, "node-1");
     let removed = story.unlock("node-1", keys::SECOND);
     assert!(!removed.status.success(), "{removed:?}");
     let opened = story.unlock("node-1", &second_recovery);
