@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
 
-use meadow_rack::paths;
+use meadow_rack::{Firmware, paths};
 use serde_json::Value;
 
 use crate::story::{PASSPHRASE, Story};
+use crate::{BOOT, serial_text};
 
 /// The image of that name beside the one that machines boot; `tests/make/image-variants` builds them.
 ///
@@ -66,23 +67,43 @@ pub fn open(story: &mut Story, number: usize) {
     assert!(opened.status.success(), "{opened:?}");
 }
 
-/// Rolls an image out whose kernel panics. The first node to try it, `number`, goes back by itself and is opened.
+/// Rolls an image out whose kernel panics. The first node to try it, `number`, goes back by itself; `comes_back` is what has to be
+/// done for it then, and what it has to reach.
 ///
 /// # Panics
 /// When it does not go back, or the rollout ends in another way.
-pub fn a_broken_image_goes_back_by_itself(story: &mut Story, number: usize) {
+pub fn a_broken_image_goes_back_by_itself(
+    story: &mut Story,
+    number: usize,
+    comes_back: impl FnOnce(&mut Story, usize),
+) {
     story.progress.line("an image that does not boot is given up without a hand on the node");
     let image = add(story, &variant("image-broken"));
     let machine = story.site.rack_mut().machine(number).expect("there");
     let before = machine.serial().len();
+    // On UEFI GRUB names only the slot, and again where that cannot be loaded.
+    let starts = if machine.hardware().firmware == Firmware::BiosPxe { "GRUB loading" } else { "Meadow: slot " };
     machine.expect_restart();
     let rollout = begin(story, &image);
-    open(story, number);
+    for (count, what) in [(1, "the start of the broken image"), (2, "the start of the one before")] {
+        wait_for_starts(story, number, before, starts, count, what);
+    }
+    comes_back(story, number);
     let output = ended(rollout);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains(&format!("node-{number}")) && said.contains("went back"), "{said}");
     story.wait_ready();
     let serial = story.site.rack_mut().machine(number).expect("there").serial().text_from(before).expect("read");
-    assert_eq!(serial.matches("GRUB loading").count(), 2, "the broken image, and the one before");
+    assert_eq!(serial.matches(starts).count(), 2, "the broken image, and the one before: {serial}");
+}
+
+/// A kernel that panics counts ten seconds before it restarts the machine, which under emulation take minutes where others want
+/// the processors too.
+fn wait_for_starts(story: &mut Story, number: usize, since: u64, text: &str, count: usize, what: &str) {
+    let started = story.site.until(what, BOOT, |site| {
+        let serial = site.rack_mut().machine(number)?.serial().text_from(since)?;
+        Ok((serial.matches(text).count() >= count).then_some(()))
+    });
+    started.unwrap_or_else(|error| panic!("{error:#}; {:?}", serial_text(story.site.rack(), number)));
 }

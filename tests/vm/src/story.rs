@@ -9,7 +9,7 @@ use meadow_rack::cluster::NodeRow;
 use meadow_rack::progress::Progress;
 use meadow_rack::seed::SeedConfig;
 use meadow_rack::terminal::Conversation;
-use meadow_rack::{RackConfig, Site};
+use meadow_rack::{RackConfig, Site, paths};
 
 /// The passphrase of every node.
 pub const PASSPHRASE: &str = "correct horse battery";
@@ -47,6 +47,19 @@ impl Story {
             let logs: Vec<_> = self.site.rack().machines().iter().map(|machine| machine.milestones()).collect();
             panic!("{error:#}; {logs:?}")
         });
+    }
+
+    /// Where the stick of a machine is.
+    pub fn stick(&self, number: usize) -> PathBuf {
+        self.site.rack().run().file(format!("node-{number}.stick"))
+    }
+
+    /// Writes a stick with these options of `meadow image flash`, and plugs it into a machine that is off.
+    pub fn plug_in_stick(&mut self, number: usize, options: &[&str]) {
+        let (stick, image) = (self.stick(number), paths::image().join("stick.img"));
+        let (to, image) = (stick.display().to_string(), image.display().to_string());
+        self.ok(&[&["image", "flash", "--to", &to, "--image", &image], options].concat());
+        self.site.rack_mut().machine(number).expect("there").plug_in(stick);
     }
 
     /// A file with this text in the folder of the run.

@@ -3,7 +3,7 @@
 //! Few tests: each boot costs time.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use meadow_rack::cluster::NodeRow;
 use meadow_rack::qemu::stick_serial;
@@ -21,18 +21,6 @@ const FIRMWARE: [Firmware; 2] = [Firmware::BiosPxe, Firmware::UefiPxe];
 const FIXED: u8 = 21;
 /// An address in a VLAN in which nobody else is: the kernels of build machines know none.
 const TAGGED: &str = "10.88.7.9/24";
-
-fn stick(story: &Story, node: &str) -> PathBuf {
-    story.site.rack().run().file(format!("{node}.stick"))
-}
-
-/// Plugs in a stick with these options.
-fn write_stick(story: &mut Story, number: usize, options: &[&str]) {
-    let (stick, image) = (stick(story, &format!("node-{number}")), paths::image().join("stick.img"));
-    let (to, image) = (stick.display().to_string(), image.display().to_string());
-    story.ok(&[&["image", "flash", "--to", &to, "--image", &image], options].concat());
-    story.site.rack_mut().machine(number).expect("there").plug_in(stick);
-}
 
 fn node(story: &Story, name: &str) -> NodeRow {
     story.nodes().into_iter().find(|node| node.name == name).unwrap_or_else(|| panic!("no node {name}"))
@@ -52,12 +40,12 @@ fn machines_join_from_sticks_and_one_installs_itself_from_its_stick() {
     let fixed = format!("{mac}={}/24,{}", subnet.host(FIXED), subnet.host(1));
     let joins = |name| ["--token", "new", "--name", name];
     let installs = ["--network", &fixed, "--action", "install", "--disk", "node-1"];
-    write_stick(&mut story, 1, &[&joins("node-1")[..], &installs].concat());
-    write_stick(&mut story, 2, &joins("node-2"));
-    let shown = story.ok(&["image", "seed", &stick(&story, "node-1").display().to_string(), "--show", "-o", "json"]);
+    story.plug_in_stick(1, &[&joins("node-1")[..], &installs].concat());
+    story.plug_in_stick(2, &joins("node-2"));
+    let shown = story.ok(&["image", "seed", &story.stick(1).display().to_string(), "--show", "-o", "json"]);
     assert!(shown.contains(&fixed) && shown.contains("ssh-ed25519") && !shown.contains("meadow-join"), "{shown}");
     story.site.rack_mut().machine(1).expect("there").protect_stick();
-    let written = disk::digest(&stick(&story, "node-2")).expect("a digest");
+    let written = disk::digest(&story.stick(2)).expect("a digest");
 
     story.progress.line("both boot from them and join, one of them once its cable is in");
     story.site.rack_mut().power_on_all().expect("power");
@@ -107,13 +95,13 @@ fn machines_join_from_sticks_and_one_installs_itself_from_its_stick() {
     let code = waits.code.expect("a code");
     story.ok(&["--no-input", "machine", "approve", &waits.name, "--replaces", "node-2", "--code", &code, "--no-wait"]);
     story.wait_ready();
-    assert_eq!(disk::digest(&stick(&story, "node-2")).expect("a digest"), written, "nobody writes to a stick");
+    assert_eq!(disk::digest(&story.stick(2)).expect("a digest"), written, "nobody writes to a stick");
     let after = node(&story, "node-1");
     let who = |node: NodeRow| (node.fingerprint, node.address);
     assert_eq!(who(after), who(before.clone()), "the same node");
     story.wait_stage(&[1], &own);
     // It was installed by what is on a stick, and gives a bad image up as the others do.
-    rollout::a_broken_image_goes_back_by_itself(&mut story, 1);
+    rollout::a_broken_image_goes_back_by_itself(&mut story, 1, rollout::open);
     assert_eq!(rollout::slots(&story, "node-1"), ("a".to_owned(), "a".to_owned()));
     assert_eq!(who(node(&story, "node-1")), who(before), "the same node still");
 }
@@ -141,14 +129,14 @@ fn a_stick_asks_the_lan_and_starts_the_image_that_the_cluster_has_now() {
     let config = RackConfig::cycled(3, &[Firmware::BiosPxe, Firmware::UefiPxe]);
     let serves_next = SeedConfig { image: next.clone(), ..SeedConfig::default() };
     let mut story = Story::begin_with(&config, serves_next, folder.path());
-    write_stick(&mut story, 1, &[]);
+    story.plug_in_stick(1, &[]);
     let tagged = format!("eth0.7={TAGGED}");
     let networks = ["--network", "*=dhcp", "--network", &tagged];
     let starts_next = ["--action", "network"];
-    write_stick(&mut story, 2, &[&["--token", "new", "--name", "node-2"][..], &starts_next, &networks].concat());
+    story.plug_in_stick(2, &[&["--token", "new", "--name", "node-2"][..], &starts_next, &networks].concat());
     story.site.rack_mut().machine(2).expect("there").protect_stick();
-    write_stick(&mut story, 3, &starts_next);
-    let esp = Esp::open(&stick(&story, "node-3")).expect("an ESP");
+    story.plug_in_stick(3, &starts_next);
+    let esp = Esp::open(&story.stick(3)).expect("an ESP");
     let initrd = esp.read("meadow/a/initrd").expect("an initrd");
     let others = forged::of_another_builder(&initrd, folder.path()).expect("another builder's");
     esp.write("meadow/a", "initrd", &others).expect("written");

@@ -71,7 +71,7 @@ fn refuse_bad_images(story: &Story) {
 }
 
 pub(crate) fn a_broken_image_goes_back_by_itself(story: &mut Story) {
-    rollout::a_broken_image_goes_back_by_itself(story, 1);
+    rollout::a_broken_image_goes_back_by_itself(story, 1, open);
     for node in ["node-1", "node-2"] {
         assert_eq!(slots(story, node), ("b".to_owned(), "b".to_owned()), "{node}");
     }
