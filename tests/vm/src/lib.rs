@@ -1,10 +1,12 @@
 //! What the machine tests share: how long things may take, an admin with an SSH key, cells of the table of firmware.
 
+pub mod approval;
 pub mod disk;
 pub mod esp;
 pub mod firmware_cell;
 pub mod forged;
 pub mod impostor;
+pub mod installation;
 pub mod installed_host;
 pub mod node_disk;
 pub mod playing_guest;
@@ -29,6 +31,18 @@ pub const BOOT: Duration = Duration::from_secs(300);
 
 /// The port of Dropbear in the initramfs.
 pub const SSH_PORT: &str = "2222";
+
+/// How many power cuts a test tries in `make test`; `make soak` wants more.
+pub const SAMPLE: u64 = 2;
+
+/// How many power cuts a test tries now: `MEADOW_POWER_CUTS`.
+///
+/// # Panics
+/// When that is no number.
+#[must_use]
+pub fn power_cuts() -> u64 {
+    std::env::var("MEADOW_POWER_CUTS").map_or(SAMPLE, |text| text.parse().expect("a number"))
+}
 
 /// An admin's SSH key pair.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use meadow_rack::seed::SeedConfig;
 use meadow_rack::tpm::Tpm;
 use meadow_rack::{Firmware, RackConfig, paths};
 use meadow_tests_vm::story::{PASSPHRASE, Story};
-use meadow_tests_vm::{BOOT, disk};
+use meadow_tests_vm::{BOOT, SAMPLE, disk, power_cuts};
 
 /// BIOS by the iPXE in the card's ROM, UEFI by its own PXE.
 const FIRMWARE: [Firmware; 2] = [Firmware::BiosPxe, Firmware::UefiPxe];
@@ -105,7 +105,7 @@ fn nodes_install_themselves_are_unlocked_over_ssh_updated_and_survive_a_broken_u
     assert_eq!(who(&story.nodes()), who(&before));
 
     let image = update::roll_out_a_good_image(&mut story);
-    if power_cut::cuts() > power_cut::SAMPLE {
+    if power_cuts() > SAMPLE {
         update::all_go_back_and_forth(&mut story, &image);
     }
     update::a_broken_image_goes_back_by_itself(&mut story);

@@ -6,15 +6,7 @@ use std::path::{Path, PathBuf};
 
 use meadow_power::WriteLog;
 use meadow_tests_vm::story::{PASSPHRASE, Story};
-use meadow_tests_vm::{BOOT, milestone, node_disk};
-
-/// How many in `make test`; `make soak` wants more.
-pub(crate) const SAMPLE: u64 = 2;
-
-/// How many cuts the nodes share.
-pub(crate) fn cuts() -> u64 {
-    std::env::var("MEADOW_POWER_CUTS").map_or(SAMPLE, |text| text.parse().expect("a number"))
-}
+use meadow_tests_vm::{BOOT, milestone, node_disk, power_cuts};
 
 /// Where the writes to the disk of a node are, and where it was before them.
 struct Recorded {
@@ -37,7 +29,7 @@ pub(crate) fn record(story: &mut Story, number: usize) {
 /// Cuts the power of both nodes at moments of what was recorded. Each of these disks boots one of the two images, and its
 /// state opens.
 pub(crate) fn none_loses_a_node(story: &mut Story) {
-    let cuts = cuts();
+    let cuts = power_cuts();
     for number in [1, 2] {
         let machine = story.site.rack_mut().machine(number).expect("there");
         machine.power_off().expect("off");
