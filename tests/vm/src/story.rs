@@ -1,6 +1,7 @@
 //! A rack with a cluster, and what its admin does. Whatever does not work panics: these are steps of tests.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 
@@ -92,6 +93,13 @@ impl Story {
         let output = self.meadow(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Runs `meadow` on the seed with a standard output that nobody reads any more.
+    pub fn meadow_to_nobody(&self, arguments: &[&str]) -> Output {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        drop(reader);
+        self.site.seed().meadow().expect("a context").args(arguments).stdout(writer).output().expect("meadow runs")
     }
 
     /// The nodes as the cluster lists them.

@@ -73,7 +73,11 @@ fn machines_join_from_sticks_and_one_installs_itself_from_its_stick() {
     let file = story.file("passphrase", PASSPHRASE).display().to_string();
     let consent = ["--yes", "--accept-risk=wipe-disk", "--passphrase-file", &file];
     story.site.rack_mut().machine(1).expect("there").expect_restart();
-    story.ok(&[&["node", "install", "node-1", "--disk", "node-1"][..], &consent].concat());
+    // Whoever was to read the recovery key is gone.
+    let lost = story.meadow_to_nobody(&[&["node", "install", "node-1", "--disk", "node-1"][..], &consent].concat());
+    let said = String::from_utf8_lossy(&lost.stderr);
+    assert!(lost.status.code() == Some(1) && said.contains("nobody has the new recovery key"), "{lost:?}");
+    assert!(said.contains("Make another recovery key: meadow node keys recovery node-1"), "{said}");
 
     story.progress.line("the stick that is left in boots the disk that it names");
     story.wait_stage(&[1], "unlock waiting node-1");

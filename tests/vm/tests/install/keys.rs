@@ -1,7 +1,6 @@
 //! Keys of a node's state, changed by its admin while it runs.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use meadow_tests_vm::story::{PASSPHRASE, Story};
@@ -80,9 +79,7 @@ fn renew_recovery(story: &mut Story, recovery: &str) -> String {
     // Whoever was to read the key is gone: it is lost, and the old one opens.
     let file = story.file("existing", SECOND).display().to_string();
     let renew = ["--no-input", "node", "keys", "recovery", NODE, "--yes", "--passphrase-file", &file];
-    let (reader, writer) = io::pipe().expect("a pipe");
-    drop(reader);
-    let lost = story.site.seed().meadow().expect("a context").args(renew).stdout(writer).output().expect("meadow runs");
+    let lost = story.meadow_to_nobody(&renew);
     let said = String::from_utf8_lossy(&lost.stderr);
     assert!(lost.status.code() == Some(1) && said.contains("nobody has the new recovery key"), "{said}");
     wait_slots(story, &[(0, "passphrase"), (1, "recovery key"), (2, "second"), (3, "recovery key")]);
