@@ -18,7 +18,10 @@ pub struct Ran {
 
 impl Ran {
     /// Runs `command` to its end.
-    pub(crate) fn finish(command: &mut Command) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn finish(command: &mut Command) -> Result<Self> {
         let output = command.output().context("the program cannot be run")?;
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).context("the output is not UTF-8");
         Ok(Self { code: output.status.code(), stdout: text(output.stdout)?, stderr: text(output.stderr)? })

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use meadow_rack::namespace::Namespace;
-use meadow_rack::{Firmware, Machine, Rack, RackConfig, wait};
+use meadow_rack::{Firmware, Machine, Rack, RackConfig, paths, wait};
 use meadow_tests_vm::node_disk::{self, Made};
 use meadow_tests_vm::{Admin, BOOT, address, milestone, wait_all, wait_screen};
 
@@ -81,6 +81,25 @@ fn strangers_get_nothing(rack: &Rack, admin: &Admin, from: &Namespace, address: 
     }
 }
 
+/// `meadow unlock` on a computer that knows no cluster, with what stands on the node's console.
+fn without_a_cluster(
+    rack: &Rack,
+    admin: &Admin,
+    from: &Namespace,
+    address: IpAddr,
+    host_key: &str,
+    secret: &str,
+) -> Output {
+    let (home, file) = (rack.run().file("empty"), rack.run().file("secret"));
+    std::fs::create_dir_all(&home).expect("a folder");
+    std::fs::write(&file, secret).expect("written");
+    let mut meadow = from.command(paths::programs().join("meadow"));
+    meadow.env("HOME", &home).env_remove("XDG_CONFIG_HOME").env_remove("MEADOW_CONTEXT");
+    meadow.args(["unlock", "node-2", "--address", &address.to_string(), "--host-key", host_key]);
+    meadow.arg("--identity").arg(admin.private_key()).arg("--passphrase-file").arg(&file);
+    meadow.output().expect("meadow runs")
+}
+
 #[test]
 fn a_node_is_unlocked_over_ssh_and_reaches_its_root_and_strangers_get_nothing() {
     let mut rack = Rack::build(&RackConfig::cycled(2, &[Firmware::BiosPxe, Firmware::UefiPxe])).expect("a rack");
@@ -110,13 +129,14 @@ fn a_node_is_unlocked_over_ssh_and_reaches_its_root_and_strangers_get_nothing() 
     assert!(rack.machines().iter().all(|machine| milestone(machine, "unlocked").expect("read").is_none()));
 
     a_damaged_key_slot_is_put_back(&admin, &person, addresses[0], &header);
-    // One by its passphrase, one by its recovery key.
-    for (address, secret) in addresses.iter().zip([PASSPHRASE, &made[1].recovery_key]) {
-        // The other's key was fetched meanwhile.
-        admin.fetch_host_key(&person, *address).expect("a host key");
-        let opened = admin.unlock(&person, *address, secret).expect("ssh");
-        assert!(opened.status.success() && said(&opened).contains("is unlocked"), "{opened:?}");
-    }
+    // One by its passphrase and a stock ssh, one by its recovery key and `meadow unlock`.
+    let opened = admin.unlock(&person, addresses[0], PASSPHRASE).expect("ssh");
+    assert!(opened.status.success() && said(&opened).contains("is unlocked"), "{opened:?}");
+    let key = &made[1].recovery_key;
+    let other = without_a_cluster(&rack, &admin, &person, addresses[1], &made[0].fingerprint, key);
+    assert!(other.status.code() == Some(4) && said(&other).contains("SOMEBODY ELSE ANSWERS"), "{other:?}");
+    let opened = without_a_cluster(&rack, &admin, &person, addresses[1], &made[1].fingerprint, key);
+    assert!(opened.status.success() && said(&opened).contains("is unlocked"), "{opened:?}");
     let kinds = wait_all(&mut rack, "unlocked");
     assert!(kinds[0].contains("passphrase") && kinds[1].contains("recovery"), "{kinds:?}");
     wait_all(&mut rack, "state mounted");

@@ -34,6 +34,12 @@ const OPTIONS: [&str; 6] = [
     "PasswordAuthentication=no",
 ];
 
+/// How ssh(1) ends where it is ssh that failed, and not what it ran.
+const SSH_FAILED: i32 = 255;
+/// What ssh(1) then says where it was shown another host key than the pinned one, or only a kind that is not taken, as a
+/// certificate is.
+const UNTRUSTED: [&str; 2] = ["Host key verification failed", "no matching host key type"];
+
 /// A node at its prompt, and what is known of it.
 struct Prompt {
     name: Name,
@@ -132,11 +138,10 @@ impl Prompt {
         let text = Arc::clone(text);
         let _turn = turn.lock().await;
         let output = spawn_blocking(move || send(&mut ssh, &text)).await.context("ssh(1) broke off")??;
-        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if output.status.success() {
-            return Ok(said(&output.stdout));
+            return Ok(text_of(&output.stdout));
         }
-        anyhow::bail!("{}", [said(&output.stdout), said(&output.stderr)].join(" ").trim().to_owned())
+        Err(not_unlocked(self.address, &output))
     }
 }
 
@@ -164,6 +169,22 @@ fn send(ssh: &mut Command, text: &Secret<String>) -> anyhow::Result<Output> {
         let _ = stdin.write_all(text.expose().as_bytes()).and_then(|()| stdin.write_all(b"\n"));
     }
     child.wait_with_output().context("ssh(1) broke off")
+}
+
+/// Why ssh(1) did not open it.
+fn not_unlocked(address: IpAddr, output: &Output) -> anyhow::Error {
+    let told = text_of(&output.stderr);
+    if output.status.code() == Some(SSH_FAILED) && UNTRUSTED.iter().any(|words| told.contains(words)) {
+        let message = format!(
+            "SOMEBODY ELSE ANSWERS on {address}: first with the host key that is expected, then with another one; the passphrase was not sent. Look at the cables, and for who else has this address"
+        );
+        return Failure::new(Exit::Conflict, message).into();
+    }
+    anyhow::anyhow!("{}", format!("{} {told}", text_of(&output.stdout)).trim().to_owned())
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
 }
 
 /// The line of known_hosts for the key that answers at `address`: a node that still starts is waited for.
