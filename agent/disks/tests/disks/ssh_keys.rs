@@ -71,8 +71,10 @@ fn they_are_written_where_they_differ_and_nothing_else_of_the_record_changes() {
 
 #[test]
 fn a_disk_of_another_cluster_and_a_disk_that_is_being_changed_are_left_alone() {
-    let machine = MadeUp::new(4 << 30);
-    assert!(why(set(&machine, &[])).contains("no disk of its own"));
+    // There is one made-up machine at a time.
+    let blank = MadeUp::new(4 << 30);
+    assert!(why(set(&blank, &[])).contains("no disk of its own"));
+    drop(blank);
     let machine = installed(InstallMode::System);
     let before = recorded(&machine, InstallMode::System);
     let other = DiskRequest::SetSshKeys { keys: Vec::new(), ca_fingerprint: Fingerprint([9; 32]) };
