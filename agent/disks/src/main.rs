@@ -7,6 +7,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use meadow_disks::{NetworkHere, ThisComputer, serve};
 use rustix::fs::{FlockOperation, flock};
@@ -14,15 +16,22 @@ use tracing_subscriber::EnvFilter;
 
 const FOLDER: &str = "/run/meadow-disks";
 
-/// One change at a time: the lock goes with the process, however that ends.
-fn lock() -> io::Result<Option<File>> {
+/// How often a lock that another process has is tried.
+const TRY_EVERY: Duration = Duration::from_millis(100);
+
+/// One change at a time: the lock goes with the process, however that ends. `None` where it is not free within `patience`.
+fn lock(patience: Duration) -> io::Result<Option<File>> {
     fs::create_dir_all(FOLDER)?;
     let path = Path::new(FOLDER).join("lock");
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(error.into()),
+    let until = Instant::now() + patience;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(TRY_EVERY),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

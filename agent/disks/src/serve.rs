@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use meadow_model::Secret;
 use meadow_model::install::{DiskReply, DiskRequest, InstalledDisk};
@@ -18,9 +19,12 @@ use crate::{DiskError, install, keys, left_mark, own_disk, reinstall, reset, sav
 const LONGEST: usize = 512 << 10;
 /// Longest reply.
 const REPLY: usize = 16 << 10;
+/// How long a change waits for another one. An agent that has just started looks whether a reset was cut off, which takes a
+/// slow machine some seconds, while the first work comes; what takes longer than this is for a person to wait for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reads one request and carries it out; `lock` is taken for all that writes, and gives `None` where another request is
-/// being carried out.
+/// still being carried out after the time that it is given.
 ///
 /// Whoever asked may go away meanwhile: what was begun is brought to its end. Gives whether it succeeded.
 pub fn serve<L>(
@@ -28,7 +32,7 @@ pub fn serve<L>(
     cards: &dyn NetworkHost,
     input: &mut dyn Read,
     output: &mut dyn Write,
-    lock: impl FnOnce() -> io::Result<Option<L>>,
+    lock: impl FnOnce(Duration) -> io::Result<Option<L>>,
 ) -> bool {
     let result = read_request(input).and_then(|request| {
         let held = hold(machine, cards, &request, lock)?;
@@ -59,7 +63,7 @@ fn hold<L>(
     machine: &dyn Machine,
     cards: &dyn NetworkHost,
     request: &DiskRequest,
-    lock: impl FnOnce() -> io::Result<Option<L>>,
+    lock: impl FnOnce(Duration) -> io::Result<Option<L>>,
 ) -> Result<Option<L>, DiskError> {
     if matches!(request, DiskRequest::Look) {
         if left_mark::is_there(machine)? {
@@ -67,12 +71,12 @@ fn hold<L>(
         }
         return Ok(None);
     }
-    if writes_no_disk(request, cards)? { Ok(None) } else { take(lock).map(Some) }
+    if writes_no_disk(request, cards)? { Ok(None) } else { take(lock, PATIENCE).map(Some) }
 }
 
 /// A look tells what it sees in any case: beside another change, or where that fails, the mark stays for the next one.
-fn remove_left_mark<L>(machine: &dyn Machine, lock: impl FnOnce() -> io::Result<Option<L>>) {
-    let removed = take(lock).and_then(|_held| left_mark::remove(machine));
+fn remove_left_mark<L>(machine: &dyn Machine, lock: impl FnOnce(Duration) -> io::Result<Option<L>>) {
+    let removed = take(lock, Duration::ZERO).and_then(|_held| left_mark::remove(machine));
     if let Err(error) = removed {
         tracing::warn!(%error, "the mark of an installation stays");
     }
@@ -87,8 +91,8 @@ fn writes_no_disk(request: &DiskRequest, cards: &dyn NetworkHost) -> Result<bool
     })
 }
 
-fn take<L>(lock: impl FnOnce() -> io::Result<Option<L>>) -> Result<L, DiskError> {
-    lock().map_err(DiskError::io("lock", Path::new("/run/meadow-disks")))?.ok_or_else(|| {
+fn take<L>(lock: impl FnOnce(Duration) -> io::Result<Option<L>>, patience: Duration) -> Result<L, DiskError> {
+    lock(patience).map_err(DiskError::io("lock", Path::new("/run/meadow-disks")))?.ok_or_else(|| {
         DiskError::refused("another change of this node's disks is under way; wait for it and ask again")
     })
 }

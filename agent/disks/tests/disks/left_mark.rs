@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use meadow_disks::serve;
 use meadow_model::install::{DiskReply, DiskRequest, InstallMode, InstallWork};
@@ -137,7 +138,11 @@ fn it_stays_beside_another_change_and_a_reset_keeps_its_own() {
     machine.restart_hard();
     machine.unlocks("sda");
     let busy: [fn() -> io::Result<Option<()>>; 2] = [|| Ok(None), || Err(io::Error::other("no memory"))];
-    for lock in busy {
+    for busy in busy {
+        let lock = |patience: Duration| {
+            assert!(patience.is_zero(), "a look waits for nothing");
+            busy()
+        };
         let mut output = Vec::new();
         serve(&machine, &Folder::nowhere(), &mut b"{\"do\":\"look\"}\n".as_slice(), &mut output, lock);
         let reply = serde_json::from_slice(&output).unwrap();

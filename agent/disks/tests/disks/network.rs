@@ -76,7 +76,7 @@ impl NetworkHost for Folder {
 fn ask(machine: &MadeUp, host: &Folder, request: &DiskRequest, busy: bool) -> Result<KnownNetwork, String> {
     let line = serde_json::to_string(request).unwrap() + "\n";
     let mut output = Vec::new();
-    serve(machine, host, &mut line.as_bytes(), &mut output, || Ok((!busy).then_some(())));
+    serve(machine, host, &mut line.as_bytes(), &mut output, |_| Ok((!busy).then_some(())));
     match serde_json::from_slice(&output).unwrap() {
         DiskReply::Done { network: Some(network), .. } => Ok(*network),
         DiskReply::Failed { why } => Err(why),

@@ -35,7 +35,7 @@ fn cut_off(machine: &MadeUp, work: &InstallWork, count: usize) -> bool {
 /// Whether the helper finds a node's disk.
 fn is_a_nodes(machine: &MadeUp) -> bool {
     let mut output = Vec::new();
-    serve(machine, &Folder::nowhere(), &mut b"{\"do\":\"look\"}\n".as_slice(), &mut output, || Ok(Some(())));
+    serve(machine, &Folder::nowhere(), &mut b"{\"do\":\"look\"}\n".as_slice(), &mut output, |_| Ok(Some(())));
     match serde_json::from_slice(&output).unwrap() {
         DiskReply::Done { disk, .. } => disk.is_some(),
         other => panic!("{other:?}"),

@@ -95,7 +95,7 @@ fn power_may_fail_at_any_word_and_the_same_again_completes_it() {
     // Between two of them nothing new begins.
     for count in (1..).step_by(5) {
         let cut = catch_unwind(AssertUnwindSafe(|| {
-            serve(&machine, &Folder::nowhere(), &mut line.as_slice(), &mut CutAt(count), || Ok(Some(())))
+            serve(&machine, &Folder::nowhere(), &mut line.as_slice(), &mut CutAt(count), |_| Ok(Some(())))
         }));
         machine.restart_hard();
         let found = ask(&machine, &DiskRequest::Look);

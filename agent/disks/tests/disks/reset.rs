@@ -75,7 +75,7 @@ fn cut_off(machine: &MadeUp, plan: &ResetPlan, count: usize) -> bool {
     let request = serde_json::to_vec(&DiskRequest::Reset(Box::new(plan.clone()))).unwrap();
     let mut output = CutAt { lines: 0, at: count };
     let cut = catch_unwind(AssertUnwindSafe(|| {
-        serve(machine, &Folder::nowhere(), &mut request.as_slice(), &mut output, || Ok(Some(())))
+        serve(machine, &Folder::nowhere(), &mut request.as_slice(), &mut output, |_| Ok(Some(())))
     }));
     machine.restart_hard();
     cut.is_err()

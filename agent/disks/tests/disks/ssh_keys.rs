@@ -83,7 +83,7 @@ fn a_disk_of_another_cluster_and_a_disk_that_is_being_changed_are_left_alone() {
 
     let line = serde_json::to_string(&other).unwrap() + "\n";
     let mut output = Vec::new();
-    serve(&machine, &Folder::nowhere(), &mut line.as_bytes(), &mut output, || Ok(None::<()>));
+    serve(&machine, &Folder::nowhere(), &mut line.as_bytes(), &mut output, |_| Ok(None::<()>));
     let refused = why(serde_json::from_slice(&output).unwrap());
     assert!(refused.contains("under way"), "{refused}");
     assert_eq!(recorded(&machine, InstallMode::System), before);

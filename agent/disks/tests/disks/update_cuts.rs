@@ -178,7 +178,7 @@ fn killed_helper() {
     let folder = image::make(&machine, 3).display().to_string();
     let line = serde_json::to_vec(&DiskRequest::WriteImage { folder, only_newer: false }).unwrap();
     let mut dies = Dies(word.parse().unwrap());
-    serve(&machine, &Folder::nowhere(), &mut line.as_slice(), &mut dies, || Ok(Some(())));
+    serve(&machine, &Folder::nowhere(), &mut line.as_slice(), &mut dies, |_| Ok(Some(())));
     machine.restart_hard();
 }
 
