@@ -14,7 +14,7 @@ pub const MOST: usize = 64;
 /// Bytes of a line at most; the initramfs takes no longer one. An RSA key of 8192 bits has 1400.
 pub const LONGEST: usize = 2048;
 /// What Dropbear in the initramfs takes.
-const KINDS: [&str; 6] = [
+pub const KINDS: [&str; 6] = [
     "ssh-ed25519",
     "ssh-rsa",
     "ecdsa-sha2-nistp256",

@@ -58,7 +58,15 @@ fn line(key: &str, options: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use meadow_model::ssh_key;
+
     use super::*;
+
+    /// PID 1 shares no crate with the agent; what the cluster lets in has to open its nodes.
+    #[test]
+    fn what_a_cluster_takes_is_taken_here() {
+        assert_eq!((KINDS, MOST_KEYS, LONGEST_KEY), (ssh_key::KINDS, ssh_key::MOST, ssh_key::LONGEST));
+    }
 
     #[test]
     fn keys_are_restricted_and_comments_dropped() {

@@ -211,6 +211,7 @@ mod tests {
         assert!(was_read.is_ok(), "one that came between two waits is not lost");
         capture.unread_for(Duration::ZERO).await;
     }
+
     #[test]
     fn an_address_is_followed_into_other_networks_only() {
         let (near, far) = (Ipv4Addr::new(192, 0, 2, 50), Ipv4Addr::new(198, 51, 100, 50));
