@@ -114,8 +114,18 @@ fn text(error: &anyhow::Error) -> String {
         text.push(']');
         return crate::output::clean(&text);
     }
-    let message = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let message = told(error);
     if message.is_empty() { message } else { format!("error: {}", crate::output::clean(&message)) }
+}
+
+/// The error and its causes. Some put a cause before their own next step; it is not said a second time.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |mut told, cause| {
+        if !told.contains(&cause) {
+            told = if told.is_empty() { cause } else { told + ": " + &cause };
+        }
+        told
+    })
 }
 
 #[cfg(test)]
@@ -123,6 +133,18 @@ mod tests {
     use meadow_model::Problem;
 
     use super::*;
+
+    #[test]
+    fn a_cause_that_an_error_has_named_is_not_said_again() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot open it: {source}; unmount it")]
+        struct Named {
+            source: std::io::Error,
+        }
+        let named = Named { source: std::io::Error::other("busy") };
+        let error = anyhow::Error::new(named).context("nothing was written");
+        assert_eq!(text(&error), "error: nothing was written: cannot open it: busy; unmount it");
+    }
 
     #[test]
     fn each_kind_of_error_has_its_code() {

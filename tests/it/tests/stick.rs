@@ -5,10 +5,13 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use meadow_rack::run_dir::RunDir;
 use meadow_tests_it::{Lab, NOBODY, Ran, meadow_alone, meadow_alone_typing, meadow_as_nobody};
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 const MIB: u64 = 1 << 20;
 /// The partitions of a stick, small ones.
@@ -139,11 +142,23 @@ fn what_is_no_target_and_no_image_is_refused() -> Result<()> {
     stock("mke2fs", &["-q", "-F", device.path()?])?;
     let point = desk.path("mounted");
     fs::create_dir(&point)?;
-    stock("mount", &["-t", "ext4", device.path()?, &point])?;
-    let refused = desk.flash(device.path()?, &[&["--fixed-disk"][..], &consent].concat());
-    stock("umount", &[&point])?;
-    assert_refused(&refused?, 4, &["in use", &point]);
-    desk.flash(device.path()?, &[&["--fixed-disk"][..], &consent].concat())?.ok()?;
+    let fixed = [&["--fixed-disk"][..], &consent].concat();
+    // Where others see the mount, one who copies it into a namespace of his own meanwhile keeps the device busy.
+    thread::scope(|threads| {
+        let alone = threads.spawn(|| -> Result<Ran> {
+            // SAFETY: only this thread's mount namespace and working folder are unshared; no descriptor or memory is.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS) }?;
+            mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+            stock("mount", &["-t", "ext4", device.path()?, &point])?;
+            let refused = desk.flash(device.path()?, &fixed);
+            stock("umount", &[&point])?;
+            refused
+        });
+        let refused = alone.join().expect("the thread ends well")?;
+        assert_refused(&refused, 4, &["in use", &point]);
+        Ok::<_, anyhow::Error>(())
+    })?;
+    desk.flash(device.path()?, &fixed)?.ok()?;
     Ok(())
 }
 

@@ -224,6 +224,14 @@ impl Machine {
         &self.serial
     }
 
+    /// What its serial line has shown of this boot.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn boot_text(&self) -> Result<String> {
+        self.serial.text_from(self.boot_offset)
+    }
+
     /// Types on its serial line.
     ///
     /// # Errors

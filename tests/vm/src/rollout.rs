@@ -57,11 +57,24 @@ pub fn slots(story: &Story, node: &str) -> (String, String) {
     (of("running"), of("blessed"))
 }
 
+/// Waits until a machine that restarts by itself starts the system on its disk. Before a rollout restarts a node it brings it the
+/// image, which takes as long as a boot: what comes after the restart has a limit of its own.
+///
+/// # Panics
+/// When it does not restart.
+pub fn wait_restart(story: &mut Story, number: usize) {
+    let started = story.site.until("a restart from the disk", BOOT, |site| {
+        Ok(site.rack_mut().machine(number)?.boot_text()?.contains("Meadow: slot ").then_some(()))
+    });
+    started.unwrap_or_else(|error| panic!("node-{number}: {error:#}; {:?}", serial_text(story.site.rack(), number)));
+}
+
 /// Waits until a machine that restarts by itself asks for its passphrase, and opens it.
 ///
 /// # Panics
 /// When it does not ask, or is not opened.
 pub fn open(story: &mut Story, number: usize) {
+    wait_restart(story, number);
     story.wait_stage(&[number], "dropbear");
     let opened = story.unlock(&format!("node-{number}"), PASSPHRASE);
     assert!(opened.status.success(), "{opened:?}");

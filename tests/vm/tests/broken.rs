@@ -8,7 +8,7 @@ use meadow_rack::seed::SeedConfig;
 use meadow_rack::tpm::Tpm;
 use meadow_rack::{Firmware, RackConfig, paths};
 use meadow_tests_vm::milestone;
-use meadow_tests_vm::rollout::{self, add, begin, ended, slots, variant};
+use meadow_tests_vm::rollout::{self, add, begin, ended, slots, variant, wait_restart};
 use meadow_tests_vm::story::{PASSPHRASE, Story};
 
 const BY_ITSELF: &str = "unlocked tpm2 slot 2 by the TPM";
@@ -54,6 +54,7 @@ fn under_secure_boot_a_tpm_opens_the_image_before_once_more_after_one_that_does_
     let image = add(&story, &variant("image-next"));
     story.site.rack_mut().machine(1).expect("there").expect_restart();
     let rollout = begin(&story, &image);
+    wait_restart(&mut story, 1);
     opens_by_itself(&mut story, 1);
     let output = ended(rollout);
     assert!(output.status.success(), "{output:?}");

@@ -1,4 +1,4 @@
-//! A node is installed again over what it was before, and cut off at every write that its disk saw. What the earlier
+//! A node is installed again over what it was before, and cut off at any write that its disk saw. What the earlier
 //! installation left is never taken for the end of this one, and the same request completes it.
 
 use std::fs;
@@ -16,7 +16,7 @@ use crate::image;
 use crate::install::{assert_complete, run};
 use crate::keys::ask;
 use crate::machine::{DATA_OFFSET, MadeUp};
-use crate::seeds;
+use crate::{ends, seeds};
 
 const OLD: &str = "the passphrase of before";
 /// Of the cuts, every which one is followed by the whole installation.
@@ -99,19 +99,19 @@ impl Recorded {
 }
 
 #[test]
-fn a_new_installation_over_an_old_one_survives_a_cut_at_every_write() {
+fn a_new_installation_over_an_old_one_survives_a_cut_at_any_write() {
     let recorded = recorded();
     let (log, disk) = (&recorded.log, recorded.machine.disk());
     println!("{} writes, {} flushes", log.len(), log.flushes().len());
     assert!(log.flushes().len() > 20, "{log:?}");
     // Killed: all that was written is there.
-    for end in 0..=log.len() {
+    for (tried, end) in ends(log.len()).enumerate() {
         recorded.machine.restart_hard();
         log.replay(&recorded.machine.base(), &disk, end, |_| false).unwrap();
         recorded
             .judge()
             .unwrap_or_else(|why| panic!("after {end} of {} writes: {why}; {}", log.len(), recorded.machine.keep()));
-        if end % (log.len() / COMPLETED) == 0 {
+        if tried % COMPLETED == 0 {
             recorded.complete();
         }
     }

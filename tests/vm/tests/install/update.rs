@@ -1,6 +1,6 @@
 //! Images that are rolled out over installed nodes: a good one, and one that does not boot.
 
-use meadow_tests_vm::rollout::{self, add, begin, ended, open, slots, variant};
+use meadow_tests_vm::rollout::{self, add, begin, ended, open, slots, variant, wait_restart};
 use meadow_tests_vm::story::Story;
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ pub(crate) fn roll_out_a_good_image(story: &mut Story) -> String {
     let rollout = begin(story, &image);
     open(story, 1);
     // The new image is signed for the TPM too: nobody is asked, and nothing was enrolled.
+    wait_restart(story, 2);
     story.wait_stage(&[2], "unlocked tpm2 slot 3 by the TPM");
     let output = ended(rollout);
     assert!(output.status.success(), "{output:?}");
