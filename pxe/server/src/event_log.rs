@@ -1,17 +1,22 @@
 //! The last events of each machine, in memory: a full disk never stops a boot.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use meadow_model::MacAddress;
+use meadow_netboot::arch::Firmware;
 use meadow_netboot::{Allowance, EventKind, Note};
 
 use crate::director::BootEvent;
 
-/// Events kept for one machine, and for the server itself.
+/// Events kept for one machine, and for the server itself: three boots. Fewer where there are many machines.
 const PER_MACHINE: usize = 64;
+
+/// Events kept of all: one boot of each machine, in 5 MiB.
+const EVENTS: usize = 24 * MACHINES;
 
 /// Machines whose events are kept; the one with the oldest last event makes room, one that never came for a file first.
 const MACHINES: usize = 1024;
@@ -35,10 +40,35 @@ struct Inner {
     by_last: BTreeMap<(bool, u64), MacAddress>,
 }
 
+/// What of an event is not told by its ring or its kind.
+#[derive(Debug)]
+struct Kept {
+    sequence: u64,
+    time: Timestamp,
+    firmware: Option<Firmware>,
+    address: Option<IpAddr>,
+    kind: EventKind,
+}
+
+impl Kept {
+    fn event(&self, mac: Option<MacAddress>) -> BootEvent {
+        BootEvent {
+            sequence: self.sequence,
+            time: self.time,
+            mac,
+            firmware: self.firmware,
+            address: self.address,
+            code: self.kind.code(),
+            text: self.kind.to_string(),
+            kind: self.kind.clone(),
+        }
+    }
+}
+
 /// The events of one machine.
 #[derive(Debug)]
 struct Ring {
-    events: VecDeque<BootEvent>,
+    events: VecDeque<Kept>,
     has_booted: bool,
     allowance: Allowance,
 }
@@ -54,6 +84,13 @@ impl Ring {
     fn key(&self) -> Option<(bool, u64)> {
         Some((self.has_booted, self.events.back()?.sequence))
     }
+
+    /// Drops the oldest events, so that `most` are left.
+    fn shorten(&mut self, most: usize) {
+        if self.events.len() > most {
+            self.events.drain(..self.events.len() - most);
+        }
+    }
 }
 
 impl EventLog {
@@ -67,28 +104,20 @@ impl EventLog {
             return None;
         }
         inner.sequence += 1;
-        let event = BootEvent {
-            sequence: inner.sequence,
-            time: Timestamp::now(),
-            mac: note.mac,
-            firmware: note.firmware,
-            address: note.address,
-            code: note.kind.code(),
-            text: note.kind.to_string(),
-            kind: note.kind,
-        };
-        inner.make_room(event.mac);
-        let ring = inner.rings.entry(event.mac).or_default();
+        let Note { mac, firmware, address, kind } = note;
+        let kept = Kept { sequence: inner.sequence, time: Timestamp::now(), firmware, address, kind };
+        let event = kept.event(mac);
+        let most = inner.make_room(mac);
+        let ring = inner.rings.entry(mac).or_default();
         let before = ring.key();
-        ring.has_booted |= is_boot(&event.kind);
+        ring.has_booted |= is_boot(&kept.kind);
         // Percentages of one thing replace each other, or a slow download would push out the rest.
-        if ring.events.back().is_some_and(|last| is_same_step(&last.kind, &event.kind)) {
+        if ring.events.back().is_some_and(|last| is_same_step(&last.kind, &kept.kind)) {
             ring.events.pop_back();
-        } else if ring.events.len() == PER_MACHINE {
-            ring.events.pop_front();
         }
-        ring.events.push_back(event.clone());
-        if let (Some(mac), Some(after)) = (event.mac, ring.key()) {
+        ring.shorten(most - 1);
+        ring.events.push_back(kept);
+        if let (Some(mac), Some(after)) = (mac, ring.key()) {
             before.map(|before| inner.by_last.remove(&before));
             inner.by_last.insert(after, mac);
         }
@@ -102,9 +131,9 @@ impl EventLog {
             .rings
             .iter()
             .filter(|(owner, _)| mac.is_none() || **owner == mac)
-            .flat_map(|(_, ring)| &ring.events)
-            .filter(|event| event.sequence > since)
-            .cloned()
+            .flat_map(|(owner, ring)| ring.events.iter().map(move |kept| (*owner, kept)))
+            .filter(|(_, kept)| kept.sequence > since)
+            .map(|(owner, kept)| kept.event(owner))
             .collect();
         events.sort_by_key(|event| event.sequence);
         events
@@ -112,14 +141,31 @@ impl EventLog {
 }
 
 impl Inner {
-    fn make_room(&mut self, mac: Option<MacAddress>) {
-        if !self.rings.contains_key(&mac)
-            && self.rings.len() >= MACHINES
+    /// Makes room for one more event of a machine, and says how many it may have.
+    fn make_room(&mut self, mac: Option<MacAddress>) -> usize {
+        if self.rings.contains_key(&mac) {
+            return share(self.rings.len());
+        }
+        if self.rings.len() >= MACHINES
             && let Some((_, oldest)) = self.by_last.pop_first()
         {
             self.rings.remove(&Some(oldest));
         }
+        let most = share(self.rings.len() + 1);
+        // Seldom, as there are few shares: not whenever one of many strangers takes another one's place.
+        if most < share(self.rings.len()) {
+            for ring in self.rings.values_mut() {
+                ring.shorten(most);
+                ring.events.shrink_to(most);
+            }
+        }
+        most
     }
+}
+
+/// How many of all events one of so many machines may have.
+fn share(machines: usize) -> usize {
+    (EVENTS / machines.max(1)).min(PER_MACHINE)
 }
 
 /// Whether an event says that a machine came for something, which a mere request to boot does not.
@@ -174,6 +220,23 @@ mod tests {
         }
         assert!(log.events(Some(MacAddress([2, 0, 0, 0, 0, 0])), 0).is_empty());
         assert_eq!(log.events(None, 0).len(), MACHINES);
+    }
+
+    #[test]
+    fn where_there_are_many_machines_each_keeps_its_newest_events() {
+        let log = EventLog::default();
+        for machine in 0..MACHINES as u16 {
+            for why in 0..PER_MACHINE {
+                told(&log, note(machine, failed(why)));
+            }
+        }
+        let all = log.events(None, 0);
+        assert_eq!(all.len(), EVENTS);
+        for machine in [0, 1, 500, MACHINES as u16 - 1] {
+            let of_one: Vec<_> = all.iter().filter(|event| event.mac == note(machine, failed(0)).mac).collect();
+            assert_eq!(of_one.len(), EVENTS / MACHINES);
+            assert_eq!(of_one.last().unwrap().kind, failed(PER_MACHINE - 1), "of machine {machine}");
+        }
     }
 
     #[test]
