@@ -67,7 +67,7 @@ pub struct Transfer {
     /// When the client is asked again or given up, whatever is sent before.
     patience_ends: Duration,
     silences: u32,
-    /// The count of acknowledged blocks at which a repeated acknowledgement last led to a resend.
+    /// The count of acknowledged blocks behind which a repeated acknowledgement may be the echo of what was sent twice.
     resent_at: Option<u64>,
     resent_windows: u64,
     /// When it was last looked at whether the client is too slow, and what it had then.
@@ -240,6 +240,10 @@ impl Transfer {
         let is_timed = self.acked == self.burst_from || self.acked + advance == self.window_end;
         self.is_ambiguous |= !is_timed;
         self.acked += advance;
+        if self.is_probed {
+            // The client may say the same to the block that was sent to ask.
+            self.resent_at = Some(self.acked);
+        }
         self.progress(now, self.acked.saturating_sub(self.burst_from));
         if self.acked == self.last_block() {
             return Output::End(Ending::Complete);

@@ -166,7 +166,7 @@ fn silence_is_answered_with_growing_patience_then_given_up() {
             }
         }
     }
-    assert_eq!((waits, sent), (vec![20, 980, 2000, 4000, 5000, 5000, 5000, 5000], 7));
+    assert_eq!((waits, sent), (vec![5, 995, 2000, 4000, 5000, 5000, 5000, 5000], 7));
 }
 
 #[test]
@@ -177,6 +177,17 @@ fn lost_end_of_a_window_is_asked_after_with_its_last_block() {
     let probe = blocks(&transfer.on_deadline(transfer.deadline()));
     assert_eq!((probe.first_block, probe.offset, probe.length, probe.blocks), (4, 300, 100, 1));
     assert_eq!(blocks(&transfer.on_datagram(later, &ack(3))).first_block, 4, "the client had three");
+}
+
+#[test]
+fn who_was_only_slow_says_the_same_to_the_probe_and_gets_nothing_for_it() {
+    let (mut transfer, _) = Transfer::start(NOW, &request(Some(100), Some(4), false), 10_000);
+    transfer.on_datagram(NOW + Duration::from_millis(1), &ack(0));
+    let asked = transfer.deadline();
+    assert_eq!(blocks(&transfer.on_deadline(asked)).blocks, 1);
+    assert_eq!(blocks(&transfer.on_datagram(asked, &ack(4))).first_block, 5);
+    assert_eq!(transfer.on_datagram(asked, &ack(4)), Output::Wait, "the answer to the probe");
+    assert_eq!(transfer.resent_windows(), 0);
 }
 
 #[test]
