@@ -29,10 +29,15 @@ pub(crate) enum SendError {
 }
 
 impl Connection {
-    /// Connects over TCP and TLS.
-    pub(crate) async fn tls(endpoint: &Endpoint, config: Arc<ClientConfig>) -> std::io::Result<Self> {
+    /// Connects over TCP.
+    pub(crate) async fn tcp(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
         let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
         stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// Begins TLS on a stream.
+    pub(crate) async fn tls(stream: TcpStream, config: Arc<ClientConfig>) -> std::io::Result<Self> {
         let name = ServerName::try_from(meadow_pki::SERVER_NAME).map_err(std::io::Error::other)?;
         Self::over(TlsConnector::from(config).connect(name, stream).await?).await
     }

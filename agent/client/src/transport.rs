@@ -1,5 +1,6 @@
 //! Requests: which connection they take, how long they may take, what comes back.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,8 @@ use crate::{ClientError, Context, Endpoint, MAX_RESPONSE};
 /// How long to wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For a connection to one address, TLS included.
+    /// For a connection to one address, and once more for TLS on it. Where no other address is left to try, TLS gets the time
+    /// of an answer: the computer is there, and busy.
     pub connect: Duration,
     /// For a whole answer, from the moment that it was asked.
     pub answer: Duration,
@@ -150,21 +152,15 @@ impl Client {
             }
         }
         for place in self.places() {
-            let connected = tokio::time::timeout(self.timeouts.connect, self.connect(place)).await;
-            let mut connection = match connected {
-                Ok(Ok(connection)) => connection,
-                Ok(Err(error)) if is_of_another_cluster(&error) => {
+            let mut connection = match self.connect(place).await {
+                Ok(connection) => connection,
+                Err(error) if is_of_another_cluster(&error) => {
                     strangers.push(self.describe(place));
                     tried.push(format!("{}: it belongs to another cluster", self.describe(place)));
                     continue;
                 }
-                Ok(Err(error)) => {
+                Err(error) => {
                     tried.push(format!("{}: {error}", self.describe(place)));
-                    continue;
-                }
-                Err(_) => {
-                    let seconds = self.timeouts.connect.as_secs();
-                    tried.push(format!("{}: no answer in {seconds} s", self.describe(place)));
                     continue;
                 }
             };
@@ -205,13 +201,17 @@ impl Client {
         }
     }
 
-    async fn connect(&self, place: usize) -> std::io::Result<Connection> {
+    async fn connect(&self, place: usize) -> io::Result<Connection> {
+        let Timeouts { connect, answer } = self.timeouts;
         match &self.target {
-            Target::Tls { endpoints, config } => match endpoints.get(place) {
-                Some(endpoint) => Connection::tls(endpoint, Arc::clone(config)).await,
-                None => Err(std::io::Error::other("no such address")),
-            },
-            Target::Unix(path) => Connection::unix(path).await,
+            Target::Tls { endpoints, config } => {
+                let endpoint = endpoints.get(place).ok_or_else(|| io::Error::other("no such address"))?;
+                let stream = within(connect, Connection::tcp(endpoint)).await?;
+                let is_last = place + 1 == endpoints.len();
+                within(if is_last { connect.max(answer) } else { connect }, Connection::tls(stream, Arc::clone(config)))
+                    .await
+            }
+            Target::Unix(path) => within(connect, Connection::unix(path)).await,
         }
     }
 
@@ -236,6 +236,12 @@ impl Client {
     }
 }
 
+/// Gives up after `limit`.
+async fn within<T>(limit: Duration, connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {} s", limit.as_secs()));
+    tokio::time::timeout(limit, connecting).await.map_err(late)?
+}
+
 /// How an attempt failed.
 enum Attempt {
     /// Another address may do.
@@ -245,7 +251,7 @@ enum Attempt {
 }
 
 /// Whether TLS failed because the pinned CA did not sign what the server showed.
-fn is_of_another_cluster(error: &std::io::Error) -> bool {
+fn is_of_another_cluster(error: &io::Error) -> bool {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(tls, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }

@@ -136,11 +136,17 @@ async fn work_on_disks_may_take_longer_than_all_else() {
 
 /// Serves one request over TLS as a voter of `ca`; gives the address.
 async fn tls_server(ca: &Ca) -> String {
+    busy_tls_server(ca, std::future::ready(())).await
+}
+
+/// The same, which is busy with something else first: connections are accepted by its kernel meanwhile.
+async fn busy_tls_server(ca: &Ca, first: impl Future<Output = ()> + Send + 'static) -> String {
     let identity = ca.issue(&name("seed"), Role::Voter).expect("a certificate");
     let acceptor = TlsAcceptor::from(server_config(&identity).expect("TLS"));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
+        first.await;
         let (stream, _) = listener.accept().await?;
         let mut stream = acceptor.accept(stream).await?;
         respond(&mut stream).await
@@ -166,6 +172,24 @@ async fn each_address_is_tried_until_one_answers() {
     let error = client.health().await.expect_err("unreachable");
     assert!(matches!(&error, ClientError::Unreachable { tried } if tried.len() == 1), "{error:?}");
     assert!(error.to_string().contains(&dead.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_busy_server_is_left_for_another_one_and_waited_for_where_there_is_none() {
+    let ca = Ca::generate(&name("home")).expect("a CA");
+    let timeouts = Timeouts { connect: Duration::from_millis(50), answer: Duration::from_secs(60) };
+    let client =
+        |api: &[String]| Client::tls(api, CaPin(ca.fingerprint()), None).expect("a client").with_timeouts(timeouts);
+    let (done, told) = tokio::sync::oneshot::channel::<()>();
+    let busy = busy_tls_server(&ca, async { told.await.expect("told") }).await;
+    let never = busy_tls_server(&ca, std::future::pending()).await;
+    let alone = client(std::slice::from_ref(&busy));
+    let others = async {
+        assert!(client(&[never, tls_server(&ca).await]).health().await.expect("an answer").ok);
+        done.send(()).expect("somebody waits");
+    };
+    let (waited, ()) = tokio::join!(alone.health(), others);
+    assert!(waited.expect("an answer").ok);
 }
 
 #[tokio::test]
