@@ -15,7 +15,7 @@ use crate::director::BootEvent;
 /// Events kept for one machine, and for the server itself: three boots. Fewer where there are many machines.
 const PER_MACHINE: usize = 64;
 
-/// Events kept of all: one boot of each machine, in 5 MiB.
+/// Events kept of all: one boot of each machine, in 8 MiB.
 const EVENTS: usize = 24 * MACHINES;
 
 /// Machines whose events are kept; the one with the oldest last event makes room, one that never came for a file first.

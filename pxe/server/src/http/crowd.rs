@@ -18,10 +18,12 @@ const MAX_PER_CLIENT: usize = 32;
 /// Bytes of a file that show that a client takes it.
 pub(super) const PORTION: u64 = 64 << 10;
 
-/// How long an address may keep its only connection without taking a portion, where every place is another address's and one
-/// more comes. UEFI firmware (EDK2) waits 5 s for an answer to its request. A client on 10 Mbit/s takes a portion in 0.06 s,
-/// and 512 that share 100 Mbit/s in 2.7 s.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Connections that a machine may have for good reasons: one that it closes, and a few beside each other.
+const FEW: usize = 4;
+
+/// How long an address may keep a few connections without taking a portion, where every place is taken and one more comes.
+/// Who is slow may be so because we are: 512 clients that share 100 Mbit/s take a portion in 2.7 s, and not all alike.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a connection that is to make room gets for that, before another one is chosen too.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -57,7 +59,7 @@ impl Default for Crowd {
 }
 
 impl Crowd {
-    /// All places are free. `patience` is how long an address may keep its only connection without taking a portion.
+    /// All places are free. `patience` is how long an address may keep a few connections without taking a portion.
     pub(super) fn new(patience: Duration) -> Self {
         Self { places: Arc::new(Semaphore::new(MAX_CONNECTIONS)), seats: Mutex::default(), patience }
     }
@@ -94,7 +96,7 @@ impl Crowd {
 
     /// Who makes room for `client` where all places are taken: of the address with the most connections, if it has more than
     /// the newcomer's will have, else of the newcomer's own, the connection that took no portion of a file for longest. Where
-    /// nobody has more than one and the newcomer has none, nobody has to go who keeps within the patience.
+    /// nobody has more than a few and the newcomer has none, nobody has to go who keeps within the patience.
     fn choose(&self, client: IpAddr, now: Instant) -> Choice {
         let lags: Vec<_> = self.seats().iter().filter_map(|seat| Some((Arc::clone(seat), seat.lag(now)?))).collect();
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
@@ -103,7 +105,7 @@ impl Crowd {
         }
         let most = counts.values().copied().max().unwrap_or(0);
         let own = counts.get(&client).copied().unwrap_or(0);
-        let patience = if own == 0 && most <= 1 { self.patience } else { Duration::ZERO };
+        let patience = if own == 0 && most <= FEW { self.patience } else { Duration::ZERO };
         let of_most = own == 0 || most > own + 1;
         let may_go = |seat: &Seat| if of_most { counts[&seat.client] == most } else { seat.client == client };
         match lags.iter().filter(|(seat, _)| may_go(seat)).max_by_key(|(_, lag)| *lag) {
@@ -220,6 +222,18 @@ mod tests {
         places[40].evict();
         assert_ne!(goes(&crowd, 100, now), None);
         assert!(!matches!(crowd.choose(address(100), now), Choice::Now(seat) if Arc::ptr_eq(&seat, &places[40].seat)));
+    }
+
+    #[tokio::test]
+    async fn who_has_a_few_connections_keeps_them_while_it_takes_what_it_asked_for() {
+        let (crowd, places) = full(|number| number / FEW as u32).await;
+        let now = Instant::now() + LONG;
+        for place in &places {
+            place.used(now);
+        }
+        assert_eq!(goes(&crowd, 1000, now), None);
+        places[5].used(now - LONG);
+        assert_eq!(goes(&crowd, 1000, now), Some(address(1)));
     }
 
     #[tokio::test]
