@@ -9,6 +9,9 @@ use serde_json::Value;
 use crate::story::{PASSPHRASE, Story};
 use crate::{BOOT, serial_text};
 
+/// What GRUB says of the system on the disk that it starts.
+const SYSTEM: &str = "Meadow: slot ";
+
 /// The image of that name beside the one that machines boot; `tests/make/image-variants` builds them.
 ///
 /// # Panics
@@ -63,10 +66,7 @@ pub fn slots(story: &Story, node: &str) -> (String, String) {
 /// # Panics
 /// When it does not restart.
 pub fn wait_restart(story: &mut Story, number: usize) {
-    let started = story.site.until("a restart from the disk", BOOT, |site| {
-        Ok(site.rack_mut().machine(number)?.boot_text()?.contains("Meadow: slot ").then_some(()))
-    });
-    started.unwrap_or_else(|error| panic!("node-{number}: {error:#}; {:?}", serial_text(story.site.rack(), number)));
+    wait_for_starts(story, number, SYSTEM, 1, "a restart from the disk");
 }
 
 /// Waits until a machine that restarts by itself asks for its passphrase, and opens it.
@@ -93,13 +93,12 @@ pub fn a_broken_image_goes_back_by_itself(
     story.progress.line("an image that does not boot is given up without a hand on the node");
     let image = add(story, &variant("image-broken"));
     let machine = story.site.rack_mut().machine(number).expect("there");
-    let before = machine.serial().len();
     // On UEFI GRUB names only the slot, and again where that cannot be loaded.
-    let starts = if machine.hardware().firmware == Firmware::BiosPxe { "GRUB loading" } else { "Meadow: slot " };
+    let starts = if machine.hardware().firmware == Firmware::BiosPxe { "GRUB loading" } else { SYSTEM };
     machine.expect_restart();
     let rollout = begin(story, &image);
     for (count, what) in [(1, "the start of the broken image"), (2, "the start of the one before")] {
-        wait_for_starts(story, number, before, starts, count, what);
+        wait_for_starts(story, number, starts, count, what);
     }
     comes_back(story, number);
     let output = ended(rollout);
@@ -107,15 +106,15 @@ pub fn a_broken_image_goes_back_by_itself(
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains(&format!("node-{number}")) && said.contains("went back"), "{said}");
     story.wait_ready();
-    let serial = story.site.rack_mut().machine(number).expect("there").serial().text_from(before).expect("read");
+    let serial = story.site.rack_mut().machine(number).expect("there").boot_text().expect("read");
     assert_eq!(serial.matches(starts).count(), 2, "the broken image, and the one before: {serial}");
 }
 
 /// A kernel that panics counts ten seconds before it restarts the machine, which under emulation take minutes where others want
 /// the processors too.
-fn wait_for_starts(story: &mut Story, number: usize, since: u64, text: &str, count: usize, what: &str) {
+fn wait_for_starts(story: &mut Story, number: usize, text: &str, count: usize, what: &str) {
     let started = story.site.until(what, BOOT, |site| {
-        let serial = site.rack_mut().machine(number)?.serial().text_from(since)?;
+        let serial = site.rack_mut().machine(number)?.boot_text()?;
         Ok((serial.matches(text).count() >= count).then_some(()))
     });
     started.unwrap_or_else(|error| panic!("{error:#}; {:?}", serial_text(story.site.rack(), number)));
